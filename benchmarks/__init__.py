@@ -1,1 +1,1 @@
-"""Measurements beside what others have, one command each: `python -m benchmarks.<name>`."""
+"""Benchmarks against other tools, one command each: `python -m benchmarks.<name>`."""

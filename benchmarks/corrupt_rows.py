@@ -1,10 +1,10 @@
-"""Twelve kinds of corrupt rows among good ones: is each where it must be, once, with its reason?
+"""Twelve kinds of corrupt rows among good ones: each must be rejected once with its reason.
 
 `python -m benchmarks.corrupt_rows [--each 1000] [--good 30000] [--long 3]`
 
-Writes two files of seeded rows, runs `prepare` on them through `launch`, and reads its files with
-code of its own: nothing of the product is imported. Prints counts; `lost`, `doubled` and
-`wrong_reason` must be 0, and the exit status tells.
+Writes two files of seeded rows, runs `prepare` on them through `launch`, and reads the results with
+its own code: nothing of the product is imported. Prints counts. `lost`, `doubled` and
+`wrong_reason` must be 0, otherwise it exits with 1.
 """
 
 import argparse
@@ -18,23 +18,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-#: Longer lines are rejected unread, in bytes; the documented limit.
+#: The documented limit in bytes; longer lines are rejected without parsing.
 LINE_LIMIT = 16 * 1024 * 1024
 ACCEPTED = ""
-#: Seconds after which `prepare` is taken not to end at all.
+#: Timeout of `prepare` in seconds.
 END_LIMIT_S = 3600
 
 
 class Line(NamedTuple):
-    """A line of an input file, and what must become of it."""
+    """A line of an input file, and its expected result."""
 
     data: bytes
     reason: str
-    """KEPT, or the word it must be rejected with."""
+    """ACCEPTED, or the expected reason of the rejection."""
 
 
 def alpaca(number: int, **fields: Any) -> bytes:
-    """A good row, or one with other fields; None takes a field away."""
+    """Make a good row, or one with other fields; None removes a field."""
     answer = "نعم، بالتأكيد" if number % 5 == 0 else f"Answer {number * 7}, of course."
     row = {"instruction": f"Question {number}?", "input": "", "output": answer, **fields}
     row = {name: value for name, value in row.items() if value is not None}
@@ -42,19 +42,19 @@ def alpaca(number: int, **fields: Any) -> bytes:
 
 
 def talk(number: int, role: str = "assistant") -> bytes:
-    """A row of messages whose answer has this role."""
+    """Make a row of messages whose answer has this role."""
     turns = [("user", f"Said {number}?"), (role, f"Told {number}.")]
     messages = [{"role": name, "content": text} for name, text in turns]
     return json.dumps({"id": number, "messages": messages}).encode()
 
 
 def spoilt(number: int, place: bytes, by: bytes) -> bytes:
-    """A good row in which one stretch of bytes became another."""
+    """Make a good row in which some bytes are replaced."""
     return alpaca(number).replace(place, by, 1)
 
 
 OTHERS: list[bytes] = [b"[1, 2]", b'"a text"', b"17", b"null", b"true", b"[]"]
-#: The twelve kinds: a row of each, from its number, and what must become of it.
+#: The twelve kinds: a function that makes a row from its number, and the expected result.
 KINDS: dict[str, tuple[Callable[[int], bytes], str]] = {
     "bad_utf8": (lambda n: spoilt(n, b"Que", b"Qu\xff\xfe"), "bad-utf8"),
     "nul_escape": (lambda n: spoilt(n, b"Que", b"Qu\\u0000"), "nul"),
@@ -72,10 +72,10 @@ KINDS: dict[str, tuple[Callable[[int], bytes], str]] = {
 
 
 def make_lines(each: int, good: int, long: int) -> tuple[list[Line], list[Line]]:
-    """The lines of an Alpaca file and of a file of messages, in a seeded order.
+    """Return the lines of an Alpaca file and of a file of messages, in a seeded order.
 
-    Besides the twelve kinds: good rows, a tenth as many exact repeats of some, blank lines, and
-    lines beyond the limit.
+    Besides the twelve kinds: good rows, exact repeats of a tenth of them, blank lines, and lines
+    beyond the limit.
     """
     chance, number = random.Random(12), good
     rows = [Line(alpaca(n), ACCEPTED) for n in range(good)]
@@ -90,7 +90,7 @@ def make_lines(each: int, good: int, long: int) -> tuple[list[Line], list[Line]]
     rows += [Line(wide, "too-long")] * long
     chance.shuffle(rows)
     chance.shuffle(talks)
-    # The first line decides what the file is taken for.
+    # The first line decides the adapter of the file.
     return [Line(alpaca(number), ACCEPTED), *as_repeated(rows)], [
         Line(talk(number), ACCEPTED),
         *talks,
@@ -98,7 +98,7 @@ def make_lines(each: int, good: int, long: int) -> tuple[list[Line], list[Line]]
 
 
 def as_repeated(lines: list[Line]) -> list[Line]:
-    """Lines of which all but the first of equal good ones must be rejected."""
+    """Return the lines with the expected rejection of repeated good ones."""
     earlier: set[bytes] = set()
     expected = []
     for line in lines:
@@ -109,7 +109,7 @@ def as_repeated(lines: list[Line]) -> list[Line]:
 
 
 def prepare(folder: Path, files: list[Path], units: int) -> Path:
-    """Run the stage as a user does, and give the folder with its output."""
+    """Run the stage as a user does; return the folder with its output."""
     data = ", ".join(f'"{file}"' for file in files)
     recipe = folder / "recipe.toml"
     settings = f"units = {units}\nmax_rejected_fraction = 1\n"
@@ -125,7 +125,7 @@ def prepare(folder: Path, files: list[Path], units: int) -> Path:
 
 
 def texts_of(data: bytes) -> tuple[str, ...]:
-    """The texts of a good line, as they must come out."""
+    """Return the expected texts of a good line."""
     row = json.loads(data)
     if "messages" in row:
         return tuple(message["content"] for message in row["messages"])
@@ -133,7 +133,7 @@ def texts_of(data: bytes) -> tuple[str, ...]:
 
 
 def count(output: Path, wanted: dict[Path, list[Line]]) -> dict[str, Any]:
-    """Compare what came out with what had to, row by row."""
+    """Compare the output with the expected rows, row by row."""
     import pyarrow.parquet as pq
 
     found: Counter[tuple[str, ...]] = Counter()
@@ -175,7 +175,7 @@ def count(output: Path, wanted: dict[Path, list[Line]]) -> dict[str, Any]:
 
 
 def agrees(line: Line, entries: list[dict[str, Any]]) -> bool:
-    """Whether a line was rejected as it had to be, with all its bytes, or not at all."""
+    """Whether a line was rejected as expected, with all its bytes, or not at all."""
     if line.reason == ACCEPTED:
         return not entries
     raw = line.data.rstrip(b"\r")

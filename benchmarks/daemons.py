@@ -1,11 +1,10 @@
-"""A run whose scheduler falls apart around it: the output must be that of a clean run.
+"""A run during failures of SLURM's daemons: the output must equal that of a clean run.
 
 `python -m benchmarks.daemons` starts a real SLURM and runs a translation with a stand-in for the
-engine: slurmdbd is down from the start to the end; slurmctld is killed while workers run, and comes
-back half a minute later; then the slurmd of a worker's node is killed, while the worker itself
-lives on there and goes on writing. `status` is asked all the time and held against what the disk
-says. Prints JSON as its last line; leaves with 1 when the run needed a hand, the output differs,
-or `status` was wrong.
+engine. slurmdbd is down from start to end. slurmctld is killed while workers run, and is restarted
+half a minute later. Then the slurmd of a worker's node is killed, while the worker itself continues
+to write. `status` is polled all the time and compared with the disk. Prints JSON as its last line.
+Exits with 1 if the run needed a manual intervention, the output differs, or `status` was wrong.
 """
 
 import json
@@ -35,13 +34,13 @@ from benchmarks.common.waiting import WAIT_S, wait_until
 
 AWAY_S = 30
 LIMIT_S = 900
-#: Answers of a worker before it waits until all has been broken: nine of ten that it has to give.
+#: Answers of a worker before it waits for the last fault: nine of ten that it has to give.
 HOLD_AFTER = 1800
 
 
 @dataclass
 class Report:
-    """What happened, and what `status` said meanwhile."""
+    """Result of the benchmark, and the answers of `status`."""
 
     complete: bool = False
     same_output: bool = False
@@ -55,7 +54,7 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """Whether nobody could tell from the result."""
+        """Whether the result shows no effect of the faults."""
         return (
             self.complete
             and self.same_output
@@ -65,7 +64,7 @@ class Report:
 
 
 class Watched:
-    """A run on a cluster, and what `status` tells of it."""
+    """A run on a cluster whose `status` is checked."""
 
     def __init__(self, base: Path, report: Report) -> None:
         self.run = StandInRun(base, 4000, 20, 2, max_num_seqs=1, step_s=0.05)
@@ -77,11 +76,11 @@ class Watched:
         return next(self.work.glob("arabic-*"))
 
     def done(self) -> int:
-        """Units that have a mark."""
+        """Count the units with a marker."""
         return len(list((self.node / "done").glob("*.json")))
 
     def query_status(self) -> None:
-        """Ask for the state of the run, and hold it against the disk before and after."""
+        """Query the status of the run, and compare it with the disk before and after."""
         before, is_done = self.done(), (self.node / "summary.json").exists()
         command = [sys.executable, "-m", "hala_hpc.status", f"work={self.work}", "format=json"]
         began = time.monotonic()
@@ -98,17 +97,17 @@ class Watched:
         self.compare(node, before, is_done)
 
     def compare(self, node: dict[str, Any], before: int, was_done: bool) -> None:
-        """One answer against what the marks say."""
+        """Compare one answer with the markers."""
         if not before <= node["units_done"] <= self.done():
             self.report.wrong.append(f"{node['units_done']} units, on the disk {before}")
         is_done = (self.node / "summary.json").exists()
         if (node["state"] == "done") not in {was_done, is_done}:
-            self.report.wrong.append(f"state {node['state']}, the mark says {is_done}")
+            self.report.wrong.append(f"state {node['state']}, summary exists: {is_done}")
         if node["state"] not in ("running", "waiting", "partial", "done"):
             self.report.wrong.append(f"state {node['state']}: {node['why']}")
 
     def wait(self, true: Callable[[], object], what: str) -> None:
-        """Ask again and again until something is so. Raises TimeoutError."""
+        """Poll until a condition is true. Raises: TimeoutError."""
 
         def check() -> bool:
             if true():
@@ -120,13 +119,13 @@ class Watched:
 
 
 def launch(run: StandInRun, work: str, stage: str, launcher: str) -> None:
-    """Give the line of a launch. Raises CalledProcessError."""
+    """Run a launch. Raises: CalledProcessError."""
     line = run.command(work, stage, launcher)
     subprocess.run(line, check=True, cwd=ROOT, stdout=sys.stderr, timeout=LIMIT_S)
 
 
 def output_of(node: Path) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The rows of every file of the output; how they are grouped in it tells of commits only."""
+    """Return the rows of every output file; their grouping only shows the commits."""
     from pyarrow import parquet
 
     output = node / "output"
@@ -135,7 +134,7 @@ def output_of(node: Path) -> list[tuple[str, list[dict[str, Any]]]]:
 
 
 def break_everything(watched: Watched, cluster: Path) -> None:
-    """The three faults, one after the other, while the run goes on."""
+    """Inject the three faults, one after the other, during the run."""
     run, report = watched.run, watched.report
     launch(run, "work", "arabic", run.launcher("site", 'exclusive = "true"', HOLD_AFTER))
     print_progress("submitted")
@@ -168,12 +167,12 @@ def break_everything(watched: Watched, cluster: Path) -> None:
 
 
 def print_progress(text: str) -> None:
-    """Show how far this is."""
+    """Print the progress."""
     print(f"{time.strftime('%T')} {text}", file=sys.stderr, flush=True)
 
 
 def workers_on(host: str) -> list[int]:
-    """Processes of the model code on a node of the cluster."""
+    """Return the processes of the model code on a node of the cluster."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -203,7 +202,7 @@ def main() -> None:
         for work in ("work", "clean"):
             launch(watched.run, work, "english", local)
         launch(watched.run, "clean", "arabic", local)
-        # A controller that never ended in peace has no state to start from without slurmdbd.
+        # A controller without a regular shutdown has no state to start from without slurmdbd.
         restart_controller(cluster)
         stop_daemon(cluster, "slurmdbd")
         break_everything(watched, cluster)

@@ -1,7 +1,8 @@
-"""What a plan of a node with many finished units takes: `python -m benchmarks.finished_units`.
+"""Planning time of a node with many finished units: `python -m benchmarks.finished_units`.
 
-Prints seconds of CPU of a dry run where the node is done, where one of its files is gone, and
-where its summary is: sizes are held against the summary each time, markers are read in the second.
+Prints the CPU seconds of a dry run for a node that is done, with one output file missing, and with
+its summary missing. Sizes are compared with the summary each time; markers are read in the second
+case.
 """
 
 import argparse
@@ -28,7 +29,7 @@ DIGEST = "0" * 64
 
 
 def main() -> None:
-    """Make the folder, plan it three times in each state, print the least."""
+    """Make the folder, plan it three times in each state, print the minimum."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--units", type=int, default=10_000)
     units = parser.parse_args().units
@@ -46,7 +47,7 @@ def main() -> None:
 
 
 def make_overrides(base: Path, units: int) -> list[str]:
-    """The words of a launch of one node of so many units."""
+    """Return the overrides of a launch of one node of so many units."""
     empty_model(base / "model")
     (base / "corpus").mkdir()
     (base / "corpus" / "part-00000.parquet").write_bytes(b"rows")
@@ -55,7 +56,7 @@ def make_overrides(base: Path, units: int) -> list[str]:
 
 
 def finish(step: Step) -> None:
-    """Write what a finished node leaves, with files of one byte."""
+    """Write the files of a finished node, each of one byte."""
     artifact, names = step.artifact, [f"part-{unit:05d}.parquet" for unit in range(step.units)]
     artifact.output.mkdir(parents=True)
     artifact.write_config(step.config())
@@ -78,7 +79,7 @@ def finish(step: Step) -> None:
 
 
 def measure_min_cpu_s(overrides: list[str], state: str) -> float:
-    """Seconds of CPU of a dry run, the least of three; the node must be in this state."""
+    """Return the CPU seconds of a dry run, the minimum of three; checks the state of the node."""
     command = [sys.executable, "-m", "hala_hpc.launch", *overrides, "dry_run=true"]
     seconds = []
     for _ in range(3):

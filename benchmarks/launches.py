@@ -1,11 +1,11 @@
-"""Launches that meet, and launches that are killed: nothing may be submitted twice or forgotten.
+"""Concurrent and killed launches: no job may be submitted twice or lost.
 
-`python -m benchmarks.launches --pairs 100 --kills 200 [--seed 1]` starts a real SLURM. Two launches
-of one line at once: each job must be there once, and exactly one launch has submitted it. Then one
-launch is killed by SIGKILL at each system call that changes something outside of the process, and
-at some of the others, between taking the lease of the folder and giving it back (strace's
-injection); the same line again must leave every job once, each waiting for the right one. Prints
-JSON as its last line; leaves with 1 when something was lost or doubled.
+`python -m benchmarks.launches --pairs 100 --kills 200 [--seed 1]` starts a real SLURM. First, two
+launches of one recipe run concurrently: each job must exist once, and exactly one launch has
+submitted it. Then a launch is killed at each system call that changes something outside of the
+process, and at some of the others, while it holds the lease of the folder (strace's injection).
+After a relaunch every job must exist once and wait for the right one. Prints JSON as its last line.
+Exits with 1 if a job was lost or duplicated.
 """
 
 import argparse
@@ -32,7 +32,7 @@ CHANGING = {
     *("symlinkat", "fsync", "mkdir", "mkdirat", "chmod", "fchmod", "write", "utimensat"),
     *("clone", "clone3", "vfork", "fork", "wait4", "waitid", "pipe2", "kill"),
 }
-#: Of the calls that change nothing, one in so many is tried.
+#: One of so many calls that change nothing is tried.
 OTHERS_EVERY = 40
 RECIPE = """
 [corpus]
@@ -45,13 +45,13 @@ stage = "report"
 nodes = ["@corpus"]
 resources = {{ cpus_per_rank = 1, mem_gb = 1 }}
 """
-#: Nothing is to start meanwhile.
+#: No job may start meanwhile.
 LAUNCHER = 'backend = "slurm"\n[resources]\noptions.begin = "now+5hours"\n'
 
 
 @dataclass
 class Tally:
-    """What became of the launches."""
+    """Counts of the results."""
 
     pairs: int = 0
     kills: int = 0
@@ -64,7 +64,7 @@ class Tally:
 
     @property
     def good(self) -> bool:
-        """Whether nothing was lost, doubled or tied to the wrong job."""
+        """Whether no job was lost, duplicated or had a wrong dependency."""
         return not (self.no_owner or self.two_owners or self.lost or self.doubled or self.wrong)
 
 
@@ -80,30 +80,30 @@ class Site:
         self.count = 0
 
     def fresh(self) -> Path:
-        """A work folder that nobody has used."""
+        """Return an unused work folder."""
         self.count += 1
         return self.base / f"work{self.count}"
 
     def command(self, work: Path) -> list[str]:
-        """The line of a launch."""
+        """Return the command of a launch."""
         words = [f"recipe={self.base}/recipe.toml", f"launcher={self.base}/launcher.toml"]
         line = ["-m", "hala_hpc.launch", "stage=all", *words, f"work={work}"]
         return [sys.executable, *line]
 
     def start(self, work: Path, *before: str) -> "subprocess.Popen[str]":
-        """Start a launch, behind other words such as strace's."""
+        """Start a launch with a prefix such as strace."""
         pipe = subprocess.PIPE
         command = [*before, *self.command(work)]
         return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
 
 
 def node_of(name: str) -> str:
-    """A job's name without fingerprint and key."""
+    """Return a job's name without fingerprint and key."""
     return re.sub(r"-[0-9a-f]{12}-[0-9a-f]{8}$", "", name)
 
 
 def jobs_of(work: Path) -> list[list[str]]:
-    """Id, name and dependency of each job of a work folder."""
+    """Return id, name and dependency of each job of a work folder."""
     rows = read_command_output("squeue", "--noheader", "--format=%F|%j|%E|%Z").splitlines()
     return [
         row.split("|")[:3] for row in rows if row.rstrip().split("|")[-1].startswith(f"{work}/")
@@ -111,7 +111,7 @@ def jobs_of(work: Path) -> list[list[str]]:
 
 
 def check_jobs(work: Path, tally: Tally, what: str) -> None:
-    """Every node has its workers and its gate once, tied as they must be and written down."""
+    """Check that every node has its workers and its gate once, with dependencies and records."""
     jobs = jobs_of(work)
     names = Counter(node_of(name) for _, name, _ in jobs)
     wanted = {"corpus", "gate-corpus", "page", "gate-page"}
@@ -132,7 +132,7 @@ def check_jobs(work: Path, tally: Tally, what: str) -> None:
 
 
 def end_jobs(work: Path) -> None:
-    """Remove the jobs of a work folder, and the folder."""
+    """Cancel the jobs of a work folder, and remove the folder."""
     ids = [number for number, _, _ in jobs_of(work)]
     if ids:
         subprocess.run(["scancel", *ids], check=False, timeout=WAIT_S)
@@ -140,7 +140,7 @@ def end_jobs(work: Path) -> None:
 
 
 def try_pair(site: Site, tally: Tally) -> None:
-    """Two launches of one line at once."""
+    """Run two concurrent launches."""
     work = site.fresh()
     pair = [site.start(work), site.start(work)]
     ends = [(child.communicate(timeout=WAIT_S), child.returncode) for child in pair]
@@ -157,7 +157,7 @@ def try_pair(site: Site, tally: Tally) -> None:
 
 
 def calls_of(site: Site) -> list[tuple[str, int]]:
-    """The system calls of a launch while it holds the lease: name, and the how manieth it is."""
+    """Return the system calls of a launch while it holds the lease: name and occurrence number."""
     work, log = site.fresh(), site.base / "calls.txt"
     child = site.start(work, "strace", "-o", str(log))
     child.communicate(timeout=WAIT_S)
@@ -182,7 +182,7 @@ def calls_of(site: Site) -> list[tuple[str, int]]:
 def chosen_calls(
     calls: list[tuple[str, int]], max_calls: int, chance: Random
 ) -> list[tuple[str, int]]:
-    """All calls that change something, and some of the others; at most so many, in order."""
+    """Return all calls that change something and some others; at most `max_calls`, in order."""
     some = [call for n, call in enumerate(calls) if call[0] in CHANGING or n % OTHERS_EVERY == 0]
     picked = set(chance.sample(range(len(some)), min(max_calls, len(some))))
     return [call for n, call in enumerate(some) if n in picked]
@@ -198,9 +198,7 @@ def try_kill(site: Site, call: tuple[str, int], tally: Tally) -> None:
     relaunch = site.start(work)
     _, err = relaunch.communicate(timeout=WAIT_S)
     if relaunch.returncode != 0:
-        tally.wrong.append(
-            f"kill at {call}: the line again ended with {relaunch.returncode}: {err}"
-        )
+        tally.wrong.append(f"kill at {call}: the relaunch ended with {relaunch.returncode}: {err}")
     check_jobs(work, tally, f"kill at {call}")
     end_jobs(work)
 
@@ -221,7 +219,7 @@ def main() -> None:
 
 
 def run(site: Site, pairs: int, kills: int, tally: Tally, chance: Random) -> None:
-    """All pairs, then all kills."""
+    """Run all pairs, then all kills."""
     for _ in range(pairs):
         try_pair(site, tally)
     calls = chosen_calls(calls_of(site), kills, chance) if kills else []

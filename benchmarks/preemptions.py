@@ -1,11 +1,11 @@
-"""Workers that lose their nodes again and again: the run must end as if nothing had been.
+"""Workers that are preempted repeatedly: the run must end as if undisturbed.
 
-`python -m benchmarks.preemptions --cycles 10 [--track linuxproc]` starts a real SLURM for each way
-in which a site may preempt: GraceTime 0 and 20 s, `preempt_send_user_signal` set or not, under
-`proctrack/linuxproc` and `proctrack/cgroup`. In each, two workers of a translation with a stand-in
-for the engine are preempted by a job of another partition until they came back so many times:
-requeued, or, where they left by themselves at the signal, submitted again by the gate.
-Prints JSON as its last line; leaves with 1 when a run needed a hand, failed, or has other rows.
+`python -m benchmarks.preemptions --cycles 10 [--track linuxproc]` starts a real SLURM for each kind
+of preemption: GraceTime 0 and 20 s, `preempt_send_user_signal` set or not, under
+`proctrack/linuxproc` and `proctrack/cgroup`. In each, a job of another partition preempts two
+workers of a translation with a stand-in for the engine until they have returned so many times. They
+are requeued, or submitted again by the gate if they ended themselves at the signal. Prints JSON as
+its last line. Exits with 1 if a run needed a manual intervention, failed, or has other rows.
 """
 
 import argparse
@@ -32,20 +32,20 @@ from hala_hpc.jobs.attempt_records import (
     newest_attempt,
 )
 
-#: Seconds within which a preempted worker is back: GraceTime, KillWait, the delay of a requeue.
+#: Seconds until a preempted worker is back: GraceTime, KillWait, the delay of a requeue.
 BACK_S = 240
-#: Seconds after which a command or the run, once nobody disturbs it, is taken not to end at all.
+#: Timeout in seconds of a command, and of the run without further preemptions.
 END_LIMIT_S = 900
-#: Answers of an attempt, before it waits to be preempted: the run is over when we say so.
+#: Answers of an attempt before it waits for its preemption: the benchmark decides the end.
 HOLD_AFTER = 60
 USER_SIGNAL = "SlurmctldParameters=preempt_send_user_signal"
-#: The two workers' nodes; gates and what else there is go elsewhere.
+#: The nodes of the two workers; gates and other jobs run elsewhere.
 NODES = "node[3-4]"
 
 
 @dataclass(frozen=True)
 class Site:
-    """How a cluster preempts."""
+    """A kind of preemption of a cluster."""
 
     track: str
     grace_s: int
@@ -63,7 +63,7 @@ class Site:
 
 @dataclass
 class Outcome:
-    """What became of one run."""
+    """The result of one run."""
 
     site: str
     requeued: int = 0
@@ -72,19 +72,19 @@ class Outcome:
     false_failures: list[str] = field(default_factory=list)
     complete: bool = False
     too_few: str = ""
-    """Why there were fewer returns than asked for."""
+    """Why there were fewer returns than required."""
     seconds: float = 0.0
 
 
 class PreemptedRun:
-    """A run on a cluster, and the blows that it gets."""
+    """A run on a cluster that is preempted."""
 
     def __init__(self, base: Path, rows: int) -> None:
         self.run = StandInRun(base, rows, 8, 2, max_num_seqs=1, step_s=0.05)
         self.work = base / "work"
 
     def start(self) -> None:
-        """Submit everything, and wait until both workers are at work."""
+        """Submit everything, and wait until both workers run."""
         self.run.write_inputs()
         local = self.run.launcher("local", "")
         self.launch("english", local)
@@ -92,7 +92,7 @@ class PreemptedRun:
         self.launch("arabic", self.run.launcher("weak", options, HOLD_AFTER))
 
     def launch(self, stage: str, launcher: str) -> None:
-        """Give the line of a launch. Raises CalledProcessError."""
+        """Run a launch. Raises: CalledProcessError."""
         line = self.run.command("work", stage, launcher)
         subprocess.run(line, check=True, cwd=ROOT, timeout=END_LIMIT_S)
 
@@ -106,14 +106,14 @@ class PreemptedRun:
         return (self.node / "summary.json").exists() or (self.node / "failure.json").exists()
 
     def at_work(self) -> set[str]:
-        """Attempts that are at work now and have translated something."""
+        """Return the running attempts that have translated something."""
         files = (self.node / "progress").glob("*-0000.json")
         entries = [json.loads(path.read_text()) for path in files]
         fresh = [w for w in entries if not w.get("ended") and w.get("rows", 0) > 0]
         return {w["attempt"] for w in fresh}
 
     def preempt(self) -> None:
-        """Take both nodes away for a moment, once the workers that are left have done something."""
+        """Take both nodes for a moment, after the remaining workers have done something."""
         self.wait_for(lambda: self.is_over() or (self.has_jobs() and self.at_work()), "work")
         if self.is_over():
             return
@@ -130,22 +130,22 @@ class PreemptedRun:
         )
 
     def wait_for(self, condition: Callable[[], object], what: str, limit_s: float = BACK_S) -> None:
-        """Wait until something is so. Raises TimeoutError, with the queue."""
+        """Wait until a condition is true. Raises: TimeoutError, with the queue."""
         wait_until(condition, what, limit_s, 0.5, state=lambda: read_command_output("squeue"))
 
 
 def returns(run: PreemptedRun) -> int:
-    """How often workers came back."""
+    """Count the returns of workers."""
     return requeues(run) + rounds_after_first(run)
 
 
 def rounds_after_first(run: PreemptedRun) -> int:
-    """How often the gate submitted workers again."""
+    """Count the rounds that the gate submitted after the first."""
     return Artifact(run.node).last_round() - 1
 
 
 def requeues(run: PreemptedRun) -> int:
-    """How often SLURM brought a worker back: the largest count in the names of its attempts."""
+    """Count the requeues by SLURM: the largest restart count in the names of its attempts."""
     max_restarts: Counter[tuple[int, str]] = Counter()
     for name in attempt_names(Artifact(run.node)) | newest_attempts(run):
         key = (name.worker, name.job)
@@ -154,7 +154,7 @@ def requeues(run: PreemptedRun) -> int:
 
 
 def newest_attempts(run: PreemptedRun) -> set[AttemptName]:
-    """The newest attempt of each worker."""
+    """Return the newest attempt of each worker."""
     artifact = Artifact(run.node)
     newest = artifact.newest_round()
     found = (newest_attempt(artifact, worker) for worker in range(newest.workers if newest else 0))
@@ -162,13 +162,13 @@ def newest_attempts(run: PreemptedRun) -> set[AttemptName]:
 
 
 def try_site(site: Site, cycles: int) -> Outcome:
-    """One run on one cluster."""
+    """Run once on one cluster."""
     signal = "signal" if site.user_signal else "no signal"
     outcome = Outcome(f"{site.track}, grace {site.grace_s} s, {signal}")
     began = time.monotonic()
     arguments = ["--proctrack", site.track]
     with own_slurm(site.config, (), *arguments), tempfile.TemporaryDirectory() as base:
-        # More than two workers can do in all their attempts before they wait.
+        # More rows than two workers can do in all their attempts before they wait.
         run = PreemptedRun(Path(base), rows=(cycles + 5) * HOLD_AFTER)
         run.start()
         try:
@@ -177,7 +177,7 @@ def try_site(site: Site, cycles: int) -> Outcome:
             outcome.too_few = str(error)
         run.run.release_file.touch()
         run.wait_for(run.is_over, "the end of the run", END_LIMIT_S)
-        # The gate itself may still be at it.
+        # The gate itself may still be running.
         wait_for_empty_queue()
         summary = run.node / "summary.json"
         rows = json.loads(summary.read_text())["rows_out"] if summary.exists() else 0

@@ -1,11 +1,11 @@
-"""Whether code, math, addresses, tags and placeholders came back from a translation.
+"""Whether a translation kept code, math, addresses, tags and placeholders.
 
     python -m benchmarks.protected FOLDER_OR_PARQUET...
 
 Reads the `output` folder of a translate artifact: `messages_source` against `messages`, or
-`source` against `target`. Shares no code with what protects the spans: this one goes kind by
-kind with a plain pattern each and takes out what it found. The last line of stdout is a JSON
-object; the first broken rows stand on stderr. Exits with 1 when a row is broken.
+`source` against `target`. Shares no code with the span protection: it searches kind by kind with
+one simple pattern each and removes the matches. The last line of stdout is a JSON object; the first
+broken rows are printed on stderr. Exits with 1 if a row is broken.
 """
 
 import itertools
@@ -49,12 +49,12 @@ DOLLARS = re.compile(r"(?<![\\$\w])\$(?![\s$])((?:\\.|[^$\\\n])*)(?<!\s)\$(?![\d
 
 
 def ranges_of(pattern: re.Pattern[str]) -> Finder:
-    """A finder of all that matches."""
+    """Return a finder of all matches of a pattern."""
     return lambda text: [found.span() for found in pattern.finditer(text)]
 
 
 def environments(text: str) -> list[Range]:
-    """The outermost closed LaTeX environments, by counting."""
+    """Return the outermost closed LaTeX environments, by counting."""
     ranges, depth, start = [], 0, 0
     for delimiter in ENVIRONMENT.finditer(text):
         if delimiter[1] == "begin":
@@ -68,7 +68,7 @@ def environments(text: str) -> list[Range]:
 
 
 def formulas(text: str) -> list[Range]:
-    """Dollars with a LaTeX command or an equation without words: no money."""
+    """Return spans of dollars with a LaTeX command or an equation without words: no money."""
     ranges = []
     for found in DOLLARS.finditer(text):
         inner = found[1]
@@ -79,7 +79,7 @@ def formulas(text: str) -> list[Range]:
     return ranges
 
 
-# The strongest first: what one kind took is hidden from the next.
+# The strongest first: the matches of one kind are hidden from the next.
 FINDERS: list[Finder] = [
     *map(ranges_of, CODE),
     environments,
@@ -90,19 +90,19 @@ FINDERS: list[Finder] = [
 
 
 def protected(text: str) -> list[str]:
-    """Every part of `text` that has to come back to the character."""
+    """Return every part of `text` that a translation must keep character by character."""
     parts: list[str] = []
     for find in FINDERS:
         for start, end in find(text):
             parts.append(text[start:end])
-            # As long as it was, so that the offsets stay; no pattern begins with it.
+            # Same length, so that the offsets stay; no pattern begins with it.
             text = text[:start] + HIDDEN * (end - start) + text[end:]
-    # A part around one that was taken before has a hole; the one in the hole is counted.
+    # A part around an earlier match has a hole; the part in the hole is counted.
     return [part for part in parts if HIDDEN not in part]
 
 
 def broken(pairs: list[Pair]) -> tuple[int, list[str]]:
-    """How many parts the sources of a row hold, and those that came back less often."""
+    """Count the parts in the sources of a row, and return those that are missing."""
     count, lost = 0, []
     for source, translation in pairs:
         wanted = Counter(protected(source))
@@ -112,18 +112,18 @@ def broken(pairs: list[Pair]) -> tuple[int, list[str]]:
 
 
 def pairs_of(row: dict[str, Any]) -> list[Pair]:
-    """Source and translation of each text of a row."""
+    """Return source and translation of each text of a row."""
     if "messages_source" not in row:
         return [(row["source"] or "", row["target"] or "")]
     before, after = row["messages_source"] or [], row["messages"] or []
-    # A message that is gone has lost all it held.
+    # A missing message has lost all its parts.
     both = itertools.zip_longest(before, after, fillvalue={"content": ""})
     texts = ((old["content"], new["content"]) for old, new in both)
     return [(old or "", new or "") for old, new in texts]
 
 
 def rows(paths: list[Path]) -> Iterator[dict[str, Any]]:
-    """The rows of all Parquet files, of folders those named `part-*.parquet`."""
+    """Yield the rows of all Parquet files; in folders those named `part-*.parquet`."""
     import pyarrow.parquet
 
     for path in paths:
@@ -138,7 +138,7 @@ def rows(paths: list[Path]) -> Iterator[dict[str, Any]]:
 
 
 def main() -> int:
-    """Count over the files of the command line."""
+    """Count over the files in the arguments."""
     counts = dict.fromkeys(("rows", "rows_with_spans", "spans", "rows_broken"), 0)
     for number, row in enumerate(rows([Path(argument) for argument in sys.argv[1:]])):
         count, lost = broken(pairs_of(row))

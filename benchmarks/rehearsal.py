@@ -1,4 +1,4 @@
-"""How right a rehearsal is about the full run that it stands for: the demo on a real SLURM.
+"""Accuracy of a rehearsal's forecast of the full run: the demo on a real SLURM.
 
 `python -m benchmarks.rehearsal` rehearses the demo on a SLURM of its own, reads what its page
 expects of the full run, then runs the full demo in the same folder. Prints JSON as its last line:
@@ -24,16 +24,16 @@ from benchmarks.common.waiting import wait_until
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.jobs.attempt_records import iter_attempt_ends
 
-#: Seconds after which a run is taken not to end at all.
+#: Timeout of a run in seconds.
 END_LIMIT_S = 3600
 
 
 def main() -> None:
-    """Run both and print what came of it."""
+    """Run both and print the result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("words", nargs="*", help="more words of the line, e.g. sft.max_steps=50")
+    parser.add_argument("words", nargs="*", help="more overrides, e.g. sft.max_steps=50")
     overrides = parser.parse_args().words
     with own_slurm(), tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
         work = Path(folder) / "work"
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def run(line: list[str]) -> float:
-    """Launch a line and wait until nothing of it is in the queue; the seconds."""
+    """Run a launch and wait until its jobs have left the queue; return the seconds."""
     began = time.monotonic()
     subprocess.run(
         [sys.executable, "-m", "hala_hpc.launch", *line], cwd=ROOT, check=True, timeout=END_LIMIT_S
@@ -78,7 +78,7 @@ def run(line: list[str]) -> float:
 
 
 def expected_seconds(line: list[str]) -> dict[str, float]:
-    """What the page expects of the jobs of each node of the full run whose work it knows."""
+    """Return the expected seconds of the jobs of each node whose work the page knows."""
     from hala_hpc.commands.command_line import parse_command_line
     from hala_hpc.commands.rehearsing.rehearsal_page import make_rehearsal_page
 
@@ -88,7 +88,7 @@ def expected_seconds(line: list[str]) -> dict[str, float]:
 
 
 def seconds_taken(link: Path) -> float:
-    """Seconds of all attempts of a node, its first rank's where it has several."""
+    """Return the seconds of all attempts of a node, of its first rank if it has several."""
     ends = iter_attempt_ends(Artifact(link.resolve()))
     return sum(end.record.seconds for end in ends if end.rank == 0)
 

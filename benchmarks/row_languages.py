@@ -1,8 +1,8 @@
-"""What `only_languages` of prepare leaves out: `python -m benchmarks.row_languages en ROWS.jsonl`.
+"""Error rate of `only_languages` in prepare: `python -m benchmarks.row_languages en ROWS.jsonl`.
 
-Prints for each file a line of JSON: rows, how many of them are left out, and how many a core reads
-in a second. Of files whose rows are all in that language every row left out is a false alarm. Of
-OPUS rows each side is read as a row.
+Prints a line of JSON for each file: rows, excluded rows, and rows read per core and second. In
+files with rows of that language only, every excluded row is a false alarm. Each side of an OPUS row
+counts as a row.
 """
 
 import json
@@ -17,7 +17,7 @@ from hala_hpc.data.readers.sources import DatasetSelection, find_sources
 
 
 def rows_of(path: str) -> list[Texts]:
-    """Roles and texts of all rows of a file; of pairs the sources first, then the targets."""
+    """Return roles and texts of all rows; for pairs the sources first, then the targets."""
     shape = RowFormat("auto", ("en", "ar"))
     rows = [
         adapter.read(record.value)
@@ -30,7 +30,7 @@ def rows_of(path: str) -> list[Texts]:
 
 
 def measure(path: str, wanted: WantedLanguages) -> dict[str, object]:
-    """Rows, how many of them are left out, and how many a second of CPU are read."""
+    """Count the rows and the excluded ones, and measure the rows per second of CPU."""
     rows = rows_of(path)
     began = time.process_time()
     foreign = sum(wanted.excludes({}, roles, texts) for roles, texts in rows)

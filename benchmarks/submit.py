@@ -1,10 +1,10 @@
-"""What it costs to hand in a node of many units, beside submitit's `map_array` of as many tasks.
+"""Time to submit a node of many units, compared with submitit's `map_array` of as many tasks.
 
-`python -m benchmarks.submit --units 10000 --workers 64 --rounds 3` starts a real SLURM of its own
-whose limits let submitit hand in its array at all. Both sides in turns, in a fresh folder, from the
-call to the ids of the jobs, none of which starts; imports and, on our side, the checks before the
-first submission are left out, as submitit has none. Then the node runs to its end with a stand-in
-for the engine, and `status` is timed on it. Prints JSON as its last line:
+`python -m benchmarks.submit --units 10000 --workers 64 --rounds 3` starts a real SLURM whose limits
+allow submitit's array. Both sides run in turns, in a fresh folder, from the call to the job ids; no
+job starts. Excluded are the imports and, on our side, the checks before the first submission, as
+submitit has none. Then the node runs to its end with a stand-in for the engine, and `status` is
+timed on it. Prints JSON as its last line:
 ratio_to_submitit     seconds of ours by those of `map_array`, the median of the rounds
 plan_and_submit_s, map_array_s  those seconds
 submit_s              seconds of the whole command, from the interpreter's start, checks included
@@ -30,14 +30,14 @@ from benchmarks.common.own_slurm import ROOT, own_slurm, read_command_output, wa
 from benchmarks.common.standin_run import StandInRun
 from benchmarks.common.waiting import WAIT_S, wait_until
 
-#: Let submitit hand in an array of all tasks.
+#: Limits that allow submitit's array of all tasks.
 CONFIG = "MaxArraySize=40001\nMaxJobCount=50000"
 COMMANDS = ("sbatch", "squeue", "sacct", "scontrol", "sacctmgr", "scancel", "sinfo", "srun")
-#: Seconds after which any of the commands, and the node, are taken not to end at all.
+#: Timeout in seconds of any command, and of the node.
 END_LIMIT_S = 3600
 #: Jobs that do not start.
 HELD = 'begin = "now+5hours"'
-#: The peer: as many tasks as there are units, each a call of a small function.
+#: The comparison: as many tasks as there are units, each a call of a small function.
 SUBMITIT = """
 import sys, time
 from submitit import SlurmExecutor
@@ -48,7 +48,7 @@ executor.update_parameters(array_parallelism=64, time=60, mem="1GB",
 jobs = executor.map_array(abs, range(int(sys.argv[2])))
 print(jobs[0].job_id, time.perf_counter() - began)
 """
-#: Ours: what `launch` does once a line is read and checked.
+#: Our side: the steps of `launch` after the command line is parsed and checked.
 OURS = """
 import sys, time
 from hala_hpc.backends.slurm import executor as slurm_executor
@@ -71,7 +71,7 @@ print(time.perf_counter() - began)
 
 
 def run(command: list[str], **variables: str) -> tuple[float, float, str]:
-    """Seconds, seconds of CPU and output of a command. Raises CalledProcessError."""
+    """Return seconds, CPU seconds and output of a command. Raises: CalledProcessError."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     env = {**os.environ, **variables}
     done = subprocess.run(
@@ -84,7 +84,7 @@ def run(command: list[str], **variables: str) -> tuple[float, float, str]:
 
 
 def counting_path(base: Path) -> tuple[str, Path]:
-    """A PATH whose SLURM commands note each call in a file, and that file."""
+    """Return a PATH whose SLURM commands log each call to a file, and that file."""
     folder, log = base / "counting", base / "calls.txt"
     folder.mkdir()
     for name in COMMANDS:
@@ -95,7 +95,7 @@ def counting_path(base: Path) -> tuple[str, Path]:
 
 
 def ours(asked: StandInRun, work: str) -> float:
-    """Seconds to plan and hand in the node, without imports and checks; nothing starts."""
+    """Return the seconds to plan and submit the node, without imports and checks."""
     arguments = asked.command(work, "arabic", asked.launcher("held", HELD))[3:]
     _, _, output = run([sys.executable, "-c", OURS, *arguments])
     end_jobs()
@@ -103,7 +103,7 @@ def ours(asked: StandInRun, work: str) -> float:
 
 
 def whole(asked: StandInRun, work: str, path: str) -> tuple[float, float]:
-    """Seconds, and of CPU, of the command that a user types; nothing starts."""
+    """Return seconds and CPU seconds of the whole launch command."""
     command = asked.command(work, "arabic", asked.launcher("held", HELD))
     seconds, cpu_s, _ = run(command, PATH=path)
     end_jobs()
@@ -111,7 +111,7 @@ def whole(asked: StandInRun, work: str, path: str) -> tuple[float, float]:
 
 
 def theirs(asked: StandInRun, name: str) -> float:
-    """Seconds of `map_array` alone, without the interpreter's start and the imports."""
+    """Return the seconds of `map_array` alone, without interpreter start and imports."""
     folder = asked.base / name
     _, _, output = run([sys.executable, "-c", SUBMITIT, str(folder), str(asked.units)])
     end_jobs()
@@ -119,19 +119,19 @@ def theirs(asked: StandInRun, name: str) -> float:
 
 
 def end_jobs() -> None:
-    """Remove all jobs of the cluster."""
+    """Cancel all jobs of the cluster."""
     subprocess.run(["scancel", f"--user={os.getuid()}"], check=True, timeout=WAIT_S)
     wait_for_empty_queue()
 
 
 def files_under(folder: Path) -> int:
-    """Files in a folder and below; one with several names counts once, as in a quota."""
+    """Count the files in a folder and below; hard links count once, as in a quota."""
     paths = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return len({path.stat().st_ino for path in paths})
 
 
 def measure(asked: StandInRun, rounds: int, finishes: bool) -> dict[str, float]:
-    """All figures."""
+    """Collect all figures."""
     asked.write_inputs()
     run(asked.command("base", "english", asked.launcher("local", "")))
     path, log = counting_path(asked.base)
@@ -159,7 +159,7 @@ def measure(asked: StandInRun, rounds: int, finishes: bool) -> dict[str, float]:
 
 
 def finish(asked: StandInRun) -> dict[str, float]:
-    """Run the node to its end; the time of `status` and the number of files."""
+    """Run the node to its end; return the time of `status` and the number of files."""
     work = asked.base / "work0"
     free = asked.launcher("free", f'max_running = "{os.cpu_count()}"')
     run(asked.command(work.name, "arabic", free))
@@ -173,7 +173,7 @@ def finish(asked: StandInRun) -> dict[str, float]:
     )
     wait_for_empty_queue()
     files = files_under(node)
-    # As it is just before the gate: every unit has a mark, the node has none.
+    # The state just before the gate: every unit has a marker, the node has no summary.
     (node / "summary.json").rename(node / "summary.aside")
     status = [sys.executable, "-m", "hala_hpc.status", f"work={work}"]
     seconds = [run(status)[0] for _ in range(5)]

@@ -1,9 +1,9 @@
-"""How long two workers take of which one is three times as fast as the other.
+"""Time of two workers, one of which is three times as fast as the other.
 
 `python -m benchmarks.unequal [--rows 5000] [--units 128] [--slow-step-s 0.15]` runs the two as
-processes with the stand-in, which sleeps as long as a step takes, and prints JSON as its last line.
-The ideal is the time in which both together would do all rows, each at the speed that it had while
-it worked and from its own first answer on: no worker waits for the other. Leaves with 1 when a row
+processes with the stand-in, which sleeps for the duration of a step. Prints JSON as its last line.
+The ideal is the time in which both together would do all rows without waiting for each other. Each
+works at the speed that it had while it worked, from its own first answer on. Exits with 1 if a row
 was lost or the ratio to the ideal is above 1.1.
 """
 
@@ -22,14 +22,14 @@ from benchmarks.kills.node import KillNode, Shape
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.jobs.attempt_records import AttemptName
 
-#: How many times as fast one worker is as the other.
+#: Ratio of the speeds of the two workers.
 TIMES = 3
 MAX_RATIO = 1.1
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What one worker did, from the log of answers."""
+    """The work of one worker, from the log of answers."""
 
     answers: int
     first: float
@@ -43,19 +43,19 @@ class Pace:
 
 
 def run(node: KillNode, artifact: Artifact) -> list[int]:
-    """Both workers to their end; their exit codes, the slow one's first."""
+    """Run both workers to their end; return their exit codes, the slow one's first."""
     steps_s = (node.shape.step_s, node.shape.step_s / TIMES)
     jobs = [
         node.start("worker", artifact.folder, worker, HALA_STANDIN_STEP_S=str(step_s))
         for worker, step_s in enumerate(steps_s)
     ]
-    # Twice as long as one of them would take for everything, and the start.
+    # Twice the time that one of them would take for everything, and the start.
     limit_s = END_LIMIT_S + 2 * node.shape.seconds
     return [job.wait(limit_s) for job in jobs]
 
 
 def paces(log: Path) -> list[Pace]:
-    """What each worker did."""
+    """Return the pace of each worker."""
     times: dict[str, list[float]] = {}
     for line in log.read_text(encoding="utf-8").splitlines():
         process, time_s, _ = line.split(" ", 2)
@@ -64,20 +64,20 @@ def paces(log: Path) -> list[Pace]:
 
 
 def who_made(artifact: Artifact) -> dict[int, int]:
-    """The worker that made each unit, by the marks."""
+    """Return the worker that made each unit, from the markers."""
     markers = [artifact.marker(unit) for unit in artifact.done_units()]
     found = {marker.unit: AttemptName.parse(marker.attempt) for marker in markers if marker}
     return {unit: name.worker for unit, name in found.items() if name}
 
 
 def collect_figures(node: KillNode, artifact: Artifact) -> dict[str, Any]:
-    """Seconds, the ideal, and who made how many units."""
+    """Collect seconds, the ideal, and the units of each worker."""
     both = paces(node.log)
     makers = who_made(artifact)
     own = artifact.require_newest_round().assignment
     began = min(pace.first for pace in both)
     seconds = max(pace.last for pace in both) - began
-    # On a busy machine one begins seconds after the other: it can do nothing before.
+    # On a busy machine one starts seconds after the other: it can do nothing before.
     before_it_began = sum(pace.per_s * (pace.first - began) for pace in both)
     answers = sum(pace.answers for pace in both)
     ideal = (answers + before_it_began) / sum(pace.per_s for pace in both)
@@ -94,7 +94,7 @@ def collect_figures(node: KillNode, artifact: Artifact) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Run both workers, report, and say with the exit code whether all is good."""
+    """Run both workers, print the figures, and return the exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--units", type=int, default=128)

@@ -1,1 +1,1 @@
-"""Many short runs on a real SLURM under random blows, watched and checked from outside."""
+"""Many short runs on a real SLURM with injected faults, checked from outside."""

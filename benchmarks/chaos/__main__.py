@@ -1,15 +1,15 @@
-"""An hour of blows against many short runs on a real SLURM, with gates among the victims.
+"""Chaos benchmark: injects faults into many short runs on a real SLURM, gates included.
 
-`python -m benchmarks.chaos --minutes 60 [--seed 1] [--at-once 2]` starts a SLURM of its own and
-gives the line of a small pipeline again and again, two runs at a time. Meanwhile processes of
-workers, gates and launches are killed and frozen; jobs are cancelled, requeued and preempted; nodes
-are drained and go down; the controller is killed. `status` is asked all the time. Every answer,
-every stop and every finished run is judged by what squeue, scontrol, /proc and the files say.
+`python -m benchmarks.chaos --minutes 60 [--seed 1] [--at-once 2]` starts its own SLURM and launches
+a small pipeline repeatedly, two runs at a time. Processes of workers, gates and launches are killed
+and frozen. Jobs are cancelled, requeued and preempted. Nodes are drained and set down. The
+controller is killed. `status` is polled all the time. Every answer, every stop and every finished
+run is compared with squeue, scontrol, /proc and the files.
 
-Prints JSON as its last line; leaves with 1 when a row was lost, doubled, torn or changed, an answer
-of `status` was wrong, or a run needed a hand for another reason than that a job was cancelled, the
-controller had forgotten a job that it had accepted, or no round brought anything. The folders of
-such runs are left where they are.
+Prints JSON as its last line. Exits with 1 if a row was lost, duplicated, torn or changed, if an
+answer of `status` was wrong, or if a run needed a relaunch for an unexpected reason. Expected
+reasons are a cancelled job, an accepted job that the controller forgot, and rounds without
+progress. The folders of failed runs are not removed.
 """
 
 import argparse
@@ -35,7 +35,7 @@ CALM, CALM_LIMIT_S = "calm", 300
 
 
 def main() -> int:
-    """Command line of the campaign."""
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--minutes", type=float, default=60, help="of blows")
     parser.add_argument("--seed", type=int, default=1, help="draws victims, blows and pauses")
@@ -69,13 +69,13 @@ def main() -> int:
     if result["good"]:
         shutil.rmtree(base)
     else:
-        print_progress(f"what is left of bad runs is in {base}")
+        print_progress(f"the folders of failed runs are in {base}")
     print(json.dumps(result, ensure_ascii=False))
     return 0 if result["good"] else 1
 
 
 def go(lane: int, around: Surroundings, seed: int) -> None:
-    """One run after the other until the time is over; what is right is removed."""
+    """Run one run after the other until the time is over; folders of good runs are removed."""
     number = 0
     while time.monotonic() < around.ends_at_s:
         name = f"run{lane}-{number}"
@@ -94,14 +94,14 @@ def go(lane: int, around: Surroundings, seed: int) -> None:
 
 
 def keep_logs(cluster: Path, base: Path) -> None:
-    """Copy what SLURM's daemons wrote to the folders of bad runs: its own folder is removed."""
+    """Copy the logs of SLURM's daemons to the folders of failed runs: their folder is removed."""
     (base / "slurm").mkdir()
     for path in cluster.glob("*.log"):
         shutil.copy(path, base / "slurm" / path.name)
 
 
 def remove(base: Path, name: str) -> None:
-    """Remove the work folder of a run and what its launches printed."""
+    """Remove the work folder of a run and the output of its launches."""
     shutil.rmtree(base / name)
     for path in base.glob(f"{name}-launch*"):
         path.unlink()

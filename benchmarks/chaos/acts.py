@@ -1,4 +1,4 @@
-"""The blows: what each needs of a run, and what it does to it."""
+"""The injected faults: their preconditions and effects."""
 
 import signal
 from collections.abc import Callable
@@ -13,34 +13,34 @@ from benchmarks.chaos.queued_jobs import QueuedJob
 from benchmarks.chaos.run_processes import go_on, send
 from benchmarks.common.own_slurm import read_command_output
 
-#: Seconds that what is broken stays so, at least and at most.
+#: Minimum and maximum duration of a fault in seconds.
 AWAY_S = (0.5, 8.0)
-#: A node that is down keeps its jobs' processes until they are killed: back before that, SLURM's
-#: controller starts a job beside itself there, and may die of it.
+#: The same for a node that is down. It keeps its jobs' processes until they are killed. If it is
+#: back before that, slurmctld starts a second copy of a job there and may crash.
 DOWN_S = (9.0, 15.0)
 FROZEN_S = (1.0, 14.0)
-#: Seconds that a job of another partition holds the node that it took.
+#: Seconds that a job of another partition occupies the preempted node.
 PREEMPTION_S = 2
 
 
 @dataclass(frozen=True)
 class Blow:
-    """An act that is possible now."""
+    """A fault that can be injected now."""
 
     kind: str
     strike: Callable[[], str]
-    """Does it, and returns words for the log; empty where its victim was gone."""
+    """Injects it and returns a text for the log; empty if its target no longer exists."""
 
 
 class Blows:
-    """Every blow that one run may get; what it did is noted in the ledger."""
+    """All faults for one run; injected faults are recorded in the ledger."""
 
     def __init__(self, cluster: Cluster, ledger: Ledger, chance: Random) -> None:
         self.cluster, self.ledger, self.chance = cluster, ledger, chance
         self.undoing: list[Timer] = []
 
     def possible(self, sight: Sight) -> list[Blow]:
-        """All that can be done now, one of each kind; its victim is drawn."""
+        """Return all faults that are possible now, one of each kind; their targets are drawn."""
         found = [*self.kills(sight), *self.freezes(sight)]
         if sight.queue is None:
             return found
@@ -55,7 +55,7 @@ class Blows:
         return found
 
     def kills(self, sight: Sight) -> list[Blow]:
-        """SIGKILL to one process."""
+        """Return the SIGKILL faults, each for one process."""
         processes = sight.processes
         found = []
         gates = [
@@ -68,13 +68,13 @@ class Blows:
         return found
 
     def kill(self, pid: int, sight: Sight) -> str:
-        """Kill a process; of a gate it is noted how often."""
+        """Kill a process; kills of a gate are counted."""
         if pid in sight.processes.of["gate"]:
             self.ledger.gate_kills[sight.processes.jobs[pid]] += 1
         return f"process {pid} of {sight.processes.nodes[pid]}" if send(pid, signal.SIGKILL) else ""
 
     def freezes(self, sight: Sight) -> list[Blow]:
-        """SIGSTOP to processes that go on some seconds later."""
+        """Return the SIGSTOP faults; the processes continue some seconds later."""
         of = sight.processes.of
         groups = {
             "freeze_supervisor": of["supervisor"],
@@ -89,7 +89,7 @@ class Blows:
         ]
 
     def freeze(self, pid: int) -> str:
-        """Stop a process and let it go on later."""
+        """Stop a process and continue it later."""
         self.ledger.frozen_launches.add(pid)
         seconds = self.chance.uniform(*FROZEN_S)
         if not send(pid, signal.SIGSTOP):
@@ -98,7 +98,7 @@ class Blows:
         return f"process {pid} for {seconds:.1f} s"
 
     def of_job(self, job: QueuedJob, what: str) -> list[Blow]:
-        """What may happen to a job that runs, and to its node."""
+        """Return the faults for a running job and its node."""
         return [
             Blow(f"cancel_{what}", lambda: self.cancel(job)),
             Blow(f"requeue_{what}", lambda: self.run_command("scontrol", "requeue", job.element)),
@@ -108,17 +108,17 @@ class Blows:
         ]
 
     def cancel(self, job: QueuedJob) -> str:
-        """scancel, which a person does and which only a person's line mends."""
+        """Cancel a job, as a user does; only a relaunch by the user continues after that."""
         self.ledger.cancelled.add(job.node)
         return self.run_command("scancel", job.element)
 
     def run_command(self, *argv: str) -> str:
-        """Give SLURM an order."""
+        """Run a SLURM command."""
         read_command_output(*argv)
         return " ".join(argv)
 
     def preempt(self, host: str) -> str:
-        """Take a node for a job of another partition, for a moment."""
+        """Preempt a node for a short time by a job of another partition."""
         taker = ["--partition=high", f"--nodelist={host}", "--exclusive", "--time=1"]
         reply = read_command_output(
             "sbatch", *taker, "--output=/dev/null", f"--wrap=sleep {PREEMPTION_S}"
@@ -126,7 +126,7 @@ class Blows:
         return f"{host}: {reply.strip()}"
 
     def disable_host(self, host: str, state: str) -> str:
-        """Drain a node, or set it down, and bring it back."""
+        """Drain a node or set it down, and return it to service."""
         with self.cluster.alone() as mine:
             if not mine:
                 return ""
@@ -135,7 +135,7 @@ class Blows:
         return f"{host} {state} for {seconds:.1f} s"
 
     def kill_controller(self) -> str:
-        """Kill slurmctld and start it again."""
+        """Kill slurmctld and restart it."""
         with self.cluster.alone() as mine:
             if not mine:
                 return ""
@@ -144,12 +144,12 @@ class Blows:
         return f"away for {seconds:.1f} s"
 
     def later(self, seconds: float, undo: Callable[[], None]) -> None:
-        """Undo something after some seconds."""
+        """Undo a fault after some seconds."""
         timer = Timer(seconds, undo)
         timer.start()
         self.undoing = [one for one in self.undoing if one.is_alive()] + [timer]
 
     def wait_for_undone(self) -> None:
-        """Wait until nothing is stopped any more."""
+        """Wait until no process is stopped any more."""
         for timer in self.undoing:
             timer.join(FROZEN_S[1] + 1)

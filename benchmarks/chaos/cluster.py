@@ -1,6 +1,6 @@
-"""What the campaign does to the cluster itself: its controller is killed, its nodes go and return.
+"""Faults of the cluster itself: the controller is killed, nodes are taken out of service.
 
-One thing at a time: what is broken is whole again before something else is.
+One fault at a time: the next one starts after the cluster is repaired.
 """
 
 import contextlib
@@ -18,17 +18,17 @@ from benchmarks.chaos.tally import Tally
 from benchmarks.common.own_slurm import read_command_output, stop_daemon
 from benchmarks.common.waiting import WAIT_S, wait_until
 
-#: Seconds between two kills of the controller: else launches meet nothing but that.
+#: Seconds between two kills of the controller; with less, launches would see no other fault.
 REST_S = 60.0
 HOSTS = ("node1", "node2", "node3", "node4")
-#: States in which a node takes jobs, or will as soon as one has ended.
+#: States in which a node takes jobs, or will when a job has ended.
 AVAILABLE_STATES = ("idle", "mixed", "allocated", "completing")
-#: What sinfo puts behind a state: the node gives no answer, or a job is planned there.
+#: Suffixes of sinfo states: the node does not respond, or a job is planned there.
 SIGNS = "*-"
 
 
 class Cluster:
-    """The daemons and nodes of a SLURM of the campaign's own."""
+    """The daemons and nodes of the benchmark's own SLURM."""
 
     def __init__(self, folder: Path, tally: Tally) -> None:
         self.folder, self.tally = folder, tally
@@ -38,7 +38,7 @@ class Cluster:
 
     @contextmanager
     def alone(self) -> Iterator[bool]:
-        """Whether nothing else of the cluster is broken; nothing else will be meanwhile."""
+        """Lock the cluster; yields whether no other fault is active."""
         mine = self.busy.acquire(blocking=False)
         try:
             yield mine
@@ -48,11 +48,11 @@ class Cluster:
 
     @property
     def is_rested(self) -> bool:
-        """Whether the controller has been up for long enough to have saved what it did."""
+        """Whether the controller has been up long enough to have saved its state."""
         return not self.killed_at or time.time() - self.killed_at[-1] > REST_S
 
     def kill_controller(self, away_s: float) -> None:
-        """SIGKILL to slurmctld, which is started again after so many seconds."""
+        """Send SIGKILL to slurmctld and restart it after `away_s` seconds."""
         self.killed_at.append(time.time())
         with contextlib.suppress(ProcessLookupError):
             stop_daemon(self.folder, "slurmctld", signal.SIGKILL)
@@ -60,7 +60,7 @@ class Cluster:
         self.start_controller()
 
     def start_controller(self) -> None:
-        """Start slurmctld and wait until it answers. Raises TimeoutError."""
+        """Start slurmctld and wait until it responds. Raises: TimeoutError."""
         self.start("slurmctld")
         wait_until(
             lambda: " UP" in read_command_output("scontrol", "ping"),
@@ -69,7 +69,7 @@ class Cluster:
         )
 
     def start(self, *argv: str) -> None:
-        """Start a daemon, which goes to the background. Raises CalledProcessError."""
+        """Start a daemon in the background. Raises: CalledProcessError."""
         env = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
         quiet = subprocess.DEVNULL
         command = [*argv, "-f", str(self.folder / "slurm.conf")]
@@ -78,7 +78,7 @@ class Cluster:
         )
 
     def is_gone(self, daemon: str) -> bool:
-        """Whether no process is there of a daemon: `slurmctld`, or the slurmd of a node's name."""
+        """Whether a daemon has no process: `slurmctld`, or a slurmd by the name of its node."""
         try:
             pid = int((self.folder / f"{daemon}.pid").read_text())
             return not Path(f"/proc/{pid}/comm").read_text().startswith("slurm")
@@ -86,7 +86,7 @@ class Cluster:
             return True
 
     def start_slurmd_of(self, host: str) -> bool:
-        """Start the slurmd of a node where it is gone, and count that; whether it was so."""
+        """Start the slurmd of a node if it is gone, and count it; return whether it was gone."""
         if not self.is_gone(host):
             return False
         self.start("slurmd", "-N", host)
@@ -95,7 +95,7 @@ class Cluster:
         return True
 
     def disable_host(self, host: str, state: str, away_s: float) -> None:
-        """Let a node be in state `drain` or `down` for so many seconds."""
+        """Set a node to state `drain` or `down` for `away_s` seconds."""
         read_command_output(
             "scontrol", "update", f"nodename={host}", f"state={state}", "reason=chaos"
         )
@@ -103,7 +103,7 @@ class Cluster:
         self.bring_back(host)
 
     def bring_back(self, host: str) -> None:
-        """Let a node take jobs again. Raises TimeoutError where it does not."""
+        """Return a node to service. Raises: TimeoutError if it takes no jobs."""
 
         def is_available() -> bool:
             if host in self.states() and host not in self.unavailable():
@@ -120,7 +120,7 @@ class Cluster:
         )
 
     def states(self) -> dict[str, str]:
-        """State and reason of each node, by its name; none where the controller is away."""
+        """Return state and reason of each node by name; none if the controller does not respond."""
         rows = read_command_output(
             "sinfo", "--noheader", "--Node", "--format=%N|%T|%E"
         ).splitlines()
@@ -128,7 +128,7 @@ class Cluster:
         return {host.strip(): state.strip() for host, state in found}
 
     def unavailable(self) -> dict[str, str]:
-        """State and reason of each node that takes no jobs: down, drained, failed, unknown."""
+        """Return state and reason of each node that is down, drained, failed or unknown."""
         return {
             host: state
             for host, state in self.states().items()
@@ -136,14 +136,14 @@ class Cluster:
         }
 
     def resume(self, host: str) -> None:
-        """Tell the controller that a node is well."""
+        """Resume a node."""
         read_command_output("scontrol", "update", f"nodename={host}", "state=resume")
 
     def held(self) -> list[str]:
-        """Ids of jobs, of whomever, that SLURM holds as their node could not start them.
+        """Return the ids of all jobs that SLURM holds because their node could not start them.
 
-        A controller that was killed starts jobs beside themselves: the node refuses, and `status`
-        says that they are to be released.
+        A killed controller starts second copies of jobs. The node refuses them, and `status` says
+        that they must be released.
         """
         rows = read_command_output(
             "squeue", "--noheader", "--array", "--states=PENDING", "--format=%i|%r"
@@ -152,7 +152,7 @@ class Cluster:
         return [number.strip() for number, why in found if re.search("held|hold", why.lower())]
 
     def is_forgotten(self, number: str, name: str) -> bool:
-        """Whether the controller knows no job, alive or ended, of this number and this name."""
+        """Whether the controller knows no job, active or ended, with this id and name."""
         return f"JobName={name} " not in read_command_output(
             "scontrol", "--oneliner", "show", "job", number
         )

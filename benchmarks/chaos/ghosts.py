@@ -1,25 +1,25 @@
-"""Jobs that run in SLURM's books only: a controller that was killed has forgotten their end."""
+"""Jobs that run in SLURM's records only: a killed controller has forgotten their end."""
 
 from collections.abc import Iterable
 
 from benchmarks.chaos.queued_jobs import QueuedJob
 
-#: Seconds without a process after which a job that is said to run is one of these: longer than a
-#: job takes from its start to the first process of ours, and shorter than what makes a run hang.
+#: Seconds without a process after which a RUNNING job is a ghost. It is longer than a job takes
+#: until its first process, and shorter than the time after which a run counts as hanging.
 GHOST_S = 120.0
 
 
 class Ghosts:
-    """What was seen running without a process, and since when."""
+    """Jobs that run without a process, and since when."""
 
     def __init__(self) -> None:
         self.since: dict[tuple[str, str], float] = {}
-        """By the job's own id and the time when it began: a requeue begins anew."""
+        """By the job's own id and its start time: a requeue counts anew."""
 
     def find(self, queue: Iterable[QueuedJob], at_work: set[str], now_s: float) -> list[QueuedJob]:
-        """The jobs that have been without a process for so long; each is told once in that time.
+        """Return the jobs that have been without a process for GHOST_S; each once in that time.
 
-        `at_work` are the numbers of jobs that have a process, `now_s` is the monotonic clock.
+        `at_work` are the ids of jobs that have a process; `now_s` is the monotonic clock.
         """
         empty = [job for job in queue if job.state == "RUNNING" and job.number not in at_work]
         self.since = {

@@ -1,4 +1,4 @@
-"""What was done to one run since its line was given last: what may end it, and what may not."""
+"""Record of the faults injected into one run since its last launch."""
 
 import time
 from collections import Counter
@@ -7,57 +7,57 @@ from dataclasses import dataclass, field
 from benchmarks.chaos.queued_jobs import QueuedJob
 from benchmarks.chaos.run_processes import RunProcesses
 
-#: A job's own bound: a gate that is killed is started again, three times in all.
+#: Tries of a gate within one job: a killed gate is restarted, three tries in all.
 GATE_TRIES = 3
 
 
 @dataclass
 class Ledger:
-    """The blows that a run got."""
+    """The faults injected into a run."""
 
     launched_at: float = 0.0
-    """When its line was given last, in seconds since the epoch."""
+    """Time of the last launch, in seconds since the epoch."""
     cancelled: set[str] = field(default_factory=set)
-    """Nodes of which a job was cancelled since then."""
+    """Nodes with a job that was cancelled since the last launch."""
     given: int = 0
-    """How often its line was given."""
+    """Number of launches."""
     is_launching: bool = False
     frozen_launches: set[int] = field(default_factory=set)
-    """Process numbers of launches that were stopped once, which is enough."""
+    """Process ids of launches that were stopped once; once is enough."""
     gate_kills: Counter[str] = field(default_factory=Counter)
-    """By id of the job."""
+    """By job id."""
 
     def begin(self) -> None:
-        """The line is given."""
+        """Record a launch."""
         self.launched_at = time.time()
         self.given += 1
         self.is_launching = True
         self.cancelled.clear()
 
     def may_kill_gate(self, job: str) -> bool:
-        """Whether another kill leaves the gate a try."""
+        """Whether the gate has a try left after another kill."""
         return self.gate_kills[job] < GATE_TRIES - 1
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What there is to strike of one run."""
+    """The possible targets in one run."""
 
     queue: list[QueuedJob] | None
-    """None where the controller does not answer."""
+    """None if the controller does not respond."""
     processes: RunProcesses
     launches: list[int]
-    """Process numbers of launches at work."""
+    """Process ids of running launches."""
     launched_just_now: bool
     """Whether a launch ended within the last two seconds."""
 
     def running(self, is_gate: bool) -> list[QueuedJob]:
-        """Gates or workers that run."""
+        """Return the running gates or workers."""
         queue = self.queue or []
         return [job for job in queue if job.state == "RUNNING" and job.is_gate is is_gate]
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing of the run is in the queue or at work; never where nobody knows."""
+        """Whether the run has no job in the queue and no process; False if unknown."""
         rest = self.launches or any(self.processes.of.values())
         return self.queue == [] and not rest

@@ -1,4 +1,4 @@
-"""What the work folder of a run shows, read without any code of the product."""
+"""Read the work folder of a run without any code of the product."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.common.moving_files import retry_if_moved
 
-#: What a file says that is not there, or that is written anew just now.
+#: Content of a file that does not exist or is being replaced.
 NOTHING: dict[str, Any] = {}
 
 
@@ -33,34 +33,34 @@ class NodeFolder:
 
     @property
     def is_done(self) -> bool:
-        """Whether the mark of the node is there."""
+        """Whether the marker of the node exists."""
         return (self.folder / "summary.json").exists()
 
     @property
     def has_failed(self) -> bool:
-        """Whether it is written down that the node has failed."""
+        """Whether a failure of the node is recorded."""
         return (self.folder / "failure.json").exists()
 
     def count_markers(self) -> int:
-        """Units that have a mark."""
+        """Count the units with a marker."""
         return retry_if_moved(lambda: len(list((self.folder / "done").glob("[0-9]*.json"))))
 
     def list_state_files(self) -> list[str]:
-        """Finished work of unfinished units, by its names."""
+        """Return the names of finished work of unfinished units."""
         found = retry_if_moved(lambda: list((self.folder / "kept").glob("*/*")))
         return sorted(f"{path.parent.name}/{path.name}" for path in found if path.name[0] != ".")
 
     def job_ids(self) -> list[str]:
-        """Ids of the jobs that were written down last: workers, gate."""
+        """Return the ids of the last recorded jobs: workers, gate."""
         jobs = read(self.folder / "jobs.json")
         return [jobs[key] for key in ("workers", "gate") if jobs.get(key)]
 
     def rounds(self) -> list[dict[str, Any]]:
-        """All rounds, the first one first."""
+        """Return all rounds, the first one first."""
         return [read(path) for path in sorted((self.folder / "rounds").glob("[0-9]*.json"))]
 
     def job_names(self) -> dict[str, str]:
-        """Name of each job that was written down last, by its id."""
+        """Return the name of each of the last recorded jobs by its id."""
         jobs, rounds = read(self.folder / "jobs.json"), self.rounds()
         if not jobs or len(rounds) < jobs["round"]:
             return {}
@@ -70,19 +70,19 @@ class NodeFolder:
 
 
 def node_folders(work: Path) -> dict[str, NodeFolder]:
-    """The folders of all nodes of a run, by name of the node."""
+    """Return the folders of all nodes of a run by node name."""
     found = [NodeFolder(path) for path in sorted(work.glob("*-*")) if path.is_dir()]
     return {node.name: node for node in found}
 
 
 def waiting_for_room(work: Path) -> set[str]:
-    """Names of the nodes that wait until the cluster takes more jobs."""
+    """Return the names of the nodes that wait for SLURM's job limit."""
     nodes = read(work / "feed.json").get("nodes", [])
     return {node["folder"].rpartition("-")[0] for node in nodes}
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is none."""
+    """Read a JSON object; empty if the file does not exist."""
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Holds a finished run against what went in and against a run that nobody disturbed.
+"""Compare a finished run with its input and with an undisturbed run.
 
 Reads Parquet with pyarrow, JSON with json, digests with hashlib; shares no code with the product.
 """
@@ -14,27 +14,27 @@ from benchmarks.chaos.pipeline import NODES
 from benchmarks.common.rows_check import RowsCheck, left_over
 
 Row = dict[str, Any]
-#: Counts of a summary that are those of the undisturbed run.
+#: Summary fields that must equal those of the undisturbed run.
 COUNTS = ("rows_in", "rows_out", "rows_rejected", "rejected", "units", "fingerprint")
 KINDS = ("lost", "duplicated", "torn", "changed", "moved", "made_up", "wrong_counts")
 
 
 @dataclass
 class Checked:
-    """What became of the rows of one run."""
+    """The checked rows of one run."""
 
     rows: Counter[str] = field(default_factory=Counter)
     faults: list[tuple[str, str]] = field(default_factory=list)
-    """Kind, and where."""
+    """Kind and place."""
 
     def note(self, kind: str, text: str, many: int = 1) -> None:
-        """Note rows or files that are not as they must be."""
+        """Record wrong rows or files."""
         self.rows[kind] += many
         self.faults.append((kind, text))
 
 
 def check(work: Path, calm: Path) -> Checked:
-    """Every node of a finished run beside the same node of the undisturbed one."""
+    """Compare every node of a finished run with the same node of the undisturbed run."""
     found = Checked()
     nodes, others = node_folders(work), node_folders(calm)
     for name in NODES:
@@ -62,7 +62,7 @@ def check(work: Path, calm: Path) -> Checked:
 
 
 def check_files(node: NodeFolder, found: Checked) -> None:
-    """The output has the files that its summary lists, and no others, with these digests."""
+    """Check that the output has exactly the files of its summary, with these digests."""
     output, listed = node.folder / "output", node.summary.get("files") or {}
     digests = node.summary.get("sha256") or {}
     there = {str(p.relative_to(output)): p for p in output.rglob("*") if p.is_file()}
@@ -75,7 +75,7 @@ def check_files(node: NodeFolder, found: Checked) -> None:
 
 
 def check_rows(node: NodeFolder, other: NodeFolder, found: Checked) -> None:
-    """Rows that came out and that were rejected: once, in order, with the same content."""
+    """Check accepted and rejected rows: each once, in order, with the same content."""
     for side in ("", "rejected"):
         mine, theirs = rows_of(node, side, found), rows_of(other, side, found)
         ids, wanted = (Counter(row["id"] for row in rows) for rows in (mine, theirs))
@@ -89,7 +89,7 @@ def check_rows(node: NodeFolder, other: NodeFolder, found: Checked) -> None:
 
 
 def rows_of(node: NodeFolder, side: str, found: Checked) -> list[Row]:
-    """The rows of a side of an output, in the order of its files."""
+    """Return the rows of one side of an output, in the order of its files."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -103,7 +103,7 @@ def rows_of(node: NodeFolder, side: str, found: Checked) -> list[Row]:
 
 
 def check_translation(given: Path, artifact: Path, calm: Path, found: Checked) -> None:
-    """Ids in are ids out and rejected; sources as they were; letters as the stand-in makes them."""
+    """Check ids (in = out + rejected), unchanged sources, and the stand-in's letters."""
     checked = RowsCheck(given, artifact, by_letters=True).run(like=calm)
     found.rows["in"] += checked.rows_in
     for kind in KINDS:

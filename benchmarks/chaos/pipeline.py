@@ -1,10 +1,10 @@
-"""The pipeline of the campaign: five nodes, two of them translate, and the line that runs them.
+"""The pipeline of the benchmark: five nodes, two of which translate, and its launch command.
 
     left (prepare) -> arabic (translate) -> again (translate what arabic rejected) -> page (report)
     right (prepare) ------------------------------------------------------------------^
 
-The stand-in answers for the engine; gates and workers linger at each file that they put into its
-place, so that blows meet them in the middle of it.
+A stand-in replaces the engine. Gates and workers pause before each file that they rename into
+place, so that faults can hit them in the middle.
 """
 
 import json
@@ -19,10 +19,10 @@ from benchmarks.common.own_slurm import ROOT
 from benchmarks.kills.node import NOTHING, STAND_IN, STAND_IN_ENGINE, empty_model
 
 NODES = ("left", "right", "arabic", "again", "page")
-#: What each node takes in.
+#: Inputs of each node.
 INPUTS = {"arabic": ("left",), "again": ("arabic",), "page": ("arabic", "again", "right")}
 ROWS_LEFT, ROWS_RIGHT = 240, 90
-#: The stand-in has no answer for one row in so many.
+#: The stand-in has no answer for one of so many rows.
 REJECTED_EVERY = 12
 STEP_S = 0.05
 RECIPE = """
@@ -61,7 +61,7 @@ stage = "report"
 nodes = ["@arabic", "@again", "@right"]
 resources = {{ cpus_per_rank = 1, mem_gb = 1 }}
 """
-#: Found by the jobs instead of the stand-in's own `sitecustomize`, of which they need nothing.
+#: Replaces the stand-in's own `sitecustomize`, which the jobs do not need.
 LINGER = """
 import os, random, sys, time
 
@@ -74,25 +74,25 @@ def linger(event, arguments):
 if LINGER_S and any(word.startswith("hala_hpc.") for word in sys.orig_argv):
     sys.addaudithook(linger)
 """
-#: Seconds that a process lingers at most before it renames, links or starts a program.
+#: Maximum pause in seconds before a process renames, links or starts a program.
 GATE_LINGERS_S, WORKER_LINGERS_S = 0.6, 0.05
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A launch at work, or one that ended."""
+    """A launch that runs or has ended."""
 
     process: "subprocess.Popen[bytes]"
     out: Path
     err: Path
 
     def output(self) -> str:
-        """What it printed."""
+        """Return what it printed."""
         return self.out.read_text() + self.err.read_text()
 
 
 class Pipeline:
-    """Recipe, rows and launchers in a folder; each run has a work folder of its own in it."""
+    """Recipe, rows and launchers in one folder, and a work folder for each run."""
 
     def __init__(self, base: Path) -> None:
         self.base = base
@@ -106,7 +106,7 @@ class Pipeline:
         }
 
     def write_launcher(self, backend: str, step_s: float, gate_s: float, worker_s: float) -> Path:
-        """A launcher whose jobs find the stand-in and linger so many seconds."""
+        """Write a launcher whose jobs use the stand-in and pause for so many seconds."""
         site = self.base / f"site-{backend}"
         site.mkdir()
         (site / "sitecustomize.py").write_text(LINGER.format(gate=gate_s, worker=worker_s))
@@ -120,11 +120,11 @@ class Pipeline:
         return path
 
     def work(self, name: str) -> Path:
-        """The work folder of a run."""
+        """Return the work folder of a run."""
         return self.base / name
 
     def launch(self, name: str, number: int, backend: str = "slurm") -> Launch:
-        """Give the line of a run for the n-th time."""
+        """Start the n-th launch of a run."""
         words = [f"recipe={self.base}/recipe.toml", f"launcher={self.launchers[backend]}"]
         line = [sys.executable, "-m", "hala_hpc.launch", "stage=all", *words]
         out, err = (self.base / f"{name}-launch{number}.{end}" for end in ("out", "err"))
@@ -134,14 +134,14 @@ class Pipeline:
 
 
 def start(argv: list[str], out: IO[bytes], err: IO[bytes]) -> "subprocess.Popen[bytes]":
-    """Start a command of ours in a session of its own."""
+    """Start a command in a session of its own."""
     return subprocess.Popen(
         argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
     )
 
 
 def write_rows(path: Path, rows: int, place: str) -> None:
-    """Questions with answers; the stand-in has nothing to say to some of them."""
+    """Write questions with answers; the stand-in has no answer for some of them."""
     with path.open("w") as file:
         for number in range(rows):
             word = NOTHING if number % REJECTED_EVERY == 1 else "quiet"

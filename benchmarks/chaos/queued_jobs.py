@@ -1,39 +1,39 @@
-"""What squeue shows of the jobs of a run."""
+"""Query squeue for the jobs of a run."""
 
 import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-#: A controller that is away says so after 10 s.
+#: squeue reports after 10 s that the controller does not respond.
 ANSWER_LIMIT_S = 60
 FIELDS = "%i|%F|%A|%T|%j|%N|%S|%Z"
-#: States in which a job waits.
+#: States of a pending job.
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
-#: Node, fingerprint and key of the round in the name of a job.
+#: Node, fingerprint and round key in the name of a job.
 NAME = re.compile(r"^(?P<gate>gate-)?(?P<node>[a-z]+)-[0-9a-f]{12}-[0-9a-f]{8}$")
 
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A job, or one element of an array."""
+    """A job, or one task of an array."""
 
     element: str
     """Its own id, e.g. `12_3`."""
     id: str
-    """Of the job, or of the array."""
+    """Id of the job, or of the array."""
     number: str
-    """Of this element alone, as its processes have it in SLURM_JOB_ID."""
+    """Id of this task alone, as in SLURM_JOB_ID of its processes."""
     state: str
     name: str
     host: str
     start: str
-    """When it began, or is expected to: another one after a requeue."""
+    """Actual or expected start time; a requeue changes it."""
     folder: str
 
     @property
     def node(self) -> str:
-        """Name of the node of the recipe; empty for a job that is none of ours."""
+        """Name of the recipe node; empty for a job of another origin."""
         found = NAME.match(self.name)
         return found["node"] if found else ""
 
@@ -44,12 +44,12 @@ class QueuedJob:
 
     @property
     def waits(self) -> bool:
-        """Whether it has not begun, or has to begin again."""
+        """Whether it is pending, for the first time or after a requeue."""
         return self.state in WAITING
 
 
 def query_queue(work: Path) -> list[QueuedJob] | None:
-    """The jobs of a work folder in the queue; None where the controller does not answer."""
+    """Return the jobs of a work folder in the queue; None if the controller does not respond."""
     argv = ["squeue", "--noheader", "--array", f"--format={FIELDS}"]
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""One run of the pipeline under blows: given, struck, given again where it must be, and checked."""
+"""One run of the pipeline with injected faults: launch, inject, relaunch if needed, check."""
 
 import signal
 import time
@@ -21,35 +21,35 @@ from benchmarks.chaos.tally import Tally, print_progress
 from benchmarks.common.own_slurm import read_command_output
 from benchmarks.common.waiting import wait_until
 
-#: Two launches of the line at once, in one of so many runs.
+#: One of so many runs starts with two concurrent launches.
 PAIR_EVERY = 3
-#: Blows of one run, at least and at most, and seconds between two.
+#: Minimum and maximum number of faults of one run, and seconds between two.
 BLOWS = (5, 12)
 PAUSES_S = (0.1, 0.5, 2.0, 5.0, 9.0, 14.0)
-#: Share of the looks at a launch at work that strike: most blows are for what follows.
+#: Share of the polls of a running launch that inject a fault: most faults are for later phases.
 AT_LAUNCH = 0.03
-#: Share of the looks at a gate at work that strike before it is time.
+#: Share of the polls of a running gate that inject a fault before it is due.
 AT_GATE = 0.1
 POLL_INTERVAL_S = 0.3
-#: Seconds without anything new after which a run hangs; longer than all that a blow holds up.
+#: A run hangs after so many seconds without a change; longer than any fault lasts.
 HANG_S = 240.0
-#: Seconds of a launch, and of a whole run, at most.
+#: Maximum seconds of a launch and of a run.
 LAUNCH_LIMIT_S, RUN_LIMIT_S = 300.0, 1500.0
-#: Seconds within which nothing of a finished run is left in the queue and at work.
+#: Seconds after which a finished run has no job and no process left.
 GONE_S = 300.0
-#: Times that the line of one run is given again.
+#: Maximum number of launches of one run.
 MAX_LAUNCHES = 25
-#: Codes by which a launch says that it is to be tried again.
+#: Exit codes of a launch that mean: try again.
 RETRY_CODES = (69, 75)
 
 
 class Hangs(Exception):
-    """A run that goes no further, or has no end."""
+    """A run without progress or without an end."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all runs of a campaign share."""
+    """The objects that all runs of a campaign share."""
 
     pipeline: Pipeline
     cluster: Cluster
@@ -58,11 +58,11 @@ class Surroundings:
     calm: str
     """Name of the undisturbed run."""
     ends_at_s: float
-    """When there are no more blows, by the monotonic clock."""
+    """Time after which no fault is injected, by the monotonic clock."""
 
 
 class ChaosRun:
-    """One run."""
+    """One run with injected faults."""
 
     def __init__(self, name: str, around: Surroundings, chance: Random) -> None:
         self.name, self.around, self.chance = name, around, chance
@@ -76,7 +76,7 @@ class ChaosRun:
         self.ghosts = Ghosts()
 
     def run(self) -> bool:
-        """Bring the run to its end under blows; whether all was well."""
+        """Run to the end with injected faults; return whether there was no fault of the product."""
         faults = self.tally.faults.total()
         watch = StatusWatch(self.work, self.around.cluster, self.ledger, self.tally)
         watch.start()
@@ -96,9 +96,9 @@ class ChaosRun:
         return self.tally.faults.total() == faults
 
     def give(self, max_running: int = 1) -> None:
-        """Give the line of the launch, or the same line twice at once."""
+        """Start one launch, or two concurrent ones."""
         if self.given > MAX_LAUNCHES:
-            raise Hangs(f"the line was given {self.given} times")
+            raise Hangs(f"{self.given} launches")
         self.ledger.begin()
         self.changed_s = time.monotonic()
         for _ in range(max_running):
@@ -106,7 +106,7 @@ class ChaosRun:
             self.launches.append(self.around.pipeline.launch(self.name, self.given))
 
     def go_through(self) -> None:
-        """Look, strike, and give the line again where that is allowed, until all is done."""
+        """Poll, inject faults and relaunch where that is allowed, until all nodes are done."""
         left = self.chance.randint(*BLOWS)
         next_s = time.monotonic() + self.chance.uniform(0.2, 3.0)
         while True:
@@ -125,7 +125,7 @@ class ChaosRun:
             time.sleep(POLL_INTERVAL_S)
 
     def maintain(self, sight: Sight) -> None:
-        """Do what an administrator does, and cancel what the controller takes for running."""
+        """Do the administrator's work, and cancel jobs that have ended unknown to SLURM."""
         self.around.caretaker.maintain()
         at_work = set(sight.processes.jobs.values())
         if ghosts := self.ghosts.find(sight.queue or [], at_work, time.monotonic()):
@@ -133,10 +133,10 @@ class ChaosRun:
             read_command_output("scancel", *(job.element for job in ghosts))
             with self.tally.lock:
                 self.tally.ghosts += len(ghosts)
-            print_progress(f"{self.name}: SLURM does not know that {ghosts} have ended")
+            print_progress(f"{self.name}: SLURM takes {ghosts} for running, but they have ended")
 
     def is_due(self, sight: Sight, next_s: float) -> bool:
-        """Whether this look is one that strikes: what is there for a moment is not waited with."""
+        """Whether to inject a fault at this poll; short-lived targets are used at once."""
         is_time = time.monotonic() > next_s
         if sight.launches:
             return is_time and self.chance.random() < AT_LAUNCH
@@ -146,7 +146,7 @@ class ChaosRun:
         return is_time or (bool(has_gate) and self.chance.random() < AT_GATE)
 
     def observe(self) -> Sight:
-        """What there is of the run now."""
+        """Return the current state of the run."""
         return Sight(
             queued_jobs.query_queue(self.work),
             run_processes.find_processes(self.work),
@@ -155,9 +155,9 @@ class ChaosRun:
         )
 
     def observe_with_queue(self) -> Sight:
-        """What there is of the run once the controller answers: it is killed for another run, too.
+        """Return the state of the run when the controller responds; other runs kill it as well.
 
-        Raises TimeoutError.
+        Raises: TimeoutError.
         """
         sights: list[Sight] = []
 
@@ -169,7 +169,7 @@ class ChaosRun:
         return sights[-1]
 
     def check_launches(self) -> None:
-        """Note how launches ended; give the line again where none of them got through."""
+        """Record how launches ended; relaunch if none of them succeeded."""
         if not self.launches or any(one.process.poll() is None for one in self.launches):
             return
         codes = [one.process.returncode for one in self.launches]
@@ -184,13 +184,13 @@ class ChaosRun:
             with self.tally.lock:
                 self.tally.refused_launches += 1
             print_progress(
-                f"{self.name}: the launch is to be tried again: {codes} {refused[-1][-300:]!r}"
+                f"{self.name}: the launch must be tried again: {codes} {refused[-1][-300:]!r}"
             )
             time.sleep(2)
             self.give()
 
     def strike(self, sight: Sight) -> bool:
-        """The blow of which there were fewest, of those that are possible; whether it came."""
+        """Inject the possible fault with the lowest count; return whether it was injected."""
         possible = self.blows.possible(sight)
         if not possible:
             return False
@@ -214,12 +214,12 @@ class ChaosRun:
         return all(name in nodes and nodes[name].is_done for name in NODES)
 
     def is_stopped(self) -> bool:
-        """Whether nothing goes on, looked at once more a while later."""
+        """Whether nothing runs now and 3 s later."""
         time.sleep(3)
         return self.observe().is_empty and not self.is_complete()
 
     def go_on(self) -> None:
-        """Find out why the run stopped, count it, and give the line again."""
+        """Find out why the run stopped, count it, and relaunch."""
         nodes = node_folders(self.work)
         stops = StoppedRun(nodes, self.ledger, self.around.cluster).stops()
         reasons = sorted({stop.reason for stop in stops}) or [UNEXPLAINED]
@@ -234,7 +234,7 @@ class ChaosRun:
         self.give()
 
     def require_progress(self, now: float, sight: Sight) -> None:
-        """Raises Hangs where nothing changes for long, or the run or a launch has no end."""
+        """Check the progress. Raises: Hangs if nothing changes or a limit is exceeded."""
         nodes = node_folders(self.work)
         queue = None if sight.queue is None else {(j.element, j.state) for j in sight.queue}
         state = (
@@ -249,11 +249,12 @@ class ChaosRun:
             raise Hangs(f"no end in {RUN_LIMIT_S:.0f} s; {self.describe()}")
 
     def describe(self) -> str:
-        """Queue and processes, for a run that hangs."""
-        return f"queue: {read_command_output('squeue', '--array')} processes: {run_processes.find_processes(self.work)}"
+        """Describe queue and processes of a run that hangs."""
+        queue = read_command_output("squeue", "--array")
+        return f"queue: {queue} processes: {run_processes.find_processes(self.work)}"
 
     def wait_until_gone(self) -> None:
-        """Wait until nothing of the run is left. Raises TimeoutError."""
+        """Wait until nothing of the run is left. Raises: TimeoutError."""
 
         def is_gone() -> bool:
             sight = self.observe()
@@ -263,7 +264,7 @@ class ChaosRun:
         wait_until(is_gone, "nothing left of it", GONE_S, 0.5, self.describe)
 
     def check_end(self, watch: StatusWatch) -> None:
-        """Status says that all is done, the line has nothing to do, and the rows are right."""
+        """Check that status says done, a relaunch has nothing to do, and the rows are right."""
         states = watch.query_status()
         if set(states.values()) != {"done"}:
             self.tally.fault("wrong_status", f"{self.name}: at its end {states}")

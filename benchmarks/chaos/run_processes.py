@@ -1,4 +1,4 @@
-"""Processes of a run on this machine: supervisors, their children, gates, and what starts them."""
+"""Find the processes of a run on this machine: supervisors, their children, gates."""
 
 import contextlib
 import os
@@ -17,16 +17,16 @@ KINDS: tuple[str, ...] = tuple(MODULES.values())
 
 @dataclass
 class RunProcesses:
-    """Process numbers by kind: supervisor, child, gate; and the node of each."""
+    """Process ids by kind (supervisor, child, gate), and the node of each."""
 
     of: dict[str, list[int]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     nodes: dict[int, str] = field(default_factory=dict)
     jobs: dict[int, str] = field(default_factory=dict)
-    """Id of the job of each, from its environment; empty for one without."""
+    """Job id of each process, from its environment; empty if it has none."""
 
 
 def find_processes(work: Path) -> RunProcesses:
-    """The processes that name a work folder on their command line."""
+    """Return the processes that name a work folder in their arguments."""
     found = RunProcesses()
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -47,14 +47,14 @@ def find_processes(work: Path) -> RunProcesses:
 
 
 def job_of(process: Path) -> str:
-    """Id of the job that a process belongs to. Raises OSError where it is gone."""
+    """Return the job id of a process. Raises: OSError if it is gone."""
     variables = (process / "environ").read_bytes().split(b"\0")
     variable = next((word for word in variables if word.startswith(b"SLURM_JOB_ID=")), b"")
     return variable.partition(b"=")[2].decode()
 
 
 def send(pid: int, number: int) -> bool:
-    """Send a signal; False where the process is gone."""
+    """Send a signal; return False if the process is gone."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
         return True
@@ -62,6 +62,6 @@ def send(pid: int, number: int) -> bool:
 
 
 def go_on(pids: list[int]) -> None:
-    """Continue what was stopped."""
+    """Continue stopped processes."""
     for pid in pids:
         send(pid, signal.SIGCONT)

@@ -1,7 +1,7 @@
-"""Asks `status` all the time, and holds each answer against what squeue, /proc and the disk say.
+"""Poll `status` and compare each answer with squeue, /proc and the disk.
 
-Each answer is between two looks, one before and one after it: only what both looks rule out is a
-wrong answer. So no clock is trusted, and the tolerance is the time that the answer takes.
+Each answer is between two observations. It is wrong only if both observations rule it out. So no
+clock is trusted, and the tolerance is the duration of the answer.
 """
 
 import json
@@ -29,37 +29,37 @@ PAUSE_S = (0.3, 3.0)
 
 @dataclass(frozen=True)
 class NodeMoment:
-    """What was so of one node at one moment."""
+    """The observed state of one node at one moment."""
 
     markers: int
     is_done: bool
     has_failed: bool
     waits_for_room: bool
     written: frozenset[str]
-    """Ids of its jobs that were written down."""
+    """Ids of its recorded jobs."""
     jobs: dict[str, QueuedJob] | None
-    """Its jobs in the queue, by their own ids; None where the controller did not answer."""
+    """Its jobs in the queue by their own ids; None if the controller did not respond."""
     is_at_work: bool
-    """Whether a process of a worker or a gate of it is alive."""
+    """Whether it has a process of a worker or a gate."""
     given: int
-    """How often the line of its run was given."""
+    """Number of launches of its run."""
     is_launching: bool
-    """Whether a launch is at work, which forgets failures and begins rounds."""
+    """Whether a launch is running, which clears failures and starts rounds."""
 
     def running(self) -> set[tuple[str, str]]:
-        """Jobs that were written down and run, each with the time when it began."""
+        """Return the recorded jobs that run, each with its start time."""
         jobs = (self.jobs or {}).values()
         return {
             (job.element, job.start) for job in jobs if job.id in self.written and not job.waits
         }
 
     def known(self) -> set[str]:
-        """Jobs that were written down and are in the queue."""
+        """Return the recorded jobs that are in the queue."""
         return {job.element for job in (self.jobs or {}).values() if job.id in self.written}
 
 
 def moment(work: Path, ledger: Ledger) -> dict[str, NodeMoment]:
-    """What is so now of every node of a run."""
+    """Return the current state of every node of a run."""
     queue = queued_jobs.query_queue(work)
     at_work = set(run_processes.find_processes(work).nodes.values())
     room = waiting_for_room(work)
@@ -82,7 +82,7 @@ def moment(work: Path, ledger: Ledger) -> dict[str, NodeMoment]:
 def what_is_wrong(
     reported: dict[str, Any], before: NodeMoment, after: NodeMoment, blind: bool
 ) -> str:
-    """Why an answer about one node cannot be true; empty where it may be."""
+    """Return why an answer about one node is wrong; empty if it may be right."""
     state = reported["state"]
     if wrong := wrong_by_disk(state, reported["units_done"], before, after):
         return wrong
@@ -92,11 +92,11 @@ def what_is_wrong(
 
 
 def wrong_by_disk(state: str, units_done: int, before: NodeMoment, after: NodeMoment) -> str:
-    """What the files of the node rule out."""
+    """Compare an answer with the files of the node."""
     if state not in ("done", "failed", "running", "waiting", "partial", "new"):
         return f"no file was damaged, and it is {state}"
     if not before.markers <= units_done <= after.markers:
-        return f"{units_done} units, and there were {before.markers} to {after.markers} marks"
+        return f"{units_done} units, and there were {before.markers} to {after.markers} markers"
     if state == "done" and not after.is_done:
         return "done without its summary"
     if state != "done" and before.is_done and after.is_done:
@@ -108,7 +108,7 @@ def wrong_by_disk(state: str, units_done: int, before: NodeMoment, after: NodeMo
 
 
 def wrong_by_queue(state: str, before: NodeMoment, after: NodeMoment) -> str:
-    """What the queue and the processes rule out."""
+    """Compare an answer with the queue and the processes."""
     was_at_work = before.is_at_work or after.is_at_work
     nothing = not before.jobs and not after.jobs
     all_wait = before.jobs == after.jobs and all(job.waits for job in (before.jobs or {}).values())
@@ -126,10 +126,10 @@ def wrong_by_queue(state: str, before: NodeMoment, after: NodeMoment) -> str:
 
 
 class StatusWatch(threading.Thread):
-    """Asks about one run until it is told to end.
+    """Polls the status of one run until `end` is called.
 
-    An answer during which the controller was killed is judged by the disk alone: jobs that it has
-    forgotten may have been there between both looks.
+    An answer during which the controller was killed is compared with the disk only: forgotten jobs
+    may have existed between both observations.
     """
 
     def __init__(self, work: Path, cluster: Cluster, ledger: Ledger, tally: Tally) -> None:
@@ -139,7 +139,7 @@ class StatusWatch(threading.Thread):
         self.ended = threading.Event()
 
     def run(self) -> None:
-        """Ask again and again."""
+        """Poll repeatedly."""
         while not self.ended.wait(self.chance.uniform(*PAUSE_S)):
             if (self.work / "run.json").exists():
                 try:
@@ -148,12 +148,12 @@ class StatusWatch(threading.Thread):
                     self.tally.fault("of_the_watch", f"{type(error).__name__}: {error}")
 
     def end(self) -> None:
-        """Ask no more."""
+        """Stop polling."""
         self.ended.set()
         self.join(2 * ANSWER_LIMIT_S)
 
     def query_status(self) -> dict[str, str]:
-        """Ask once and judge the answer; the state of each node."""
+        """Query the status once and check the answer; return the state of each node."""
         kills = len(self.cluster.killed_at)
         before = moment(self.work, self.ledger)
         began = time.monotonic()
@@ -190,8 +190,8 @@ class StatusWatch(threading.Thread):
         reported: dict[str, Any],
         moments: tuple[NodeMoment, NodeMoment],
     ) -> None:
-        """Note a wrong answer with both looks."""
+        """Record a wrong answer with both observations."""
         self.tally.fault("wrong_status", f"{self.work.name} {name}: {wrong}")
-        print_progress(f"  told {reported}")
+        print_progress(f"  reported {reported}")
         for one in moments:
-            print_progress(f"  seen {one}")
+            print_progress(f"  observed {one}")

@@ -1,8 +1,8 @@
-"""Why a run stopped before its end, and whether a person had to expect that.
+"""Classify why a run stopped before its end, and whether a user had to expect it.
 
-Three reasons allow that the line must be given again: a job was cancelled; the controller forgot
-jobs that it had accepted; the node failed as its rounds bring nothing, and they truly do. Where
-none of them holds, the product has lost a run.
+Three reasons allow a relaunch. A job was cancelled. The controller forgot jobs that it had
+accepted. The node failed because its rounds made no progress, and they really made none. In any
+other case the product has lost a run.
 """
 
 from dataclasses import dataclass
@@ -14,42 +14,43 @@ from benchmarks.chaos.pipeline import INPUTS, NODES
 
 CANCELLED, FORGOTTEN, NO_PROGRESS = "cancelled", "forgotten", "no_progress"
 UNEXPLAINED = "unexplained"
-#: A controller that is killed has not saved what it accepted within so many seconds before.
+#: A killed controller has not saved what it accepted within so many seconds before.
 UNSAVED_S = 30.0
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Why one node is not done, where its inputs are."""
+    """Why one node is not done although its inputs are."""
 
     node: str
     reason: str
     message: str
-    """What is written down about it."""
+    """The recorded failure."""
 
 
 class StoppedRun:
-    """A run with nothing in the queue and nothing at work, which is not complete."""
+    """A run without queued jobs and processes that is not complete."""
 
     def __init__(self, nodes: dict[str, NodeFolder], ledger: Ledger, cluster: Cluster) -> None:
         self.nodes, self.ledger, self.cluster = nodes, ledger, cluster
 
     def stops(self) -> list[Stop]:
-        """Why each node stopped that could have gone on."""
+        """Return why each node stopped whose inputs are done."""
         open_ = [name for name in NODES if name not in self.nodes or not self.nodes[name].is_done]
         first = [name for name in open_ if not set(INPUTS.get(name, ())) & set(open_)]
         return [Stop(name, self.reason(name), self.describe_failure(name)) for name in first]
 
     def describe_failure(self, name: str) -> str:
-        """The failure of a node, as it is written down."""
+        """Describe the recorded failure of a node."""
         node = self.nodes.get(name)
         if node is None:
             return "no folder"
         rounds = [(one["round"], one["progress_before"]) for one in node.rounds()]
-        return f"{node.failure or 'no failure'}; rounds {rounds}; kept {node.list_state_files()}"
+        files = node.list_state_files()
+        return f"{node.failure or 'no failure'}; rounds {rounds}; state files {files}"
 
     def reason(self, name: str) -> str:
-        """The reason that allows a stop of this node, or that none does."""
+        """Return the reason that allows a stop of this node, or UNEXPLAINED."""
         node = self.nodes.get(name)
         if node is None:
             return UNEXPLAINED
@@ -64,7 +65,7 @@ class StoppedRun:
         return UNEXPLAINED
 
     def brought_nothing(self, node: NodeFolder) -> bool:
-        """Whether the two last rounds of a node added no mark and no finished work."""
+        """Whether the last two rounds of a node added no marker and no finished work."""
         rounds = node.rounds()[-2:]
         began = [one.get("began", 0.0) for one in rounds]
         if len(rounds) < 2 or began[0] < self.ledger.launched_at:
@@ -76,7 +77,7 @@ class StoppedRun:
         return all(one["progress_before"] == now for one in rounds)
 
     def was_forgotten(self, node: NodeFolder) -> bool:
-        """Whether a controller that was killed since knows a job no more that it had accepted."""
+        """Whether a controller killed since then no longer knows a job that it had accepted."""
         since = self.ledger.launched_at - UNSAVED_S
         if not any(killed_at > since for killed_at in self.cluster.killed_at):
             return False

@@ -1,1 +1,1 @@
-"""Damages to the files of a finished run, and whether the same line heals them."""
+"""Damages to the files of a finished run, and whether a relaunch heals them."""

@@ -1,13 +1,13 @@
-"""Damages every kind of file of a finished run, and looks whether the same line heals it.
+"""Damage every kind of file of a finished run, and check whether a relaunch heals it.
 
-`python -m benchmarks.damages [--drawn 100] [--seed 1] [--jobs 2]` makes one finished run (rows are
-prepared, tokenized, and translated by a stand-in for the engine), and for each damage a copy of it:
-88 that a campaign from outside began with, and those drawn from kinds of files, damages and states.
-Then status, logs, verify and dry runs are asked, the same line is given, and where it is refused,
-what its error says is typed. What is there in the end is read by pyarrow, json and hashlib alone.
-`--only WORDS` takes cells whose names have them. Prints JSON as its last line; leaves with 1 when a
-command ended with a traceback, when a success has lost something, when a cure does not work, or
-when less than 80 % were healed by the same line.
+`python -m benchmarks.damages [--drawn 100] [--seed 1] [--jobs 2]` makes one finished run: rows are
+prepared, tokenized, and translated by a stand-in for the engine. Each damage gets a copy of it.
+There are 88 damages of an external campaign, and others drawn from kinds of files, damages and
+states. Then status, logs, verify and dry runs are called, and the launch is repeated. Where it is
+refused, the fix in its error message is executed. The final content is read with pyarrow, json and
+hashlib only. `--only WORDS` selects cells by name. Prints JSON as its last line. Exits with 1 if a
+command ended with a traceback, a success lost something, a fix did not work, or less than 80 % were
+healed by the relaunch.
 """
 
 import argparse
@@ -28,20 +28,20 @@ from benchmarks.damages.finished_run import FinishedRun
 from benchmarks.damages.listed import listed
 from benchmarks.damages.trial import NODES, Bench, Outcome, Trial
 
-#: The share of cells that the same line must heal.
+#: Minimum share of cells that a relaunch heals.
 HEALED_SHARE = 0.8
 
 
 def main() -> int:
-    """Try all cells, print the table, and say with the exit code whether the bounds are kept."""
+    """Try all cells, print the table, and return the exit code."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--drawn", type=int, default=100, help="cells that are drawn")
+    parser.add_argument("--drawn", type=int, default=100, help="number of drawn cells")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=1, help="cells at once")
-    parser.add_argument("--only", default="", help="cells whose names have these words")
+    parser.add_argument("--jobs", type=int, default=1, help="cells in parallel")
+    parser.add_argument("--only", default="", help="only cells whose names contain this text")
     parser.add_argument("--first", type=int, default=0, help="number of the first cell")
     parser.add_argument("--list", action="store_true", help="print the names of cells and end")
-    parser.add_argument("--base", type=Path, help="folder of a finished run that is kept")
+    parser.add_argument("--base", type=Path, help="folder of a finished run; it is not removed")
     given, began = parser.parse_args(), time.monotonic()
     base = given.base or Path(tempfile.mkdtemp(prefix="hala-damages-"))
     run = FinishedRun(base.absolute())
@@ -61,7 +61,7 @@ def main() -> int:
     trials = try_all(Bench(run, contents_of(run.work, NODES), base / "cells"), chosen, given.jobs)
     result = summary(trials, len(known), given.seed, began)
     if not result["good"]:
-        print(f"what is left is in {base}")
+        print(f"the folders of failed cells are in {base}")
     elif not given.base:
         shutil.rmtree(base)
     print(json.dumps(result, ensure_ascii=False))
@@ -69,7 +69,7 @@ def main() -> int:
 
 
 def try_all(bench: Bench, cells: list[tuple[int, Cell]], jobs: int) -> list[tuple[int, Trial]]:
-    """Try the cells, some at once, and print a line for each."""
+    """Try the cells, some in parallel, and print a line for each."""
 
     def try_one(numbered: tuple[int, Cell]) -> tuple[int, Trial]:
         number, cell = numbered
@@ -84,7 +84,7 @@ def try_all(bench: Bench, cells: list[tuple[int, Cell]], jobs: int) -> list[tupl
 
 
 def summary(trials: list[tuple[int, Trial]], known: int, seed: int, began: float) -> dict[str, Any]:
-    """Counts of the cells that a campaign brought, of those that were drawn, and the bounds."""
+    """Count the outcomes of the listed cells and of the drawn ones, and check the bounds."""
     tables: dict[str, Any] = {}
     for name, is_listed in (("listed", True), ("drawn", False)):
         part = [trial for number, trial in trials if (number < known) is is_listed]

@@ -1,4 +1,4 @@
-"""What befalls a file or a folder: cut, emptied, gone, foreign, of another kind."""
+"""Damages of a file or a folder: truncated, emptied, removed, foreign, of another kind."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: Changed in place, so that every name of the file has it.
+#: Changed in place, so that every hard link of the file has the damage.
 FLIPPED_BITS = 0x55
 
 
@@ -19,13 +19,13 @@ class Damage:
     name: str
     act: Callable[[Path], None]
     needs_file: bool = False
-    """Whether it is of what stands there already, a file with something in it."""
+    """Whether it needs an existing file that is not empty."""
     must_drop_rights: bool = False
-    """Whether commands are given without the rights that let root read everything."""
+    """Whether commands run without root rights, which allow reading everything."""
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link, or a folder with all that is in it."""
+    """Remove a file, a link, or a folder with its content."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -33,7 +33,7 @@ def remove(path: Path) -> None:
 
 
 def put(data: bytes) -> Callable[[Path], None]:
-    """A damage that leaves a file of these bytes, whatever stood there."""
+    """Return a damage that leaves a file with these bytes."""
 
     def act(path: Path) -> None:
         remove(path)
@@ -44,12 +44,12 @@ def put(data: bytes) -> Callable[[Path], None]:
 
 
 def cut(path: Path) -> None:
-    """Keep the first half. The file stays the same one: its other names have the damage, too."""
+    """Keep the first half. The file keeps its inode: its other hard links have the damage, too."""
     os.truncate(path, path.stat().st_size // 2)
 
 
 def empty(path: Path) -> None:
-    """Keep nothing, as `cut`."""
+    """Keep nothing, in the same way as `cut`."""
     if path.is_file():
         os.truncate(path, 0)
     else:
@@ -57,12 +57,12 @@ def empty(path: Path) -> None:
 
 
 def zeros(path: Path) -> None:
-    """As many zeros as there were bytes, as a crash of a file system leaves them."""
+    """Replace all bytes by zeros, as a crash of a file system does."""
     path.write_bytes(bytes(path.stat().st_size))
 
 
 def flip(path: Path) -> None:
-    """Change two bytes; the size stays."""
+    """Change two bytes; the size stays the same."""
     data = bytearray(path.read_bytes())
     for place in (len(data) // 3, len(data) // 2):
         data[place] ^= FLIPPED_BITS
@@ -70,23 +70,23 @@ def flip(path: Path) -> None:
 
 
 def lengthen(path: Path) -> None:
-    """Write something behind the end."""
+    """Append text after the end."""
     with path.open("ab") as file:
         file.write(b"}\n")
 
 
 def more_keys(path: Path) -> None:
-    """A record with a key that a later version knows."""
+    """Add a key of a later version to a record."""
     put(json.dumps({**values_of(path), "of_a_later_version": [1]}).encode())(path)
 
 
 def fewer_keys(path: Path) -> None:
-    """A record of which only the first key is left."""
+    """Keep only the first key of a record."""
     put(json.dumps(dict(list(values_of(path).items())[:1])).encode())(path)
 
 
 def values_of(path: Path) -> dict[str, Any]:
-    """The record that stands there; an empty one for anything else."""
+    """Return the existing record; an empty one if there is none."""
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -95,46 +95,46 @@ def values_of(path: Path) -> dict[str, Any]:
 
 
 def make_folder(path: Path) -> None:
-    """A folder in the place of something else."""
+    """Replace it by a folder."""
     remove(path)
     path.mkdir(parents=True)
 
 
 def make_pipe(path: Path) -> None:
-    """A pipe in the place of something else: who opens it waits for ever."""
+    """Replace it by a named pipe: opening it blocks for ever."""
     remove(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(path)
 
 
 def link_to_nothing(path: Path) -> None:
-    """A link in the place of something else, to what is not there."""
+    """Replace it by a link to a missing file."""
     remove(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(path.parent / "nothing-is-here")
 
 
 def link_to_itself(path: Path) -> None:
-    """A link in the place of something else, to its own name."""
+    """Replace it by a link to its own name."""
     remove(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(path.name)
 
 
 def close(path: Path) -> None:
-    """Take all rights away."""
+    """Remove all permissions."""
     path.chmod(0)
 
 
 def open_to_all(path: Path) -> None:
-    """Let everybody write it, also where it comes into being by that."""
+    """Make it world-writable; it is created if missing."""
     if not path.exists():
         put(b"{}")(path)
     path.chmod(0o777 if path.is_dir() else 0o666)
 
 
 def almost_right_names(path: Path) -> None:
-    """Put files beside it whose names nearly are those of ours."""
+    """Put files with similar names beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for name in (f"{path.name}.bak", f"{path.stem}x{path.suffix}", f"0x{path.suffix}", "7.json"):
         path.with_name(name).write_text("{}")
@@ -156,11 +156,11 @@ NAMES = Damage("almost right names", almost_right_names)
 
 
 def text(value: str) -> Damage:
-    """A file of this text in the place of what stood there."""
+    """Replace it by a file with this text."""
     return Damage(repr(value), put(value.encode()))
 
 
-#: Of a JSON file, of a folder, of a file of rows or of a log.
+#: Damages of a JSON file, of a folder, of a file of rows or of a log.
 OF_RECORDS = (
     *(GONE, EMPTY, CUT, ZEROS, LONGER, FOLDER, PIPE, LINK, LOOP, CLOSED, OPEN, NAMES),
     *(text("[]"), text("{}"), text("null"), text("3"), Damage("no text", put(b"\xff\xfe\x00"))),

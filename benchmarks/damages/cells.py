@@ -9,18 +9,18 @@ from benchmarks.damages.actions import Damage, remove
 
 
 class State(StrEnum):
-    """How far a node is when it is damaged."""
+    """Progress of a node when it is damaged."""
 
     FINISHED = "finished"
     UNFINISHED = "unfinished"
-    """Its unit 0 is missing, and what is made of all units."""
+    """Its unit 0 and the collected output are missing."""
     UNCOLLECTED = "uncollected"
-    """All units are there, and what is made of them is missing."""
+    """All units exist, and the collected output is missing."""
 
 
 @dataclass(frozen=True)
 class Harm:
-    """A damage and its place: `mine/config.json` is of the node `mine`, `run.json` of the run."""
+    """A damage and its place: `mine/config.json` of the node `mine`, `run.json` of the run."""
 
     path: str
     damage: Damage
@@ -28,28 +28,28 @@ class Harm:
 
 @dataclass(frozen=True)
 class Cell:
-    """Some nodes in a state, and what befalls them then."""
+    """States of some nodes, and the damages applied then."""
 
     harms: tuple[Harm, ...]
     states: tuple[tuple[str, State], ...] = ()
-    """Nodes that are not finished, and how far each is."""
+    """Nodes that are not finished, and their progress."""
 
     @property
     def name(self) -> str:
-        """For people, and to choose by."""
+        """Name for messages and `--only`."""
         harms = " and ".join(f"{harm.path} {harm.damage.name}" for harm in self.harms)
         states = ", ".join(f"{node} {state}" for node, state in self.states)
         return f"{harms} ({states or 'all finished'})"
 
     @property
     def must_drop_rights(self) -> bool:
-        """Whether commands are given without the rights of root."""
+        """Whether commands run without root rights."""
         return any(harm.damage.must_drop_rights for harm in self.harms)
 
     def befall(self, work: Path) -> bool:
         """Bring a copy of the finished run to this state and damage it.
 
-        False where there is nothing to damage: then nothing of the copy is of use.
+        False if there is nothing to damage; the copy is of no use then.
         """
         for node, state in self.states:
             set_back(folder_of(work, node), state)
@@ -65,20 +65,20 @@ class Cell:
 
 
 def folder_of(work: Path, node: str) -> Path:
-    """The folder of a node."""
+    """Return the folder of a node."""
     [folder] = [path for path in work.glob(f"{node}-*") if ".damaged-" not in path.name]
     return folder
 
 
 def find_path(work: Path, path: str) -> Path:
-    """The path that a harm names in a work folder."""
+    """Return the path of a harm in a work folder."""
     first, _, rest = path.partition("/")
     nodes = {folder.name.rpartition("-")[0]: folder for folder in work.glob("*-*/")}
     return nodes[first] / rest if first in nodes else work / path
 
 
 def set_back(folder: Path, state: State) -> None:
-    """Let a finished node be less far."""
+    """Remove results of a finished node to reach a state."""
     lost = ["summary.json", "output"]
     if state is State.UNFINISHED:
         lost += ["done/00000.json", "units/00000"]
@@ -87,7 +87,7 @@ def set_back(folder: Path, state: State) -> None:
 
 
 def write_sound_content(path: Path) -> None:
-    """Put something sound in a place that a finished node leaves empty."""
+    """Write valid content to a place that a finished node leaves empty."""
     if path.exists() or path.is_symlink() or path.parent.name == "done":
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def write_sound_content(path: Path) -> None:
 
 
 def copy_of(work: Path, place: Path) -> Path:
-    """A copy of a work folder, links as they are; two names of one file stay two names of it."""
+    """Copy a work folder; symbolic links and hard links stay links."""
     shutil.rmtree(place, ignore_errors=True)
     known: dict[int, str] = {}
 

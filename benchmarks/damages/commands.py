@@ -1,7 +1,7 @@
-"""The commands of the package, each in a process of its own that need not import it first.
+"""Run the commands of the package in forked processes that need not import it.
 
-A server process imports the package once and forks for each command, so that hundreds of them cost
-a tenth of what they would. What a launch starts is started as ever.
+A server process imports the package once and forks for each command, so that hundreds of commands
+take a tenth of the time. Processes that a launch starts are started as usual.
 """
 
 import multiprocessing
@@ -19,12 +19,12 @@ from typing import NamedTuple
 from benchmarks.common.own_slurm import ROOT
 from benchmarks.common.rights import without_root_rights
 
-#: A command that takes longer hangs, in seconds.
+#: Timeout of a command in seconds.
 LIMIT_S = 200
-#: Exit code of one that was ended for it, as of `timeout`.
+#: Exit code after the timeout, as of `timeout`.
 HUNG = 124
 MODULES = {"doctor": "hala_hpc.doctor.__main__"}
-#: What commands import. Not the commands themselves, which run as programs.
+#: Modules that commands import. Not the commands themselves, which run as programs.
 IMPORTED = (
     *("hala_hpc.commands.planning.dry_run", "hala_hpc.commands.planning.run_local"),
     *("hala_hpc.commands.planning.work_folder", "hala_hpc.commands.verification"),
@@ -32,7 +32,7 @@ IMPORTED = (
     *("hala_hpc.jobs.quarantine", "hala_hpc.jobs.repair", "hala_hpc.doctor.examine"),
     *("hala_hpc.stages.prepare", "hala_hpc.stages.tokenize", "hala_hpc.stages.translate"),
 )
-#: With the interpreter that people activate in a terminal.
+#: With the interpreter of the activated environment.
 TERMINAL = {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     "PYTHONPATH": str(ROOT),
@@ -40,7 +40,7 @@ TERMINAL = {
 
 
 class Ended(NamedTuple):
-    """How a command ended, and what it printed."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -48,26 +48,26 @@ class Ended(NamedTuple):
 
     @property
     def has_traceback(self) -> bool:
-        """Whether it ended in a defect."""
+        """Whether it ended with a traceback."""
         return "Traceback (most recent call last)" in self.out + self.err
 
     @property
     def last_lines(self) -> str:
-        """The end of what it said, in one line."""
+        """The last lines of its output, in one line."""
         return " / ".join((self.out + self.err).strip().splitlines()[-4:])
 
 
 def server() -> multiprocessing.context.ForkServerContext:
-    """The server of commands; started with the first."""
+    """Return the server of commands; the first call starts it."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(IMPORTED))
     return context
 
 
 def run_door(module: str, arguments: Sequence[str], must_drop_rights: bool = False) -> Ended:
-    """Give a command, `launch` say, to its end.
+    """Run a command such as `launch` to its end.
 
-    With `must_drop_rights` the modes of files apply to it even where root runs this.
+    With `must_drop_rights` file permissions apply even if root runs this.
     """
     if must_drop_rights:
         line = [sys.executable, "-m", f"hala_hpc.{module}", *arguments]
@@ -86,7 +86,7 @@ def run_door(module: str, arguments: Sequence[str], must_drop_rights: bool = Fal
 
 
 def run(module: str, arguments: list[str], out: str, err: str) -> None:
-    """In a process of its own: be this command."""
+    """Run the command in this forked process."""
     for path, number in ((out, 1), (err, 2)):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(descriptor, number)
@@ -99,12 +99,12 @@ def run(module: str, arguments: list[str], out: str, err: str) -> None:
 
 
 def type_in(line: str) -> Ended:
-    """What a person types into a terminal, in the folder of the clone."""
+    """Run a shell line as a user types it, in the folder of the clone."""
     return run_program(["bash", "-c", line])
 
 
 def run_program(argv: Sequence[str]) -> Ended:
-    """A program to its end."""
+    """Run a program to its end."""
     try:
         done = subprocess.run(
             argv,

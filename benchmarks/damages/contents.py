@@ -1,4 +1,4 @@
-"""What a run holds, by pyarrow, json and hashlib alone: no code of the package is asked."""
+"""Read the results of a run with pyarrow, json and hashlib, without code of the package."""
 
 import hashlib
 import json
@@ -9,17 +9,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Contents:
-    """The results of every node, comparable with those of another run of the same line."""
+    """The results of every node, comparable with those of another run of the same recipe."""
 
     rows: dict[str, list[str]]
     """Every row of every node in order, as JSON."""
     files: dict[str, dict[str, int]]
     """Bytes of the files that hold no rows."""
     faults: tuple[str, ...]
-    """Where a summary says what is not on the disk."""
+    """Differences between summaries and the disk."""
 
     def losses(self, whole: "Contents") -> list[str]:
-        """What is missing or another than in a run in which nothing was damaged."""
+        """Return the differences from an undamaged run."""
         lost = list(self.faults)
         for node, rows in whole.rows.items():
             found = self.rows.get(node, [])
@@ -32,7 +32,7 @@ class Contents:
 
 
 def contents_of(work: Path, nodes: tuple[str, ...]) -> Contents:
-    """Read the results of some nodes; what cannot be read is a fault."""
+    """Read the results of some nodes; unreadable files are faults."""
     rows: dict[str, list[str]] = {}
     files: dict[str, dict[str, int]] = {}
     faults: list[str] = []
@@ -49,7 +49,7 @@ def contents_of(work: Path, nodes: tuple[str, ...]) -> Contents:
 
 
 def rows_of(output: Path) -> list[str]:
-    """All rows of the files of an output, each after the name of its file."""
+    """Return all rows of the files of an output, each after the name of its file."""
     import pyarrow.parquet as pq
 
     return [
@@ -60,7 +60,7 @@ def rows_of(output: Path) -> list[str]:
 
 
 def summary_faults(output: Path) -> list[str]:
-    """Where the summary beside an output tells other files, digests or counts."""
+    """Return where the summary of an output has other files, digests or counts."""
     summary: dict[str, Any] = json.loads((output.parent / "summary.json").read_bytes())
     found = {
         str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest()

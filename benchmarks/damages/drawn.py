@@ -1,4 +1,4 @@
-"""Damages that are drawn with a seed: any kind of file, in any node and state, with any damage."""
+"""Draw damages with a seed: any kind of file, in any node and state, with any damage."""
 
 from collections.abc import Mapping, Sequence
 from random import Random
@@ -9,9 +9,9 @@ from benchmarks.damages.cells import Cell, Harm, State
 from benchmarks.damages.listed import ATTEMPT
 
 NODES = ("mine", "tok", "arabic")
-#: One cell of so many has two damages at once.
+#: One of so many cells has two damages at once.
 DOUBLE_EVERY = 5
-#: Which nodes read the results of a node: what is damaged there is found by them.
+#: Nodes that read the results of a node and find damages there.
 READERS = {"mine": ("tok", "arabic")}
 
 
@@ -52,7 +52,7 @@ OF_A_RUN = (
 def drawn(
     many: int, seed: int, known: Sequence[Cell], results: Mapping[str, Sequence[str]]
 ) -> list[Cell]:
-    """So many cells that are all different, and none of the known ones.
+    """Draw so many different cells, none of which is a known one.
 
     `results` names files of the results of each node.
     """
@@ -68,25 +68,25 @@ def drawn(
 
 
 def draw(chance: Random, results: Mapping[str, Sequence[str]], is_double: bool) -> Cell:
-    """A node, its state, and one or two places of it or of the run with their damages."""
+    """Draw a node, its state, and one or two of its files or of the run with their damages."""
     node = chance.choice(NODES)
     state = chance.choice(list(State))
     states = {} if state is State.FINISHED else {node: state}
-    # Half of the time somebody is to read the results.
+    # Half of the time another node is to read the results.
     if (readers := READERS.get(node)) and chance.random() < 1 / 2:
         states[chance.choice(readers)] = State.UNFINISHED
-    # What is made of all units is only there when the node is finished.
+    # The collected output only exists when the node is finished.
     files = [file for file in results[node] if node not in states or file.startswith("units/")]
     harms = [draw_harm(chance, node, files) for _ in range(2 if is_double else 1)]
-    # Of two harms the deeper one first: what it is in may be gone after the other.
+    # Of two harms the deeper one first: the other may remove its folder.
     harms.sort(key=lambda harm: -harm.path.count("/"))
     return Cell(tuple(harms), tuple(sorted(states.items())))
 
 
 def draw_harm(chance: Random, node: str, files: Sequence[str]) -> Harm:
-    """One place of a node, or sometimes of its run, and one damage of its kind."""
+    """Draw one file of a node, or sometimes of its run, and one damage of its kind."""
     of_results = tuple(DamageTarget(name, OF_FILES) for name in files)
-    # Each file of results as often as three others: they are what a node is for.
+    # Each result file as often as three others: results are the purpose of a node.
     places = [*(("", place) for place in OF_A_RUN), *((node, place) for place in OF_A_NODE)]
     places += [(node, place) for place in of_results] * 3
     owner, place = chance.choice(places)

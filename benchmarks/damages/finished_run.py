@@ -40,7 +40,7 @@ resources = {{ cpus_per_rank = 1, mem_gb = 1, gpus_per_node = 0 }}
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """The run, and everything that it is made of, in one folder."""
+    """The run and all its inputs in one folder."""
 
     base: Path
 
@@ -50,7 +50,7 @@ class FinishedRun:
         return self.base / "work"
 
     def make(self) -> None:
-        """Write what it is made of, and run it. Raises RuntimeError where it does not end well."""
+        """Write the inputs and run the recipe. Raises: RuntimeError if the run fails."""
         with (self.base / "rows.jsonl").open("w") as file:
             for number in range(ROWS):
                 texts = {"instruction": f"Who lives in house {number}?", "output": "The old man."}
@@ -68,14 +68,14 @@ class FinishedRun:
             raise RuntimeError(f"the run to be damaged did not end well: {done}")
 
     def line(self, work: Path) -> list[str]:
-        """The words of the launch."""
+        """Return the arguments of the launch."""
         return [
             *("stage=all", f"recipe={self.base}/recipe.toml"),
             *(f"launcher={self.base}/here.toml", f"work={work}"),
         ]
 
     def results(self) -> dict[str, list[str]]:
-        """Some files of the results of each node, by their paths in its folder."""
+        """Return some result files of each node, as paths in its folder."""
         found: dict[str, list[str]] = {}
         for folder in sorted(path.parent for path in self.work.glob("*/summary.json")):
             places = (folder / "units" / "00001", folder / "output")
@@ -89,7 +89,7 @@ class FinishedRun:
 
 
 def make_tokenizer(folder: Path, rows: Path) -> None:
-    """A small tokenizer that has learnt the rows, with the configuration of a model."""
+    """Train a small tokenizer on the rows, with the configuration of a model."""
     from hala_hpc.demo.tokenizer import strings_of, train_tokenizer
 
     tokenizer = train_tokenizer(list(strings_of([rows])), 320, "qwen2")

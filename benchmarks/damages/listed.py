@@ -1,4 +1,4 @@
-"""The 88 damages that a campaign from outside began with."""
+"""The 88 damages of an external campaign."""
 
 import shutil
 import socket
@@ -17,7 +17,7 @@ from benchmarks.damages.actions import (
 )
 from benchmarks.damages.cells import Cell, Harm, State
 
-#: An attempt that was never there.
+#: An attempt that never existed.
 ATTEMPT = "attempts/r0001-w00000-abcdef123456-0.json"
 HERE = socket.gethostname()
 MINE_OPEN = (("mine", State.UNFINISHED),)
@@ -26,7 +26,7 @@ TOK_OPEN = (("tok", State.UNFINISHED),)
 
 
 def copy_summary_of_tok(path: Path) -> None:
-    """Put the summary of another node in the place of this one's."""
+    """Replace the summary by that of another node."""
     [other] = path.parents[1].glob("tok-*/summary.json")
     shutil.copy(other, path)
 
@@ -85,7 +85,7 @@ TABLES = (
 
 
 def listed() -> list[Cell]:
-    """All of them, in the same order each time."""
+    """Return all of them, in the same order each time."""
     return [
         Cell((Harm(path, damage),), states)
         for table, states in TABLES

@@ -1,4 +1,4 @@
-"""One cell: damage a copy, ask every command, give the same line, type the cure, look."""
+"""Try one cell: damage a copy, run every command, relaunch, apply the fix, check."""
 
 import json
 import re
@@ -15,24 +15,24 @@ from benchmarks.damages.finished_run import FinishedRun
 NODES = ("mine", "tok", "arabic")
 #: Exit codes of the README.
 CODES = (0, 64, 65, 66, 69, 70, 73, 75, 78)
-#: A cure may bring up the next one, as a second damage.
+#: A fix may reveal the next damage.
 MAX_FIXES = 3
-#: What an error tells people to type.
+#: Commands in error messages that users are told to run.
 TYPED = re.compile(r"`([^`]+)`")
 
-#: What a launch says that finds all done.
+#: What a launch prints if all is done.
 NOTHING_TO_DO = "nothing to submit"
-#: What verify tells.
+#: The fix that verify prints.
 REPAIR = re.compile(r"python -m hala_hpc\.verify \S+ repair=true")
 
 
 class Outcome(StrEnum):
-    """How a cell ended."""
+    """The outcome of a cell."""
 
-    HEALED = "healed by the same line"
-    CURED = "healed by the cure typed"
-    VERIFIED = "healed by the cure of verify"
-    """The line took what is finished for whole, as it looks at sizes alone, and verify did not."""
+    HEALED = "healed by a relaunch"
+    FIXED = "healed by the printed fix"
+    VERIFIED = "healed by the fix of verify"
+    """The launch took damaged results for finished, as it checks sizes only; verify found them."""
     LOST = "success with loss"
     BROKEN = "left broken"
     NOTHING = "nothing to damage"
@@ -40,21 +40,21 @@ class Outcome(StrEnum):
 
 @dataclass
 class Trial:
-    """A cell, and what became of it."""
+    """A cell and its outcome."""
 
     cell: Cell
     outcome: Outcome = Outcome.BROKEN
     tracebacks: list[str] = field(default_factory=list)
-    """Commands that ended with one, or with a code that is not of the list."""
+    """Commands that ended with a traceback, or with an undocumented exit code."""
     fixes: list[str] = field(default_factory=list)
-    """What was typed."""
+    """Commands that were executed as fixes."""
     messages: list[str] = field(default_factory=list)
-    """What commands said at the end, where it did not go well."""
+    """Last output of commands after a failure."""
     verify_fix: str = ""
-    """What verify told to type before the line was given."""
+    """The fix that verify printed before the launch."""
 
     def note(self, module: str, ended: Ended) -> Ended:
-        """Look at how a command ended."""
+        """Check how a command ended."""
         if ended.has_traceback or ended.code not in CODES:
             self.tracebacks.append(f"{module} {ended.code}: {ended.last_lines}")
         return ended
@@ -62,14 +62,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where cells are tried, and what must be there in the end."""
+    """The folder for the cells, and the expected content."""
 
     run: FinishedRun
     whole: Contents
     place: Path
 
     def trial(self, number: int, cell: Cell, must_keep: bool = False) -> Trial:
-        """Try one cell; its folder is removed where it ended well."""
+        """Try one cell; its folder is removed if it ended well."""
         work, found = copy_of(self.run.work, self.place / f"cell-{number:03d}"), Trial(cell)
         if not cell.befall(work):
             found.outcome = Outcome.NOTHING
@@ -82,7 +82,7 @@ class Bench:
         return found
 
     def run_read_only_commands(self, found: Trial, work: Path) -> None:
-        """Ask every command that changes nothing."""
+        """Run every command that changes nothing."""
         dry = [*self.run.line(work), "dry_run=true"]
         lines = [(module, [f"work={work}"]) for module in ("status", "logs", "verify")]
         lines += [(module, [f"work={work}", "dry_run=true"]) for module in ("retry", "cancel")]
@@ -92,7 +92,7 @@ class Bench:
                 found.verify_fix = match[0]
 
     def heal(self, found: Trial, work: Path) -> None:
-        """Give the same line, type what it says, and give it again."""
+        """Launch, apply the fixes of its error messages, and launch again."""
         drop = found.cell.must_drop_rights
         for _ in range(MAX_FIXES + 1):
             ended = found.note("launch", run_door("launch", self.run.line(work), drop))
@@ -101,17 +101,17 @@ class Bench:
                 if losses and found.verify_fix and NOTHING_TO_DO in ended.out:
                     self.apply_verify_fix(found, work)
                 else:
-                    outcome = Outcome.CURED if found.fixes else Outcome.HEALED
+                    outcome = Outcome.FIXED if found.fixes else Outcome.HEALED
                     self.judge(found, work, outcome, losses)
                 return
             found.messages.append(ended.last_lines)
-            # Where nothing is to be typed, the line itself is the cure.
+            # Without a command in the message the launch itself is the fix.
             for line in TYPED.findall(ended.err) or ["true"]:
                 found.fixes.append(line)
                 found.note(line, type_in(line))
 
     def apply_verify_fix(self, found: Trial, work: Path) -> None:
-        """Type what verify told, where the line had found nothing to do, and give it again."""
+        """Apply the fix of verify after a launch that found nothing to do, and launch again."""
         found.fixes.append(found.verify_fix)
         found.note("verify", type_in(found.verify_fix))
         found.note("launch", run_door("launch", self.run.line(work)))
@@ -119,7 +119,7 @@ class Bench:
         self.judge(found, work, Outcome.VERIFIED, losses)
 
     def judge(self, found: Trial, work: Path, outcome: Outcome, losses: list[str]) -> None:
-        """After a success: is all there, and do all say so?"""
+        """Check after a success that everything exists and all commands agree."""
         if losses:
             found.outcome = Outcome.LOST
             found.messages += losses

@@ -1,1 +1,1 @@
-"""Defects that are planted in translations, and how many the checks find."""
+"""Planted translation defects, and how many of them the checks detect."""

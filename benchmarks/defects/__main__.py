@@ -1,15 +1,15 @@
-"""How many defects of translations are found, and how many good ones are reported: one JSON line.
+"""Detection and false alarm rates of the checks on planted translation defects: one JSON line.
 
     python -m benchmarks.defects [PAIRS.jsonl] [--half tune|report]
 
 PAIRS.jsonl has rows `{"translation": {"en": ..., "ar": ...}}` of human translations; without it the
-pairs are made by the demo's generator. One seeded half of the pairs and of the phrases in
-`defect_phrases` is for tuning the checks, the other one for the report.
+demo's generator makes the pairs. One seeded half of the pairs and of `phrases` is for tuning the
+checks, the other half for the report.
 
-Human translations are defective, too. Left out are those that break the rule of their catalogue,
-by the text alone and without the checks' code: each `<tag>`, `$variable`, `%directive` and
-`{field}` and each number of two digits or more stands on both sides equally often, in whatever
-digits (`excluded` counts them; `alarms_with_excluded` is the count if they were left in).
+Human translations are defective, too. Those that break the rule of their catalogue are excluded, by
+the text alone and without the checks' code. The rule: each `<tag>`, `$variable`, `%directive` and
+`{field}`, and each number of two digits or more, is on both sides equally often, in any digits.
+`excluded` counts them; `alarms_with_excluded` is the number of alarms with them.
 """
 
 import argparse
@@ -34,7 +34,7 @@ _DIGITS = str.maketrans("٠١٢٣٤٥٦٧٨٩", "0123456789")
 
 
 def main() -> None:
-    """Read or make the pairs, count, print."""
+    """Read or make the pairs, count, and print the result."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.defects")
     parser.add_argument("pairs", nargs="?", type=Path)
     parser.add_argument("--half", choices=("tune", "report"), default="report")
@@ -70,14 +70,14 @@ def main() -> None:
 
 
 def read(path: Path) -> list[Pair]:
-    """The pairs of a file that have words on both sides."""
+    """Read the pairs of a file with text on both sides."""
     with path.open(encoding="utf-8") as lines:
         both = [json.loads(line)["translation"] for line in lines]
     return [(row["en"], row["ar"]) for row in both if row["en"].strip() and row["ar"].strip()]
 
 
 def made() -> list[Pair]:
-    """Pairs of one to eight sentences by the demo's generator."""
+    """Make pairs of one to eight sentences with the demo's generator."""
     from hala_hpc.demo.pairs import distinct_pairs
 
     draw = random.Random(SEED)
@@ -90,7 +90,7 @@ def made() -> list[Pair]:
 
 
 def keeps_the_rule(pair: Pair) -> bool:
-    """Whether both sides have the same marks and numbers: see the top of this file."""
+    """Whether both sides have the same directives and numbers: see the module docstring."""
     before, after = (collections.Counter(_RULE.findall(side.translate(_DIGITS))) for side in pair)
     return before == after
 
@@ -98,7 +98,7 @@ def keeps_the_rule(pair: Pair) -> bool:
 def count_found(
     checks: OutputChecks, clean: list[Pair], half: str
 ) -> tuple[dict[str, list[int]], dict[str, dict[str, int]], list[tuple[str, Pair]]]:
-    """By kind: found and made, the reasons that were given, and what was missed."""
+    """Return detected and made defects by kind, the reasons given, and the missed defects."""
     by_kind: dict[str, list[int]] = {}
     reasons: dict[str, dict[str, int]] = {}
     missed = []
@@ -114,7 +114,7 @@ def count_found(
 
 
 def show(false: list[tuple[str, Pair]], missed: list[tuple[str, Pair]]) -> None:
-    """Print what was reported wrongly and what was missed."""
+    """Print the false alarms and the missed defects."""
     for name, (source, translation) in [
         *false,
         *(("missed " + kind, pair) for kind, pair in missed),

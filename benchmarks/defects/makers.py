@@ -1,8 +1,8 @@
-"""Ways to spoil a right pair, one function each: what models were seen to do.
+"""Functions that plant one kind of defect into a correct pair, as observed in models' outputs.
 
-A maker takes a pair and a source of chance, and returns the pair to judge, or None where the pair
-has nothing that could be spoilt in this way. Some need a mark that few pairs have: they put it
-into both sides first.
+A maker takes a pair and a random generator, and returns the pair to check. It returns None if the
+pair has nothing for this kind of defect. Some need markup that few pairs have: they add it to both
+sides first.
 """
 
 import random
@@ -19,16 +19,16 @@ _TAG = re.compile(r"</?[a-z]+>")
 
 @dataclass(frozen=True)
 class Makers:
-    """The ways, with one half of the phrases: `tune` to write the checks by, `report` to judge."""
+    """Makers with one half of the phrases: `tune` for tuning the checks, `report` to measure."""
 
     half: str
 
     def half_of(self, of: list[str]) -> list[str]:
-        """Every other phrase."""
+        """Return every other phrase."""
         return of[0 if self.half == "tune" else 1 :: 2]
 
     def all(self) -> dict[str, Callable[[Pair, random.Random], Pair | None]]:
-        """Name of a kind of defect and what makes it."""
+        """Return the maker of each kind of defect by name."""
         phrase_makers = {
             "refusal_english": self.replaced_by(phrases.REFUSALS_ENGLISH),
             "refusal_arabic": self.replaced_by(phrases.REFUSALS_ARABIC),
@@ -43,31 +43,31 @@ class Makers:
         return {**_MAKERS, **phrase_makers, **{name: self.in_language(name) for name in _LANGUAGES}}
 
     def replaced_by(self, texts: list[str]) -> Callable[[Pair, random.Random], Pair]:
-        """One of the texts instead of the translation."""
+        """Replace the translation by one of the texts."""
         chosen = self.half_of(texts)
         return lambda pair, draw: (pair[0], draw.choice(chosen))
 
     def around(
         self, before: list[str] | None = None, after: list[str] | None = None
     ) -> Callable[[Pair, random.Random], Pair]:
-        """One of the texts before or after the translation."""
+        """Add one of the texts before or after the translation."""
         first, last = self.half_of(before or ["", ""]), self.half_of(after or ["", ""])
         return lambda pair, draw: (pair[0], draw.choice(first) + pair[1] + draw.choice(last))
 
     def inside(self, texts: list[str]) -> Callable[[Pair, random.Random], Pair]:
-        """One of the texts between two words of the translation."""
+        """Insert one of the texts between two words of the translation."""
         chosen = self.half_of(texts)
         return lambda pair, draw: (pair[0], insert(pair[1], draw.choice(chosen), draw))
 
     def in_language(self, language: str) -> Callable[[Pair, random.Random], Pair | None]:
-        """Sentences of another language, about as long as the source."""
+        """Replace it by sentences of another language, about as long as the source."""
         sentences = self.half_of(phrases.FOREIGN[language])
 
         def make(pair: Pair, draw: random.Random) -> Pair | None:
             if len(pair[0]) < 25:
                 return None
             text = draw.choice(sentences)
-            # A space and a sentence more each time: it ends.
+            # Adds a space and a sentence each time, so it ends.
             while len(text) < 0.7 * len(pair[0]):
                 text += " " + draw.choice(sentences)
             return pair[0], text
@@ -76,21 +76,21 @@ class Makers:
 
 
 def insert(text: str, inserted: str, draw: random.Random) -> str:
-    """A piece between two words of a text."""
+    """Insert a text between two words."""
     words = text.split(" ")
     words.insert(draw.randint(1, len(words)), inserted)
     return " ".join(words)
 
 
 def is_sentence(text: str, min_length: int = 25) -> bool:
-    """Whether a text is long enough and mostly of words in small letters."""
+    """Whether a text is long enough and most of its words are in small letters."""
     words = text.split()
     small = [word for word in words if word.isalpha() and word.islower() and len(word) > 1]
     return len(text) >= min_length and len(words) >= 4 and len(small) >= max(3, len(words) // 2)
 
 
 def empty(pair: Pair, draw: random.Random) -> Pair | None:
-    """Nothing, or signs alone."""
+    """No text, or punctuation only."""
     return (
         (pair[0], draw.choice(["", " ", "\n", "...", '""', "-", "\u200f", "»"]))
         if len(re.findall(r"[A-Za-z]", pair[0])) > 3
@@ -99,7 +99,7 @@ def empty(pair: Pair, draw: random.Random) -> Pair | None:
 
 
 def copied(pair: Pair, draw: random.Random) -> Pair | None:
-    """The source again, as it is or with other signs around it."""
+    """The source instead of a translation, unchanged or with other punctuation."""
     source = pair[0]
     if not is_sentence(source):
         return None

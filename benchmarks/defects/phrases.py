@@ -1,7 +1,7 @@
-"""What models write instead of a translation: foreign sentences, refusals, remarks, templates.
+"""Model outputs that are no translation: foreign sentences, refusals, remarks, templates.
 
-Written by the hand that wrote the checks, though not copied from their patterns. Tuning looks at
-every other one of them (`tune`), the measurement at the rest.
+Written by the author of the checks, though not copied from their patterns. Tuning uses every other
+one of them (`tune`), the measurement uses the rest.
 """
 
 FOREIGN = {

@@ -1,1 +1,1 @@
-"""What the pipeline does on one real GPU, in a few minutes, without a network and without vLLM."""
+"""The pipeline on one real GPU, in a few minutes, without a network and without vLLM."""

@@ -1,19 +1,18 @@
-"""What the pipeline does on one GPU (H100 or H200): eight minutes, no network, no vLLM.
+"""Benchmarks of the pipeline on one GPU (H100 or H200): eight minutes, no network, no vLLM.
 
     python -m benchmarks.gpu.pack                 # where there is a network: wheels, 64 MiB at most
     python -m benchmarks.gpu [--pack FOLDER]      # on the machine with the GPU
     python -m benchmarks.gpu --thin               # tiny shapes on CPUs: does it run, what it needs
 
-The machine has torch, transformers, peft and pyarrow; what else it lacks comes from the pack, which
-is put on the path of these processes and installed nowhere. Each part runs in a process of its own
-under a time limit of its own, and tells each figure at once on the standard error. The last line
-of the standard output is a JSON object: `facts` (card, driver, versions), `parts` (figures of each,
-and the error of one that failed), `on_card` (what each needs there), `packed` (what came from the
-pack).
+The machine has torch, transformers, peft and pyarrow. Other packages come from the pack, which is
+put on the path of these processes and installed nowhere. Each part runs in its own process with its
+own time limit, and prints each figure at once on stderr. The last line of stdout is a JSON object:
+`facts` (card, driver, versions), `parts` (figures of each, and the error of a failed one),
+`on_card` (requirements of each on the card), `packed` (what came from the pack).
 
-- `node_probe`: the look at a node that jobs begin with, and what products of matrices reach.
+- `node_probe`: the node check at the start of jobs, and the speed of matrix products.
 - `capped`: attention with a cap, flex forward and backward beside eager, heads as in Gemma 2.
-- `memory`: what `rank_memory` reckons over what torch allocates (`estimated_over_peak`).
+- `memory`: ratio of the estimate of `rank_memory` to torch's allocation (`estimated_over_peak`).
 - `training`: tokens/s and MFU of `sft` without DeepSpeed, LFM2-1.2B's shape with random weights.
 - `scoring`: questions with four choices a second, by transformers.
 - `merging`: slerp of two checkpoints of that shape.
@@ -33,7 +32,7 @@ from benchmarks.gpu.parts import PARTS, THIN_LEISURE, WHOLE_LIMIT_S, Part, chose
 
 
 def main() -> None:
-    """Run the parts and print what came of them."""
+    """Run the parts and print their results."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu",
         description=__doc__,
@@ -53,12 +52,12 @@ def main() -> None:
 
 
 def leave(*_: object) -> None:
-    """Leave as at Ctrl-C, which ends the part that runs with all that it started."""
+    """Exit as after Ctrl-C, which ends the running part and its processes."""
     raise KeyboardInterrupt
 
 
 def measure(parts: list[Part], size: str, work: Path, packed: Unpacked) -> None:
-    """Run the parts. What is imported here may have come from the pack."""
+    """Run the parts. The imports in this function may come from the pack."""
     from benchmarks.common.machine import machine
     from benchmarks.gpu.facts import facts
     from benchmarks.gpu.need import need
@@ -78,8 +77,8 @@ def measure(parts: list[Part], size: str, work: Path, packed: Unpacked) -> None:
                 f"{part.name}: {results[-1].error or 'ended well'} after {results[-1].seconds} s"
             )
     except KeyboardInterrupt:
-        # Whoever lends the machine may end this early: what was measured is told all the same.
-        print_progress("told to leave")
+        # The lease of the machine may end early: the figures so far are printed all the same.
+        print_progress("interrupted")
     result = {
         "size": size,
         "facts": here.to_values(),

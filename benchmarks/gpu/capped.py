@@ -1,7 +1,7 @@
-"""Attention with a cap of its logits (Gemma 2): flex forward and backward beside eager in float32.
+"""Attention with a logit cap (Gemma 2): flex forward and backward compared with eager in float32.
 
-torch has no backward pass of flex attention for CPUs, so that no test of ours ran it. Heads are as
-wide as those of Gemma 2, whose kernel takes most of a GPU's shared memory.
+torch has no backward pass of flex attention for CPUs, so no test covers it. Heads are as wide as
+those of Gemma 2, whose kernel takes most of a GPU's shared memory.
 """
 
 import time
@@ -13,15 +13,15 @@ from benchmarks.gpu.scale import Place
 from hala_hpc.core.record import JsonRecord
 from hala_hpc.engines.models.attention import EAGER, FLEX, SDPA
 
-#: Makes logits of some hundreds, where the cap is 50: without it the losses are others.
+#: Makes logits of some hundreds, where the cap is 50: without the cap the losses differ.
 SHARPNESS = 60.0
 HEAD_WIDTH = 256
-#: Share of the largest number by which results may differ: sums in another order.
+#: Tolerance as a share of the largest number: sums in another order.
 TOLERANCES = {"float32": 1e-3, "bfloat16": 5e-2}
 
 
 class CapFigures(JsonRecord):
-    """One kernel beside eager in float32, with the same weights and rows."""
+    """One kernel compared with eager in float32, with the same weights and rows."""
 
     attention: str
     dtype: str
@@ -29,16 +29,16 @@ class CapFigures(JsonRecord):
     loss: float | None = None
     loss_eager: float | None = None
     logits_differ: float | None = None
-    """The largest difference of two logits, as a share of the largest logit."""
+    """Largest difference of two logits, as a share of the largest logit."""
     gradients_differ: float | None = None
-    """The same of the gradients of all weights, the worst weight."""
+    """The same for the gradients of all weights; the worst weight counts."""
     eager_differs: float | None = None
-    """The worse of both for eager in the same type."""
+    """The larger of both for eager in the same type."""
     seconds: float | None = None
-    """Of a forward and backward pass, once compiled."""
+    """Seconds of a forward and backward pass, after compilation."""
     seconds_eager: float | None = None
     is_equal: bool | None = None
-    """Whether it is no further away than the type allows, or eager in that type is."""
+    """Whether the difference is within the tolerance of the type or that of eager in the type."""
 
 
 class Outcome:
@@ -57,7 +57,7 @@ class Outcome:
                 torch.cuda.synchronize()
             self.seconds += time.monotonic()
         self.loss = float(answer.loss.detach())
-        # What stands at padding means nothing.
+        # Logits at padding are meaningless.
         attended = batch["attention_mask"].bool()
         self.logits = answer.logits.detach()[attended].float().cpu()
         self.gradients = {
@@ -71,7 +71,7 @@ def run(place: Place) -> Iterator[CapFigures]:
 
     on_gpu = torch.cuda.is_available()
     batch = rows(place)
-    # That of trainings first: the part may be ended before the other.
+    # The type of trainings first: the part may be ended before the other.
     for dtype in ("bfloat16", "float32") if on_gpu else ("float32",):
         # Weights as the type rounds them, so that arithmetic alone differs.
         exact = Outcome(model_with(EAGER, dtype, place).float(), batch)

@@ -8,24 +8,24 @@ from typing import Any
 from benchmarks.gpu.scale import Place
 from hala_hpc.demo.tokenizer import train_tokenizer
 
-#: Texts from which the tokenizer is made: it has letters and the tokens of the chat template, and
-#: is asked for the number of the padding alone.
+#: Texts for the tokenizer: it has letters and the tokens of the chat template, and only its padding
+#: id is used.
 TEXTS = ("a word and another word",) * 2
 VOCABULARY_SIZE = 300
 
 
 def lfm2(place: Place, seed: int = 0) -> Path:
-    """A checkpoint of LFM2's shape in bfloat16."""
+    """Make a checkpoint of LFM2's shape in bfloat16."""
     return checkpoint(place, place.scale.shape(), f"lfm2-{seed}", seed)
 
 
 def attention_alone(place: Place) -> Path:
-    """A checkpoint of the same widths whose layers all attend."""
+    """Make a checkpoint of the same widths in which all layers have attention."""
     return checkpoint(place, place.scale.attention_shape(), "attention-alone", 0)
 
 
 def checkpoint(place: Place, shape: dict[str, Any], name: str, seed: int) -> Path:
-    """A checkpoint of random weights; whole, or not there where its maker is killed."""
+    """Make a checkpoint of random weights; it is complete, or absent if its maker is killed."""
     folder = place.work / name
     if folder.is_dir():
         return folder

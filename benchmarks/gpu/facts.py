@@ -1,4 +1,4 @@
-"""The card, its driver, and the versions of what is measured; asked without starting CUDA here."""
+"""The card, its driver, and versions of packages, read without initializing CUDA here."""
 
 import shutil
 import subprocess
@@ -10,17 +10,17 @@ from benchmarks.gpu.parts import Part
 from hala_hpc.core.builds import own_build
 from hala_hpc.core.record import JsonRecord
 
-#: Distributions whose versions decide the figures.
+#: Distributions whose versions affect the figures.
 PACKAGES = (
     "torch", "triton", "transformers", "trl", "accelerate", "datasets", "peft", "pyarrow",
     "pydantic", "mergekit", "liger-kernel", "flash-attn", "causal-conv1d", "kernels",
 )  # fmt: skip
-#: Seconds for the driver's tool, which hangs where a card is lost.
+#: Timeout in seconds of nvidia-smi, which hangs if a card is lost.
 LIMIT_S = 20
 
 
 class CardFacts(JsonRecord):
-    """What nvidia-smi tells of a card."""
+    """Output of nvidia-smi for a card."""
 
     name: str
     driver: str
@@ -28,20 +28,20 @@ class CardFacts(JsonRecord):
 
 
 class Facts(JsonRecord):
-    """What the figures were made with."""
+    """The environment of the figures."""
 
     card: CardFacts | None
     """The first; None without one."""
     cards: int
     torch_cuda: str
-    """CUDA that torch was built with; empty for CPUs."""
+    """CUDA version of torch; empty for CPU builds."""
     python: str
     versions: dict[str, str]
-    """By package; what is not there is left out."""
+    """By package; absent ones are left out."""
 
 
 def facts() -> Facts:
-    """What is here."""
+    """Collect the facts of this machine."""
     found, build = cards(), own_build()
     return Facts(
         card=found[0] if found else None,
@@ -53,7 +53,7 @@ def facts() -> Facts:
 
 
 def cards() -> list[CardFacts]:
-    """All cards; none where there is no driver."""
+    """Return all cards; none if there is no driver."""
     if shutil.which("nvidia-smi") is None:
         return []
     asked = "--query-gpu=name,driver_version,memory.total"
@@ -69,7 +69,7 @@ def cards() -> list[CardFacts]:
 
 
 def version_of(name: str) -> str:
-    """The version of a package; "" where it is not there."""
+    """Return the version of a package; "" if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -77,5 +77,5 @@ def version_of(name: str) -> str:
 
 
 def missing(part: Part) -> list[str]:
-    """Packages of a part that cannot be imported here."""
+    """Return the packages of a part that cannot be imported here."""
     return [name for name in part.packages if find_spec(name) is None]

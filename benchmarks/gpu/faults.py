@@ -1,10 +1,10 @@
-"""With what a piece of work fails that another may get past: memory, kernels, packages."""
+"""Exceptions of one part after which other parts may succeed: memory, kernels, packages."""
 
 from importlib.util import find_spec
 
 from hala_hpc.core.errors import UserError
 
-#: Too little memory, a kernel that is not there or does not compile, settings that are refused.
+#: Out of memory, a missing kernel or one that does not compile, refused settings.
 FAULTS = (
     RuntimeError, ValueError, TypeError, AttributeError, LookupError, ImportError, AssertionError,
     OSError, UserError,
@@ -12,7 +12,7 @@ FAULTS = (
 
 
 def faults() -> tuple[type[Exception], ...]:
-    """All of them, those of Triton among them, which are of no kind of Python's own."""
+    """Return all of them, and those of Triton, which derive from no builtin exception."""
     if find_spec("triton") is None:
         return FAULTS
     from triton import TritonError
@@ -21,5 +21,5 @@ def faults() -> tuple[type[Exception], ...]:
 
 
 def summarize_fault(error: Exception) -> str:
-    """Kind and first line of an error."""
+    """Return type and first line of an exception."""
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"

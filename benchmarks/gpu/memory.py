@@ -1,4 +1,4 @@
-"""What `rank_memory` reckons of a training, beside what torch allocates for it on the GPU."""
+"""Estimates of `rank_memory` for a training, compared with torch's allocation on the GPU."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ CASES = (Case(1.0, 0.25), Case(1.0, 1.0), Case(2.0, 0.25), Case(2.0, 0.25, True)
 
 
 def run(place: Place) -> Iterator[TrialFigures]:
-    """A training of two steps for each size; each step is one pass, and is full."""
+    """Run a training of two steps for each size; each step is one full pass."""
     with CompileCache(None) as compiled:
         for number, case in enumerate(CASES):
             training = training_of(case, place, place.work / f"memory-{number}")
@@ -41,7 +41,7 @@ def row_tokens(case: Case, place: Place) -> int:
 
 
 def training_of(case: Case, place: Place, folder: Path) -> Training:
-    """The training of a case, with its rows, all of one length."""
+    """Return the training of a case, with its rows, all of one length."""
     row, tokens = row_tokens(case, place), round(case.pass_share * place.scale.pass_tokens)
     rows = max(1, tokens // row)
     settings = TrainingSettings(

@@ -12,7 +12,7 @@ from hala_hpc.engines.models.tensors import tensor_headers, weight_bytes
 
 
 class MergeFigures(JsonRecord):
-    """What a merge took."""
+    """Result of a merge."""
 
     seconds: float
     read_gb: float
@@ -20,11 +20,11 @@ class MergeFigures(JsonRecord):
     read_gb_per_s: float
     tensors: int
     lost: tuple[str, ...]
-    """Tensors of the models that the merged one lacks."""
+    """Tensors of the models that are missing in the merged one."""
 
 
 def run(place: Place) -> Iterator[MergeFigures]:
-    """Merge half and half, and look whether every tensor is there."""
+    """Merge half and half, and check that every tensor is there."""
     base, tuned = lfm2(place, 0), lfm2(place, 1)
     require_same_shapes(base, tuned)
     began = time.monotonic()
@@ -37,6 +37,6 @@ def run(place: Place) -> Iterator[MergeFigures]:
         read_gb=round(read_gb, 3),
         read_gb_per_s=round(read_gb / seconds, 3),
         tensors=len(after),
-        # An output layer that is tied to the embedding may be written or not.
+        # An output layer tied to the embedding may or may not be written.
         lost=tuple(sorted(before.keys() - after.keys() - {"lm_head.weight"})),
     )

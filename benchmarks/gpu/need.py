@@ -1,4 +1,4 @@
-"""What each part would need on the card, reckoned from the shapes: nothing is loaded."""
+"""Requirements of each part on the card, estimated from the shapes: nothing is loaded."""
 
 from benchmarks.gpu.memory import CASES
 from benchmarks.gpu.parts import Part
@@ -14,20 +14,20 @@ CHECKPOINTS = {"memory": 1, "training": 2, "scoring": 1, "merging": 3}
 
 
 class PartNeed(JsonRecord):
-    """What a part takes of a machine with one card."""
+    """Requirements of a part on a machine with one card."""
 
     part: str
     limit_s: int
     gpu_gb: float | None
-    """Of its largest piece of work, with CUDA's context, in GB of 2^30 bytes; None: it was not
-    reckoned, and is a few GB. A training that does not fit ends by itself."""
+    """Of its largest step, with CUDA's context, in GB of 2^30 bytes. None: not estimated, a few GB.
+    A training that does not fit ends by itself."""
     disk_gb: float
     """Of its own; parts share what is made twice."""
     packages: tuple[str, ...]
 
 
 def need(part: Part) -> PartNeed:
-    """What a part needs at the size of the card."""
+    """Estimate the requirements of a part at the size of the card."""
     shape = read_shape(CARD.shape())
     assert shape, "the shape of the model is in throughput.toml"
     return PartNeed(
@@ -40,7 +40,7 @@ def need(part: Part) -> PartNeed:
 
 
 def gpu_gb(name: str, shape: ModelShape) -> float | None:
-    """Memory of the card that the largest training of a part takes; 0 where none is used."""
+    """Return the GPU memory of the largest training of a part; 0 if it uses no GPU."""
     if name == "merging":
         return 0.0
     if name not in ("memory", "training"):

@@ -1,4 +1,4 @@
-"""The look at a node that jobs begin with, and how fast the GPU is by itself."""
+"""The node check at the start of jobs, and the speed of the GPU."""
 
 import time
 from collections.abc import Iterator
@@ -11,34 +11,34 @@ from hala_hpc.jobs.gpu_set_up import compiler_fault
 from hala_hpc.jobs.node_faults import NodeProbeResult
 from hala_hpc.jobs.node_health import NodeProbeRequest, probe_node
 
-#: Seconds for the probe with its own start of torch.
+#: Timeout in seconds of the probe, which starts torch itself.
 PROBE_LIMIT_S = 40
 NODE = "here"
 PRODUCTS = 10
 
 
 class NodeFigures(JsonRecord):
-    """What was found of this node; None where it does not tell."""
+    """Findings on this node; None if unknown."""
 
     driver: str | None = None
     cuda_of_driver: str | None = None
     compiler_fault: str | None = None
-    """None: C can be compiled for Python."""
+    """None if C can be compiled for Python."""
     cards: tuple[str, ...] = ()
     uncorrected_errors: tuple[int | None, ...] = ()
 
 
 class SpeedFigures(JsonRecord):
-    """What a product of square matrices in bfloat16 reaches, the mean of ten, random numbers."""
+    """Speed of a product of square matrices in bfloat16, the mean of ten, random numbers."""
 
     side: int
     tflops: float
     share_of_peak: float | None = None
-    """Of the data sheet's."""
+    """Share of the data sheet's figure."""
 
 
 def run(place: Place) -> Iterator[JsonRecord]:
-    """The driver and the compiler, then the probe as a job runs it, then the speed."""
+    """Check the driver and the compiler, run the probe as a job does, and measure the speed."""
     found, fault, cards = driver(), compiler_fault(), driver_cards()
     yield NodeFigures(
         driver=found.release if found else None,
@@ -52,12 +52,12 @@ def run(place: Place) -> Iterator[JsonRecord]:
 
 
 def probed() -> NodeProbeResult:
-    """What the probe says of one GPU; on a machine without one, that it is missing."""
+    """Run the probe for one GPU; on a machine without one it reports that."""
     return probe_node(NODE, NodeProbeRequest(gpus=1), PROBE_LIMIT_S)
 
 
 def speed(side: int) -> SpeedFigures:
-    """How fast products are."""
+    """Measure the speed of matrix products."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

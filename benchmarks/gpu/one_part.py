@@ -1,7 +1,7 @@
 """One part in a process of its own: `python -m benchmarks.gpu.one_part NAME card|thin WORK`.
 
-Every figure is a line in the file of the part, at once, so that a part that is ended keeps what it
-has found.
+Every figure is written at once as a line of the part's file, so that a part that is ended keeps its
+figures.
 """
 
 import os
@@ -14,7 +14,7 @@ from hala_hpc.core.environment import set_job_environment
 
 
 def figures_file(work: Path, name: str) -> Path:
-    """Where a part writes its figures, a line of JSON each."""
+    """Return the file for the figures of a part, one JSON line each."""
     return work / f"figures-{name}.jsonl"
 
 
@@ -34,5 +34,5 @@ def main(name: str, size: str, work: Path) -> None:
 if __name__ == "__main__":
     main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
     sys.stdout.flush()
-    # Threads of libraries can hold an ordinary exit.
+    # Threads of libraries can block a normal exit.
     os._exit(0)

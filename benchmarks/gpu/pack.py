@@ -1,11 +1,11 @@
-"""Makes the folder of wheels that a machine without a network needs for `benchmarks.gpu`.
+"""Make the folder of wheels that a machine without a network needs for `benchmarks.gpu`.
 
     python -m benchmarks.gpu.pack [FOLDER] [--python 3.12] [--has pandas scipy ...]
 
-Versions and digests are those of the lock for GPUs. Left out is what torch, transformers, peft and
-pyarrow bring along, and what `--has` names, with what that alone needs. The largest wheels are left
-out where all are more than 64 MiB. Prints a JSON object as its last line: the wheels, their size,
-and what cannot travel.
+Versions and digests are those of the lock for GPUs. Excluded are torch, transformers, peft, pyarrow
+and the packages of `--has`, with the dependencies that only these need. The largest wheels are left
+out if all are more than 64 MiB. Prints a JSON object as its last line: the wheels, their size, and
+the packages without a wheel.
 """
 
 import argparse
@@ -22,36 +22,36 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "env" / "main-cuda.txt"
 #: Ignored by git.
 FOLDER = ROOT / "runs" / "gpu-pack"
-#: What the machine has: four packages, and what those need in every version.
+#: Packages of the machine: four packages, and their dependencies in every version.
 GIVEN = (
     "torch", "transformers", "peft", "pyarrow", "filelock", "fsspec", "huggingface-hub", "jinja2",
     "numpy", "packaging", "psutil", "pyyaml", "regex", "safetensors", "tokenizers", "tqdm",
     "typing-extensions",
 )  # fmt: skip
-#: What must be there beside it, with all that it needs.
+#: Required in addition, with all dependencies.
 WANTED = ("trl", "accelerate", "mergekit", "pydantic", "datasets", "tensorboardX", "liger-kernel")
-#: Faster where they are; nothing here fails without them. No lock of ours has them.
+#: Faster if present; nothing fails without them. They are in no lock of ours.
 FASTER = ("flash-attn", "causal-conv1d")
 MAX_BYTES = 64 * 2**20
-#: Kinds of machines whose wheels run on one with glibc 2.28, the oldest that torch 2.13 runs on;
-#: pip takes none but those named.
+#: Platforms whose wheels run with glibc 2.28, the oldest for torch 2.13; pip takes only the named
+#: ones.
 PLATFORMS = (
     "manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_24_x86_64",
     "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux1_x86_64",
 )  # fmt: skip
-#: Seconds for all wheels from a slow mirror.
+#: Timeout in seconds for all wheels from a slow mirror.
 LIMIT_S = 600
 
 
 def plain(name: str) -> str:
-    """A package's name as locks write it."""
+    """Return a package name as written in locks."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def needed(names: Iterable[str], given: Iterable[str]) -> set[str]:
-    """These packages and all that they need, as this environment's metadata tell.
+    """Return these packages and all their dependencies, from the metadata of this environment.
 
-    What is given is left out, and so is what that alone needs.
+    Given packages are left out, and so are dependencies that only they have.
     """
     from packaging.requirements import Requirement
 
@@ -72,7 +72,7 @@ def needed(names: Iterable[str], given: Iterable[str]) -> set[str]:
 
 
 def requirements_of(name: str) -> list[str]:
-    """What a package says that it needs; nothing of one that is not here (Liger, without a GPU)."""
+    """Return the requirements of a package; none if it is not installed (Liger, without a GPU)."""
     try:
         return requires(name) or []
     except PackageNotFoundError:
@@ -80,10 +80,10 @@ def requirements_of(name: str) -> list[str]:
 
 
 def locked(names: set[str], python: str) -> dict[str, str]:
-    """The lines of the lock with version and digests of these packages, by name.
+    """Return the lock lines with version and digests of these packages, by name.
 
-    Those for another Python are left out, and the condition of each is cut: pip would hold it
-    against the Python that runs pip.
+    Lines for another Python are left out, and the environment marker of each is removed: pip would
+    compare it with the Python that runs pip.
     """
     from packaging.markers import Marker
 
@@ -99,9 +99,9 @@ def locked(names: set[str], python: str) -> dict[str, str]:
 
 
 def fetch(lines: dict[str, str], folder: Path, python: str) -> dict[str, str]:
-    """Fetch all wheels; why some cannot, by package.
+    """Fetch all wheels; return by package why some cannot be fetched.
 
-    pip fetches nothing where one has none: then each is fetched alone.
+    pip fetches nothing if one package has no wheel: then each is fetched alone.
     """
     if not download("\n".join(lines.values()), folder, python):
         return {}
@@ -110,7 +110,7 @@ def fetch(lines: dict[str, str], folder: Path, python: str) -> dict[str, str]:
 
 
 def download(entries: str, folder: Path, python: str) -> str:
-    """Fetch the wheels of some lines of the lock; why they cannot, "" where they came."""
+    """Fetch the wheels of some lock lines; return the error, "" if there is none."""
     platforms = [argument for name in PLATFORMS for argument in ("--platform", name)]
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write(f"{entries}\n")
@@ -130,7 +130,7 @@ def download(entries: str, folder: Path, python: str) -> str:
 
 
 def cut_to(folder: Path, max_bytes: int) -> list[str]:
-    """Remove the largest wheels until the others are no more than that; their file names."""
+    """Remove the largest wheels until the rest fits; return the removed file names."""
     wheels = sorted(folder.glob("*.whl"), key=lambda path: path.stat().st_size)
     gone = []
     while sum(path.stat().st_size for path in wheels) > max_bytes:
@@ -140,7 +140,7 @@ def cut_to(folder: Path, max_bytes: int) -> list[str]:
 
 
 def main() -> None:
-    """Make the folder, and tell what is in it."""
+    """Make the folder, and print its content."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.pack")
     parser.add_argument("folder", type=Path, nargs="?", default=FOLDER)
     parser.add_argument("--python", default="3.12", help="version of Python there")

@@ -1,7 +1,7 @@
-"""Puts the wheels of a pack on the path, as far as this machine lacks them.
+"""Put the wheels of a pack on the path, except packages that this machine has.
 
-The standard library and packaging alone: without the pack not even pydantic may be there. What the
-machine has counts, whatever its version. Nothing is installed, so that no rights are needed.
+Uses only the standard library and packaging: without the pack not even pydantic may be there. A
+package of the machine wins, whatever its version. Nothing is installed, so no rights are needed.
 """
 
 import os
@@ -13,17 +13,17 @@ from typing import NamedTuple
 
 
 class Unpacked(NamedTuple):
-    """What became of the wheels of a pack."""
+    """Which wheels of a pack are used."""
 
     taken: list[str]
     there: list[str]
-    """Those that the machine has in some version."""
+    """Packages that the machine has in some version."""
     unfit: list[str]
-    """File names of those made for another Python."""
+    """File names of wheels for another Python."""
 
 
 def put_on_path(pack: Path, folder: Path) -> Unpacked:
-    """Unpack what is missing into `folder`, for this process and those that it starts."""
+    """Unpack the missing packages into `folder`, for this process and its children."""
     found = Unpacked([], [], [])
     for wheel in sorted(pack.glob("*.whl")):
         name, number, *_ = wheel.name.split("-")
@@ -36,7 +36,7 @@ def put_on_path(pack: Path, folder: Path) -> Unpacked:
                 archive.extractall(folder)
             found.taken.append(f"{name} {number}")
     if found.taken:
-        # Last on the path: what the machine has comes first.
+        # Last on the path: packages of the machine come first.
         sys.path.append(str(folder))
         before = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [before, str(folder)]))
@@ -53,7 +53,7 @@ def has_package(name: str) -> bool:
 
 
 def fits(wheel: str) -> bool:
-    """Whether a wheel of this file name is for this Python and this kind of machine."""
+    """Whether the wheel of this file name fits this Python and this platform."""
     # Of those that transformers brings.
     from packaging.tags import sys_tags
     from packaging.utils import parse_wheel_filename

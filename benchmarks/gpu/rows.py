@@ -1,4 +1,4 @@
-"""Token files of made-up rows, as the stage tokenize leaves them."""
+"""Token files of made-up rows, in the format of the stage tokenize."""
 
 import random
 from array import array
@@ -18,7 +18,7 @@ PART = "part-00000.arrow"
 
 
 def mixed_lengths(place: Place, count: int) -> list[int]:
-    """Lengths of rows as of a mixture of instructions; thin ones are shorter in proportion."""
+    """Draw row lengths as of an instruction mixture; thin ones are shorter in proportion."""
     scale = place.scale
     draw = random.Random(0)
     middle = MEDIAN_TOKENS * scale.longest_row / 4096
@@ -27,7 +27,7 @@ def mixed_lengths(place: Place, count: int) -> list[int]:
 
 
 def make_tokens(folder: Path, place: Place, lengths: Sequence[int], *, packing: bool) -> Path:
-    """A tokens product of rows of these lengths, half of each learnt; made once."""
+    """Make token files of rows of these lengths, once; the loss covers half of each row."""
     if (folder / TOKENS_FILE).exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def make_tokens(folder: Path, place: Place, lengths: Sequence[int], *, packing: 
     with TokenWriter(folder / PART, room if packing else None, "benchmark") as writer:
         for length in lengths:
             ids = array("i", [draw.randrange(vocab_size) for _ in range(length)])
-            # What is asked is read and not learnt.
+            # The question is read, but is not in the loss.
             labels = array("i", [-100] * (length // 2)) + ids[length // 2 :]
             writer.add(PackedExample(ids, labels, 1))
     made_tokenizer().save_pretrained(folder / TOKENIZER_FOLDER)

@@ -1,4 +1,4 @@
-"""Runs the parts one after the other, each with a time limit of its own."""
+"""Run the parts one after the other, each with its own time limit."""
 
 import json
 import os
@@ -18,24 +18,24 @@ from hala_hpc.core.process_tree import signal_on_parent_exit
 from hala_hpc.core.record import JsonRecord
 
 POLL_INTERVAL_S = 0.2
-#: What is left of the whole time must be more than that for a part to begin, in seconds.
+#: Minimum of the remaining time in seconds for a part to start.
 MIN_S = 10.0
-#: Letters of the end of a part's log that its error tells.
+#: Characters of the end of a part's log in its error.
 MAX_CHARACTERS = 400
 
 
 class PartResult(JsonRecord):
-    """What came of a part."""
+    """Result of a part."""
 
     part: str
     seconds: float
     error: str | None = None
-    """Why it did not come to its end; what it found before that counts."""
+    """Why it failed; the figures before that count."""
     found: tuple[dict[str, Any], ...] = ()
 
 
 def run_part(part: Part, size: str, work: Path, left_s: float) -> PartResult:
-    """Run a part, and end it when its time or that of all parts, `left_s`, is up."""
+    """Run a part, and end it when its time or the total time, `left_s`, is up."""
     if gone := missing(part):
         return PartResult(part=part.name, seconds=0, error=f"not here: {', '.join(gone)}")
     if left_s < MIN_S:
@@ -44,7 +44,7 @@ def run_part(part: Part, size: str, work: Path, left_s: float) -> PartResult:
     log = work / f"{part.name}.log"
     command = [sys.executable, "-m", "benchmarks.gpu.one_part", part.name, size, str(work)]
     with log.open("wb") as stream:
-        # A session of its own: whatever it starts ends with it.
+        # In its own session, so that its children end with it.
         child = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
             start_new_session=True,
@@ -66,7 +66,7 @@ def run_part(part: Part, size: str, work: Path, left_s: float) -> PartResult:
 
 
 def watch(child: subprocess.Popen[bytes], name: str, work: Path, deadline: float) -> bool:
-    """Tell each figure as it comes; False when the time was up before the part ended."""
+    """Print each figure as it comes; return False if the time was up before the part ended."""
     printed = 0
     while True:
         ended = child.poll() is not None
@@ -80,25 +80,25 @@ def watch(child: subprocess.Popen[bytes], name: str, work: Path, deadline: float
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
-    """End a part with all that it started."""
+    """End a part with all its children."""
     if child.poll() is None:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
 
 
 def whole_lines(path: Path) -> list[str]:
-    """The lines of a file that are whole; none where it is not there."""
+    """Return the complete lines of a file; none if it does not exist."""
     if not path.exists():
         return []
     return path.read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def end_of(log: Path) -> str:
-    """The last line of a log, which names the error of a part that failed."""
+    """Return the last line of a log, which has the error of a failed part."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1][-MAX_CHARACTERS:] if lines else ""
 
 
 def print_progress(line: str) -> None:
-    """A line for those who wait."""
+    """Print a progress line."""
     print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""How large everything is: on a GPU the shape of LFM2-1.2B, thin on CPUs."""
+"""Sizes of the work: the shape of LFM2-1.2B on a GPU, thin on CPUs."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,12 +26,12 @@ class Scale(NamedTuple):
     rows: int
     """Of a step."""
     pass_tokens: int
-    """Padded tokens of a pass at most."""
+    """Maximum padded tokens of a pass."""
     longest_row: int
     """In tokens."""
     questions: int
     scored_tokens: int
-    """Padded tokens of a batch of questions at most."""
+    """Maximum padded tokens of a batch of questions."""
     capped_tokens: int
     """Of a row whose attention is capped."""
     product_side: int
@@ -43,7 +43,7 @@ class Scale(NamedTuple):
         return shape | (THIN if self.is_thin else {})
 
     def attention_shape(self) -> dict[str, Any]:
-        """The config of a model of the same widths whose layers all attend: rows can be packed."""
+        """Config of a model of the same widths with attention in all layers, for packing."""
         shape = {**self.shape(), "model_type": "qwen2", "tie_word_embeddings": True}
         del shape["full_attn_idxs"], shape["block_auto_adjust_ff_dim"]
         return shape
@@ -60,8 +60,8 @@ SMALL = Scale(
 
 
 class Place(NamedTuple):
-    """What a part is given."""
+    """Inputs of a part."""
 
     scale: Scale
     work: Path
-    """Folder that all parts share: what one has made another need not make."""
+    """Folder shared by all parts, so that files are made once."""

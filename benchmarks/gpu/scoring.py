@@ -1,7 +1,7 @@
-"""Questions with four choices, scored by their log-likelihoods with transformers alone.
+"""Questions with four choices, scored by their log-likelihoods with transformers only.
 
-It is the arithmetic of lm-eval's backend for transformers, which `evaluate` uses; lm-eval itself
-has too many packages to travel.
+It is the computation of lm-eval's transformers backend, which `evaluate` uses; lm-eval itself has
+too many dependencies for the pack.
 """
 
 import random
@@ -23,7 +23,7 @@ from hala_hpc.engines.models.attention import (
 CHOICES = 4
 #: Tokens of a question and of a choice (assumed: benchmarks of knowledge have about as many).
 QUESTION_TOKENS, CHOICE_TOKENS = (40, 160), (1, 12)
-#: Questions that are scored a second time, each row alone: how much a batch changes.
+#: Questions that are scored a second time, each row alone: this shows the effect of batching.
 CHECKED = 8
 
 
@@ -36,7 +36,7 @@ class Choice(NamedTuple):
 
 
 class ScoringFigures(JsonRecord):
-    """How fast questions are scored."""
+    """Speed of scoring."""
 
     attention: str
     questions: int
@@ -48,7 +48,7 @@ class ScoringFigures(JsonRecord):
 
 
 def run(place: Place) -> Iterator[ScoringFigures]:
-    """Score all questions once warm."""
+    """Score all questions after a warm-up."""
     model = load(lfm2(place))
     asked = choices(place)
     limit = place.scale.scored_tokens
@@ -67,7 +67,7 @@ def run(place: Place) -> Iterator[ScoringFigures]:
 
 
 def load(folder: Path) -> Any:
-    """The model with the attention that `evaluate` would choose."""
+    """Load the model with the attention that `evaluate` would choose."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -81,7 +81,7 @@ def load(folder: Path) -> Any:
 
 
 def choices(place: Place) -> list[Choice]:
-    """Made-up questions, each four times with another choice."""
+    """Make up questions, each four times with another choice."""
     draw, words = random.Random(0), place.scale.shape()["vocab_size"]
     found = []
     for _ in range(place.scale.questions):
@@ -93,7 +93,7 @@ def choices(place: Place) -> list[Choice]:
 
 
 def scores(model: Any, asked: Sequence[Choice], max_tokens: int) -> list[float]:
-    """The log-likelihood of each choice after its question, in nats; longest rows first."""
+    """Return the log-likelihood of each choice after its question, in nats; longest rows first."""
     import torch
 
     order = sorted(range(len(asked)), key=lambda number: -len(asked[number].ids))
@@ -109,7 +109,7 @@ def scores(model: Any, asked: Sequence[Choice], max_tokens: int) -> list[float]:
 
 
 def batch_scores(model: Any, rows: Sequence[Choice]) -> Any:
-    """The same of one batch, as a tensor; padded at the right, which no token before it sees."""
+    """Score one batch, padded at the right, where earlier tokens do not see it."""
     import torch
 
     width = max(len(row.ids) for row in rows)
@@ -117,7 +117,7 @@ def batch_scores(model: Any, rows: Sequence[Choice]) -> Any:
     mask = torch.tensor([[1] * len(row.ids) + [0] * (width - len(row.ids)) for row in rows])
     inputs = {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device)}
     hidden = model.model(**inputs, use_cache=False).last_hidden_state
-    # Logits of all places would take gigabytes: those of the choices are enough.
+    # Logits at all positions would take gigabytes: only those of the choices are computed.
     places = [
         (number, place - 1, row.ids[place])
         for number, row in enumerate(rows)

@@ -1,4 +1,4 @@
-"""How fast `sft` trains: passes by tokens, grouped, packed; with each kernel of attention."""
+"""Speed of `sft`: passes by tokens, grouped, packed; with each attention kernel."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,18 +20,18 @@ class Trial(NamedTuple):
     name: str
     packs: bool = False
     attends_alone: bool = False
-    """Whether all layers attend: LFM2's convolutions let packed rows see each other."""
+    """Whether all layers have attention: LFM2's convolutions let packed rows see each other."""
     group_by_length: bool = True
     attention: str = SDPA
     liger: bool = False
     pass_share: float = 1.0
-    """Padded tokens of a pass, as a share of the usual."""
+    """Padded tokens of a pass, as a share of the usual number."""
     gradient_checkpointing: bool = False
     for_gpus: bool = False
-    """Whether it says nothing on a CPU, or cannot run there."""
+    """Whether it is meaningless on a CPU, or cannot run there."""
 
 
-#: What tells most comes first: the part may be ended before the last.
+#: The most important first: the part may be ended before the last.
 TRIALS = (
     Trial("lfm2 token batches, grouped, sdpa"),
     Trial("lfm2 token batches, not grouped, sdpa", group_by_length=False),
@@ -63,7 +63,7 @@ def run(place: Place) -> Iterator[TrialFigures]:
 
 
 def training_of(trial: Trial, place: Place, number: int) -> Training:
-    """The training of a trial, with the files that it reads."""
+    """Return the training of a trial, with its input files."""
     scale = place.scale
     model = attention_alone(place) if trial.attends_alone else lfm2(place)
     settings = TrainingSettings(

@@ -1,4 +1,4 @@
-"""One short training on one GPU through the trainer of `sft`, and what it took."""
+"""One short training on one GPU through the trainer of `sft`, with its figures."""
 
 import gc
 import os
@@ -32,7 +32,7 @@ STEP_LIMIT_S = 600
 
 
 class TrialContext:
-    """What the trainer asks of its job: one rank, nothing that stops it, and no records."""
+    """The unit context of a trial: one rank, never stopped, without records."""
 
     rank, world_size, worker = 0, 1, 0
     stop_requested = False
@@ -51,10 +51,10 @@ class TrialContext:
         return self.base / f"kept-{unit}"
 
     def check_lease(self) -> None:
-        """Nothing: nobody else works here."""
+        """Do nothing: there is no other attempt."""
 
     def read_new_log(self) -> str:
-        """Nothing is logged."""
+        """Return nothing: there is no log."""
         return ""
 
     def abort(self, error: TransientError) -> None:
@@ -63,29 +63,29 @@ class TrialContext:
         os._exit(RETRY)
 
     def commit(self, unit: int) -> None:
-        """Nothing: a trial has no result."""
+        """Do nothing: a trial has no result."""
 
     def report_progress(self, **counts: float) -> None:
-        """Nothing: nobody watches."""
+        """Do nothing: no progress is reported."""
 
 
 class MemoryTaken(JsonRecord):
     """Memory of the GPU, in GB of 2^30 bytes."""
 
     peak_gb: float
-    """The most that torch had allocated."""
+    """Peak of torch's allocations."""
     reserved_gb: float
-    """The most that torch held."""
+    """Peak of torch's reserved memory."""
     context_gb: float
-    """What is held beside that, after the training."""
+    """Memory used beside that, after the training."""
 
 
 class TrialFigures(JsonRecord):
-    """What one training took; None where it was not measured."""
+    """Figures of one training; None if not measured."""
 
     trial: str
     error: str | None = None
-    """Why it did not run."""
+    """Why it failed."""
     kernels: TrainingKernels | None = None
     tokens_per_s: float | None = None
     """Without padding."""
@@ -93,25 +93,25 @@ class TrialFigures(JsonRecord):
     step_s: float | None = None
     passes_per_step: float | None = None
     fill: float | None = None
-    """Share of the tokens of passes that are no padding."""
+    """Share of the tokens of passes that are not padding."""
     pass_tokens: int | None = None
     """Of the largest pass, with padding."""
     loss_first: float | None = None
     loss_last: float | None = None
     memory: MemoryTaken | None = None
-    """None where there is no GPU."""
+    """None without a GPU."""
     host_gb: float | None = None
-    """The most that the process had of the host until then."""
+    """Peak of the process's host memory until then."""
     estimated_gb: float | None = None
-    """What `rank_memory` reckons for the largest pass, without CUDA's context."""
+    """Estimate of `rank_memory` for the largest pass, without CUDA's context."""
     estimated_over_peak: float | None = None
 
 
 def tried(name: str, training: Training, warm_steps: int, compiled: CompileCache) -> TrialFigures:
-    """The figures of a training, or why it cannot run.
+    """Return the figures of a training, or why it cannot run.
 
-    `compiled` is the same for all trainings of a process: what compiles in the background keeps to
-    the folder that it began with.
+    `compiled` is the same for all trainings of a process: background compilation keeps using the
+    folder that it started with.
     """
     try:
         trainer = trained(training, compiled)
@@ -125,7 +125,7 @@ def tried(name: str, training: Training, warm_steps: int, compiled: CompileCache
 
 
 def of_too_much(error: Exception, training: Training) -> float | None:
-    """What was reckoned in GB for a training that the GPU has no room for; None at other errors."""
+    """Return the estimate in GB for a training that exceeds the GPU; None at other errors."""
     import torch
 
     if not isinstance(error, torch.OutOfMemoryError):
@@ -136,7 +136,7 @@ def of_too_much(error: Exception, training: Training) -> float | None:
 
 
 def release() -> None:
-    """Give the GPU's memory back; the next training measures its own."""
+    """Free the GPU's memory; the next training measures its own."""
     import torch
 
     gc.collect()
@@ -146,7 +146,7 @@ def release() -> None:
 
 
 def trained(training: Training, compiled: CompileCache) -> Any:
-    """The trainer after all steps, none of which saved anything."""
+    """Return the trainer after all steps; nothing was saved."""
     set_training_environment(training.settings.zero_stage)
     out = TrialContext(training.state_dir.parent)
     with StepWatchdog(training.state_dir, out, STEP_LIMIT_S) as heartbeat:
@@ -162,7 +162,7 @@ def trained(training: Training, compiled: CompileCache) -> Any:
 
 
 def figures_of(name: str, trainer: Any, training: Training, warm_steps: int) -> TrialFigures:
-    """What the steps after the first ones took."""
+    """Return the figures of the steps after the first ones."""
     lines = read_metrics(training.state_dir / METRICS / METRICS_FILE)
     measured = lines[warm_steps:]
     seconds = sum(line.step_s or 0.0 for line in measured)
@@ -193,7 +193,7 @@ def figures_of(name: str, trainer: Any, training: Training, warm_steps: int) -> 
 
 
 def mean_mfu(lines: Sequence[StepFigures]) -> float | None:
-    """The share of the GPU's peak over some steps; None where nobody knows the peak."""
+    """Return the mean MFU of some steps; None if the peak is unknown."""
     seconds = sum(line.step_s or 0.0 for line in lines)
     if not seconds or any(line.mfu is None for line in lines):
         return None
@@ -201,12 +201,12 @@ def mean_mfu(lines: Sequence[StepFigures]) -> float | None:
 
 
 def rounded(value: float | None, digits: int) -> float | None:
-    """A figure with so many digits; None stays."""
+    """Round a figure; None stays None."""
     return None if value is None else round(value, digits)
 
 
 def largest_pass(feed: StepFeed) -> tuple[int, int]:
-    """Padded tokens of the largest pass of the steps that were read, and of a row in it."""
+    """Return the padded tokens of the largest pass of the steps read, and of a row in it."""
     found = (0, 0)
     for step in range(min(feed.steps, len(feed))):
         lengths = feed.order.lengths[feed.numbers[step]].tolist()
@@ -217,9 +217,9 @@ def largest_pass(feed: StepFeed) -> tuple[int, int]:
 
 
 def estimate_gb(training: Training, tokens: int, row_tokens: int) -> float | None:
-    """What `rank_memory` says in GB of what torch allocates; None for a shape that it cannot read.
+    """Return the estimate of `rank_memory` for torch's allocation in GB; None for an unknown shape.
 
-    CUDA's context is none of it: torch does not count it.
+    CUDA's context is excluded: torch does not count it.
     """
     shape = read_shape(read_json(training.model / "config.json"))
     if shape is None:
@@ -229,7 +229,7 @@ def estimate_gb(training: Training, tokens: int, row_tokens: int) -> float | Non
 
 
 def memory_taken() -> MemoryTaken | None:
-    """The most that the training took of the GPU; None without one."""
+    """Return the peak GPU memory of the training; None without a GPU."""
     import torch
 
     if not torch.cuda.is_available():

@@ -1,1 +1,1 @@
-"""What others offer, run on the same work: each in an environment of its own."""
+"""Other tools on the same work, each in its own environment."""

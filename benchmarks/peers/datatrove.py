@@ -1,11 +1,11 @@
-"""datatrove's InferenceRunner on the same engine and prompts, a round whenever it is asked.
+"""datatrove's InferenceRunner with the same engine and prompts, one round per request.
 
     PYTHONPATH=<folder of benchmarks/peers/setup> python -m benchmarks.peers.datatrove JOB.json
 
 The job names the model, vLLM's options, a JSONL file of prompts (`words`, `max_tokens`), a folder
-for results and whether datatrove keeps its checkpoints. datatrove starts `vllm serve` itself. A
-line `{"ready": ...}` tells that the server has answered; then each line on standard input runs
-all prompts, and a line tells the seconds from the first document to the last one written.
+for results and whether datatrove writes checkpoints. datatrove starts `vllm serve` itself. A line
+`{"ready": ...}` means that the server has answered. Then each line on standard input runs all
+prompts. A line with the seconds from the first document to the last one written follows.
 """
 
 import json
@@ -20,12 +20,12 @@ from typing import Any
 
 from hala_hpc.core.environment import JOB_ENVIRONMENT
 
-#: Seconds for a round, the server's start among them, before it counts as broken.
+#: Timeout in seconds of a round, including the server's start.
 PATIENCE_S = 900
 
 
 class Rounds:
-    """Documents for the runner, and the time until the last of a round is written."""
+    """Documents for the runner, and the time until the last one of a round is written."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         lines = Path(job["prompts"]).read_text(encoding="utf-8").splitlines()
@@ -55,12 +55,12 @@ class Rounds:
         for index, prompt in enumerate(prompts):
             more = {"max_tokens": prompt["max_tokens"]}
             yield Document(text=prompt["words"], id=f"{name}-{index}", metadata=more)
-        # The runner warns of a document that it could not save, and goes on without it.
+        # The runner only warns if a document could not be saved, and continues without it.
         if not self.done.wait(timeout=PATIENCE_S):
             raise TimeoutError(f"datatrove left {self.missing} documents unwritten")
 
     def _reset_prefix_cache(self) -> None:
-        """Empty the prefix cache: no round may profit from the one before it."""
+        """Empty the prefix cache, so that no round profits from an earlier one."""
         request = urllib.request.Request(f"{self.url}/reset_prefix_cache", method="POST")  # noqa: S310
         with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310
             answer.read()
@@ -77,7 +77,7 @@ class Rounds:
 
 
 def options_of(job: dict[str, Any]) -> dict[str, Any]:
-    """The engine's options as words of `vllm serve`."""
+    """Return the engine's options as arguments of `vllm serve`."""
     options = {name.replace("_", "-"): value for name, value in job["options"].items()}
     return {
         name: json.dumps(value) if isinstance(value, dict) else value
@@ -87,7 +87,7 @@ def options_of(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_runner(job: dict[str, Any], rounds: Rounds) -> Any:
-    """The runner with its server, writing JSONL."""
+    """Return the runner with its server, writing JSONL."""
     from datatrove.pipeline.inference.run_inference import InferenceConfig, InferenceRunner
     from datatrove.pipeline.writers import JsonlWriter
 
@@ -141,7 +141,7 @@ def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
-    # The shell command `vllm` stands beside the Python that runs this.
+    # The command `vllm` is in the folder of this Python.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # vLLM's own switch that opens /reset_prefix_cache.
     os.environ.update(JOB_ENVIRONMENT, PATH=path, VLLM_SERVER_DEV_MODE="1")

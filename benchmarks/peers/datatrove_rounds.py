@@ -1,4 +1,4 @@
-"""Drives `benchmarks.peers.datatrove` from the measurement: a process with rounds on request."""
+"""Run `benchmarks.peers.datatrove` as a process with rounds on request."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from hala_hpc.engines.generation.vllm.startup import CPU_OPTIONS
 class DatatroveRounds:
     """A process of datatrove with its server; use as a context manager.
 
-    `packages` is the folder of `benchmarks/peers/setup`. The server's log lies in `folder`.
+    `packages` is the folder of `benchmarks/peers/setup`. The server's log is in `folder`.
     """
 
     def __init__(self, folder: Path, model: Path, settings: EngineSettings, packages: Path) -> None:
@@ -26,11 +26,11 @@ class DatatroveRounds:
 
     @property
     def is_there(self) -> bool:
-        """Whether datatrove was set up."""
+        """Whether datatrove is installed."""
         return (self.packages / "datatrove").is_dir()
 
     def start(self, texts: Sequence[str], lengths: Sequence[int]) -> None:
-        """Start the server; returns once it has answered a prompt."""
+        """Start the server; return when it has answered a prompt."""
         self.folder.mkdir()
         prompts = self.folder / "prompts.jsonl"
         with prompts.open("w", encoding="utf-8") as file:
@@ -71,7 +71,7 @@ class DatatroveRounds:
         }
 
     def run(self) -> tuple[float, int]:
-        """Seconds from the first document of a round to the last one written, and prompt tokens."""
+        """Return the seconds from the first to the last document of a round, and prompt tokens."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write("go\n")
@@ -98,7 +98,7 @@ class DatatroveRounds:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the process and with it its server."""
+        """End the process and its server."""
         if self._process is not None:
             assert self._process.stdin is not None
             self._process.stdin.close()

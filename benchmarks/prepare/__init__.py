@@ -1,1 +1,1 @@
-"""`prepare` beside `datasets` on the same rows."""
+"""`prepare` compared with `datasets` on the same rows."""

@@ -1,13 +1,13 @@
-"""`prepare` beside the same through `datasets`: time, memory and the balance of the shards.
+"""`prepare` compared with the same work in `datasets`: time, memory and balance of the shards.
 
 `python -m benchmarks.prepare [--rows 1000000] [--round-rows 100000] [--rounds 3] [--shards 64]`
 
-Both sides make ids, remove duplicates and write shards of the same file, each in a process tree of
-its own, with the same number of processes; `prepare` goes through `launch` and checks what it
-wrote, `datasets` does not. Rounds alternate. `ratio_to_datasets` is of the full size, against the
-first of `--ways`: `map` of a function of one row, as most scripts have it, in as many processes.
-The other ways, batched by hand, are told beside it (`benchmarks.prepare.with_datasets`). CPU
-seconds are of the whole process tree: on a machine with other work they say more.
+Both sides make ids, remove duplicates and write shards of the same file, each in its own process
+tree with the same number of processes. `prepare` runs through `launch` and verifies its output,
+`datasets` does not. Rounds alternate. `ratio_to_datasets` is of the full size, against the first of
+`--ways`: `map` of a function of one row, as in most scripts, in as many processes. The other ways,
+batched by hand, are printed as well (`benchmarks.prepare.with_datasets`). CPU seconds are of the
+whole process tree: on a busy machine they are more meaningful.
 """
 
 import argparse
@@ -27,9 +27,9 @@ from typing import Any, NamedTuple
 from benchmarks.common.waiting import wait_until
 from benchmarks.prepare.alpaca_rows import write_alpaca
 
-#: Seconds between two looks at the memory of a process tree.
+#: Seconds between two samples of the memory of a process tree.
 POLL_INTERVAL_S = 0.25
-#: Seconds after which a command is taken not to end at all.
+#: Timeout of a command in seconds.
 END_LIMIT_S = 4 * 3600
 WAYS = ("rows", "filter", "one_pass")
 
@@ -43,7 +43,7 @@ class Run(NamedTuple):
 
 
 def watched(command: list[str]) -> Run:
-    """Run a command; the peak is of its whole process tree, pages that are shared counted once."""
+    """Run a command; the peak is of its process tree, with shared pages counted once."""
     began, peak, before = time.perf_counter(), 0, getrusage(RUSAGE_CHILDREN)
     env = os.environ | {"HF_HUB_OFFLINE": "1"}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=env) as process:
@@ -66,7 +66,7 @@ def watched(command: list[str]) -> Run:
 
 
 def tree(root: int) -> Iterator[int]:
-    """A process and all that descend from it."""
+    """Return a process and all its descendants."""
     yield root
     try:
         children = Path(f"/proc/{root}/task/{root}/children").read_text().split()
@@ -81,7 +81,7 @@ def tree(root: int) -> Iterator[int]:
 
 
 def proportional_bytes(process: int) -> int:
-    """Memory of a process (PSS); 0 when it has ended."""
+    """Return the memory of a process (PSS); 0 if it has ended."""
     try:
         text = Path(f"/proc/{process}/smaps_rollup").read_text()
     except OSError:
@@ -90,7 +90,7 @@ def proportional_bytes(process: int) -> int:
 
 
 def run_prepare(file: Path, folder: Path, shards: int, processes: int) -> Run:
-    """Our side, through the front door."""
+    """Run `prepare` through `launch`."""
     recipe = folder / "recipe.toml"
     folder.mkdir()
     recipe.write_text(f'[rows]\nstage = "prepare"\ndata = "{file}"\nunits = {shards}\n')
@@ -100,14 +100,14 @@ def run_prepare(file: Path, folder: Path, shards: int, processes: int) -> Run:
 
 
 def run_datasets(file: Path, folder: Path, shards: int, processes: int, way: str) -> Run:
-    """The other side."""
+    """Run the script with `datasets`."""
     folder.mkdir()
     arguments = [str(file), str(folder), str(shards), str(processes), way]
     return watched([sys.executable, "-m", "benchmarks.prepare.with_datasets", *arguments])
 
 
 def shard_words(parts: list[Path]) -> list[int]:
-    """Words between white space in each shard."""
+    """Count the words between white space in each shard."""
     import pyarrow.parquet as pq
 
     totals = []
@@ -119,7 +119,7 @@ def shard_words(parts: list[Path]) -> list[int]:
 
 
 def measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """All rounds and the full size."""
+    """Run all rounds and the full size."""
     processes = len(os.sched_getaffinity(0))
     small, large = folder / "small" / "rows.jsonl", folder / "large" / "rows.jsonl"
     for path, rows in ((small, args.round_rows), (large, args.rows)):

@@ -4,7 +4,7 @@ import json
 import random
 from pathlib import Path
 
-#: One row in so many repeats an earlier one.
+#: One of so many rows repeats an earlier one.
 DUPLICATE_EVERY = 100
 LETTERS = "etaoinshrdlucmfwypvbgkéж"
 WEIGHTS = [12, 9, 8, 7, 7, 6, 6, 6, 5, 4, 4, 3, 3, 2, 2, 2, 2, 2, 1, 1, 1, 1, 0.2, 0.05]
@@ -13,9 +13,8 @@ WEIGHTS = [12, 9, 8, 7, 7, 6, 6, 6, 5, 4, 4, 3, 3, 2, 2, 2, 2, 2, 1, 1, 1, 1, 0.
 def write_alpaca(path: Path, rows: int, seed: int = 7) -> int:
     """Write the rows, and count those that repeat an earlier one.
 
-    Lengths are lognormal, in characters: questions about 70 (sigma 0.6), answers about 400
-    (sigma 0.9), so that a row has about 700 bytes, as those of LaMini and Hermes have; a third
-    of the rows has an `input`.
+    Lengths are lognormal, in characters: questions about 70 (sigma 0.6), answers about 400 (sigma
+    0.9). So a row has about 700 bytes, as in LaMini and Hermes. A third of the rows has an `input`.
     """
     chance = random.Random(seed)
     text = prose(chance, 2_000_000)
@@ -43,7 +42,7 @@ def write_alpaca(path: Path, rows: int, seed: int = 7) -> int:
 
 
 def prose(chance: random.Random, length: int) -> str:
-    """Words of a made-up language, some quoted, with newlines between some."""
+    """Make words of an invented language, some quoted, with newlines between some."""
     sizes = [max(1, int(chance.gauss(5, 2))) for _ in range(20_000)]
     words = ["".join(chance.choices(LETTERS, WEIGHTS, k=size)) for size in sizes]
     words += [f'"{word}",' for word in words[:500]] + [f"{word}.\n" for word in words[:1500]]

@@ -1,4 +1,4 @@
-"""What `prepare` does to an Alpaca file, written with `datasets` alone.
+"""The work of `prepare` on an Alpaca file, written with `datasets` only.
 
 `python -m benchmarks.prepare.with_datasets FILE FOLDER SHARDS PROCESSES WAY`, where WAY is
 
@@ -39,7 +39,7 @@ def conversation(row: dict[str, Any]) -> dict[str, Any]:
 
 
 class First:
-    """Tells which ids were not seen before."""
+    """Detects the first occurrence of ids."""
 
     def __init__(self) -> None:
         self.known_ids: set[str] = set()

@@ -1,1 +1,1 @@
-"""The whole chain with one small pretrained model, on CPUs."""
+"""The full pipeline with one small pretrained model, on CPUs."""

@@ -1,9 +1,9 @@
-"""The whole chain with SmolLM2-135M-Instruct on CPUs: `make rehearsal-real`.
+"""The full pipeline with SmolLM2-135M-Instruct on CPUs: `make rehearsal-real`.
 
-quantize, filter, translate, tokenize, sft, merge and evaluate by the product's own launch; then the
-English of base, merged and tuned: 100 questions with four choices, and perplexity on paragraphs of
-this machine's manual pages. Half an hour on two cores. Prints what the model said, what the checks
-say of it, and JSON as its last line:
+quantize, filter, translate, tokenize, sft, merge and evaluate run through `launch`. Then the
+English of base, merged and tuned is measured: 100 questions with four choices, and perplexity on
+paragraphs of this machine's manual pages. It takes half an hour on two cores. Prints the model's
+answers, the checks' results, and JSON as its last line:
 seconds               of each node
 rows                  rows in, out and rejected by reason of each node
 right                 share of right answers of each model, with its interval
@@ -44,20 +44,20 @@ metric_list:
 metadata:
   version: 1
 """
-#: Answers that are shown.
+#: Maximum number of printed answers.
 MAX_ANSWERS = 10
-#: Seconds after which a step is taken not to end at all.
+#: Timeout of a step in seconds.
 END_LIMIT_S = 3600
 MODELS = {"base": "", "half": "half", "tuned": "tuned"}
 
 
 def main() -> int:
-    """Run the chain, then look at what came of it."""
+    """Run the pipeline, then collect the figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--work", type=Path, default=Path("runs/real-model"), help="of the run")
-    parser.add_argument("--model", type=Path, default=default_folder(), help="where it is kept")
+    parser.add_argument("--model", type=Path, default=default_folder(), help="its folder")
     parser.add_argument("--rows", type=Path, help="JSON lines to learn from (the demo's own)")
     given = parser.parse_args()
     work, model = given.work.absolute(), fetched_model(given.model.absolute())
@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def write_recipe(work: Path, model: Path, rows: Path) -> Path:
-    """The recipe with its places filled in, and the task of the questions beside it."""
+    """Write the recipe with its paths, and the task of the questions beside it."""
     tasks = work / "tasks"
     tasks.mkdir(parents=True, exist_ok=True)
     data = json.dumps(str(HERE / "questions.jsonl"), ensure_ascii=False)
@@ -87,7 +87,7 @@ def write_recipe(work: Path, model: Path, rows: Path) -> Path:
 
 
 def show_answers(work: Path) -> None:
-    """What the model said when it was asked to translate, and what became of it."""
+    """Print the model's translations and the results of the checks."""
     import pyarrow.parquet as pq
 
     printed = 0
@@ -104,13 +104,13 @@ def show_answers(work: Path) -> None:
 
 
 def summary(work: Path, node: str) -> dict[str, Any]:
-    """The summary of a node."""
+    """Return the summary of a node."""
     found: dict[str, Any] = json.loads((work / "latest" / node / "summary.json").read_text())
     return found
 
 
 def collect_figures(work: Path, model: Path) -> dict[str, Any]:
-    """All figures."""
+    """Collect all figures."""
     nodes = sorted(path.name for path in (work / "latest").iterdir())
     summaries = {node: summary(work, node) for node in nodes}
     counted = ("rows_in", "rows_out", "rejected")
@@ -132,12 +132,12 @@ def collect_figures(work: Path, model: Path) -> dict[str, Any]:
 
 
 def share_right(scores: dict[str, float]) -> float:
-    """The share of right answers among the scores of a model."""
+    """Return the share of right answers from the scores of a model."""
     return next(value for name, value in scores.items() if name.startswith(TASK))
 
 
 def measure_losses(places: dict[str, str]) -> dict[str, list[float]]:
-    """The losses of each model on the paragraphs, in a process of its own."""
+    """Return the losses of each model on the paragraphs, measured in a separate process."""
     argv = [sys.executable, "-m", "benchmarks.real_model.retention", *places.values()]
     done = subprocess.run(
         argv, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=END_LIMIT_S

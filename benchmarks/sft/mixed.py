@@ -1,4 +1,4 @@
-"""Passes by tokens beside passes by rows, on rows of very different lengths."""
+"""Passes by tokens compared with passes by rows, on rows of very different lengths."""
 
 import random
 from collections.abc import Sequence
@@ -20,17 +20,16 @@ MEDIAN_TOKENS, DEVIATION, MIN_TOKENS, MAX_TOKENS = 200, 1.1, 20, 4000
 #: Characters that a token has about, of the tokenizer that is trained on the rows.
 CHARACTERS_A_TOKEN = 4
 MAX_LENGTH = 4096
-#: Either side has as many padded tokens in a pass at most: what a memory has room for.
+#: Maximum padded tokens of a pass on either side, as the memory allows.
 PASS_TOKENS = MAX_LENGTH * row_batches.ROWS_AT_ONCE
-#: By this share of its size a loss of one side may differ from that of the other: sums in another
-#: order.
+#: Tolerance of the losses of a step, as a share of their size: sums in another order.
 LOSS_TOLERANCE = 1e-5
 #: The sides, by the stage that each runs.
 STAGES = {"tokens": "sft", "rows": row_batches.__file__}
 
 
 def mixed_turns(files: Sequence[Path], count: int, seed: int) -> list[Turns]:
-    """Rows of about 20 to 4,000 tokens, each of some pieces one after the other."""
+    """Make rows of about 20 to 4,000 tokens, each of several turns one after the other."""
     draw = random.Random(seed)
     parts = load_turns(files, draw)
     rows = []
@@ -47,16 +46,16 @@ def mixed_turns(files: Sequence[Path], count: int, seed: int) -> list[Turns]:
 
 
 def mixed_rows(base: Path, arguments: Any, warm_steps: int) -> dict[str, Any]:
-    """Both ways in turns: the ratio of their useful tokens/s, and what each does.
+    """Run both ways in turns: the ratio of their useful tokens/s, and the figures of each.
 
-    Raises ValueError where the losses of a step differ by more than `LOSS_TOLERANCE`.
+    Raises: ValueError if the losses of a step differ by more than `LOSS_TOLERANCE`.
     """
     base.mkdir()
     turns = mixed_turns(arguments.data, arguments.mixed_rows, arguments.seed)
     rows = write_rows(base, turns)
     model = make_model(base / "model", turns, "qwen2", arguments.hidden)
     tokens = make_tokens(base / "tokens", model, rows, packing=False, max_length=MAX_LENGTH)
-    # After the first steps; the last one is left out, as a model is saved after it.
+    # After the first steps; the last one is excluded, as a model is saved after it.
     steps = range(warm_steps, tokens.steps - 1)
     settings = {"micro_batch_tokens": PASS_TOKENS}
     gains, cpu_gains, fills, passes, differs = [], [], {}, {}, 0.0
@@ -66,7 +65,7 @@ def mixed_rows(base: Path, arguments: Any, warm_steps: int) -> dict[str, Any]:
             for name, stage in sorted(STAGES.items(), reverse=number % 2 == 1)
         }
         took = {name: one.took(steps) for name, one in race(starts, steps).items()}
-        # Both learn the same rows in these steps.
+        # Both train on the same rows in these steps.
         gains.append(took["rows"].seconds / took["tokens"].seconds)
         cpu_gains.append(took["rows"].cpu_s / took["tokens"].cpu_s)
         differs = max(differs, loss_difference(*(base / name for name in STAGES)))
@@ -91,6 +90,6 @@ def mixed_rows(base: Path, arguments: Any, warm_steps: int) -> dict[str, Any]:
 
 
 def loss_difference(one: Path, other: Path) -> float:
-    """By what share of its size the loss of a step differs at most."""
+    """Return the maximum relative difference of the losses of a step."""
     pairs = zip(metrics_of(one), metrics_of(other), strict=True)
     return max(abs(a.loss / b.loss - 1) for a, b in pairs if a.loss and b.loss)

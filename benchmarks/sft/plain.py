@@ -1,8 +1,8 @@
-"""A plain fine-tuning script with TRL and DeepSpeed, as a lab would write it: the peer.
+"""A plain fine-tuning script with TRL and DeepSpeed, as a lab would write it, for comparison.
 
-One rank of several; `python -m benchmarks.sft.plain SETTINGS`, JSON with the model, the file of
-prompts and completions, sizes, and where rank 0 writes the time of every step. On a CPU it gets
-the model's own loss, as `sft` does there: TRL's loops would halve its speed.
+One rank of several: `python -m benchmarks.sft.plain SETTINGS`. SETTINGS is JSON with the model, the
+file of prompts and completions, sizes, and the file for the times of rank 0's steps. On a CPU it
+uses the model's own loss, as `sft` does there: TRL's loops would halve its speed.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 from hala_hpc.core.environment import set_job_environment as prepare_libraries
 from hala_hpc.engines.training.arguments import set_training_environment
 
-#: The configuration of DeepSpeed that its and accelerate's guides give for ZeRO-2.
+#: The ZeRO-2 configuration from the guides of DeepSpeed and accelerate.
 DEEPSPEED: dict[str, Any] = {
     "train_micro_batch_size_per_gpu": "auto",
     "gradient_accumulation_steps": "auto",
@@ -36,7 +36,7 @@ def main(settings: dict[str, Any]) -> None:
     from trl.trainer.sft_trainer import SFTTrainer
 
     class Clock(TrainerCallback):  # type: ignore[misc]
-        """Writes down when each step ended."""
+        """Records when each step ended."""
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             del args, control

@@ -1,7 +1,8 @@
-"""The stage `sft` with passes of a fixed number of rows: the peer of its passes by tokens.
+"""The stage `sft` with passes of a fixed number of rows, for comparison with passes by tokens.
 
 Consecutive rows of a step share a pass, and the passes are dealt to the ranks in turn, as trainers
-do that count rows. All else is the same, the order of the rows too. A file of its own for a recipe.
+do that count rows. Everything else is the same, also the order of the rows. A recipe names this
+file.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +29,7 @@ class RowBatches(Sft):
 
 
 def rows_in_turn(lengths: Sequence[int], cut: StepCut) -> list[list[list[int]]]:
-    """For each rank its passes. The rows come longest first, as `GlobalBatchOrder` has them."""
+    """Return the passes of each rank. Rows come longest first, as in `GlobalBatchOrder`."""
     places = range(len(lengths))
     passes = [list(places[first : first + ROWS_AT_ONCE]) for first in places[::ROWS_AT_ONCE]]
     assert len(passes) % cut.ranks == 0, (len(lengths), cut)

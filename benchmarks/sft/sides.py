@@ -1,4 +1,4 @@
-"""The two sides of the measurement of `sft`: ours through `launch`, and the plain script."""
+"""The two sides of the `sft` benchmark: `sft` through `launch`, and the plain script."""
 
 import json
 import os
@@ -30,13 +30,13 @@ from hala_hpc.stages.sft import FIGURES_FILE
 
 @dataclass(frozen=True)
 class Timing:
-    """When the steps of a training ended, in seconds from the start of its job."""
+    """End times of the steps of a training, in seconds from the start of its job."""
 
     ends_s: list[float]
 
     @property
     def first_s(self) -> float:
-        """Until the end of the first step."""
+        """Seconds until the end of the first step."""
         return self.ends_s[0]
 
     @property
@@ -48,7 +48,7 @@ class Timing:
 def make_tokens(
     base: Path, model: Path, rows: Rows, packing: bool, max_length: int = MAX_LENGTH
 ) -> Tokens:
-    """Make token files through the front door."""
+    """Make token files through `launch`."""
     settings = {"model": model, "train": rows.corpus, "max_length": max_length, "units": 1}
     text = {"stage": "tokenize", "held_out": 0.0, "packing": packing, "long_rows": "split"}
     process, log = launch(base, "tokens", {**text, **settings})
@@ -58,7 +58,7 @@ def make_tokens(
 
 
 def start_ours(base: Path, model: Path, tokens: Tokens, **more: Any) -> Running:
-    """Start one training by `sft` for an epoch, with more settings."""
+    """Start one training by `sft` for an epoch, with extra settings."""
     settings = {
         "stage": "sft",
         "model": model,
@@ -70,18 +70,18 @@ def start_ours(base: Path, model: Path, tokens: Tokens, **more: Any) -> Running:
         "seed": SEED,
     }
     process, log = launch(base, "sft", settings | more)
-    # While it learns they are beside the checkpoints, then beside the weights.
+    # During the training they are beside the checkpoints, then beside the weights.
     steps = "sft-*/kept/*/metrics/metrics.jsonl"
     return Running([process], lambda: next((base / "work").glob(steps), None), log)
 
 
 def result_of(base: Path) -> Path:
-    """The folder of a finished training."""
+    """Return the folder of a finished training."""
     return (base / "work" / "latest" / "sft").resolve()
 
 
 def figures_of(base: Path) -> TrainingFigures:
-    """The figures of a finished training."""
+    """Return the figures of a finished training."""
     figures = TrainingFigures.read(result_of(base) / "output" / FIGURES_FILE)
     assert figures is not None, base
     assert figures.ranks == RANKS, figures.ranks
@@ -89,12 +89,12 @@ def figures_of(base: Path) -> TrainingFigures:
 
 
 def metrics_of(base: Path) -> list[StepFigures]:
-    """The figures of every step of a finished training."""
+    """Return the figures of every step of a finished training."""
     return read_metrics(result_of(base) / "output" / METRICS / METRICS_FILE)
 
 
 def ours_timing(base: Path) -> Timing:
-    """What a finished training by `sft` took."""
+    """Return the timing of a finished training by `sft`."""
     figures_of(base)
     ends = [end for end in attempt_ends(Artifact(result_of(base))) if end.rank == 0]
     began = min(end.record.began for end in ends)
@@ -102,10 +102,10 @@ def ours_timing(base: Path) -> Timing:
 
 
 def ours(base: Path, model: Path, tokens: Tokens) -> Timing:
-    """One training by `sft`, with nothing beside it.
+    """Run one training by `sft` alone.
 
-    A pass of packed sequences has half as many slots: rows that are padded fill about half of
-    theirs, and on a CPU what leaves its caches counts.
+    A pass of packed sequences has half as many slots: padded rows fill about half of theirs, and
+    on a CPU everything that leaves the caches costs time.
     """
     pass_tokens = PASS_TOKENS // 2 if tokens.facts.packing else PASS_TOKENS
     with start_ours(base, model, tokens, micro_batch_tokens=pass_tokens) as running:
@@ -116,7 +116,7 @@ def ours(base: Path, model: Path, tokens: Tokens) -> Timing:
 def launch(
     base: Path, name: str, settings: dict[str, Any]
 ) -> tuple["subprocess.Popen[bytes]", Path]:
-    """Start one node on this machine, a core for each rank; the process and its log."""
+    """Start one node on this machine, a core for each rank; return the process and its log."""
     base.mkdir(parents=True, exist_ok=True)
     ranks = RANKS if name == "sft" else 1
     lines = "\n".join(f"{key} = {toml(value)}" for key, value in settings.items())
@@ -124,7 +124,7 @@ def launch(
     recipe = base / f"{name}.toml"
     recipe.write_text(f"[{name}]\n{lines}\n{resources}")
     command = ["-m", "hala_hpc.launch", f"stage={name}", f"recipe={recipe}", f"work={base}/work"]
-    # The launcher of one machine has one rank unless a word says otherwise.
+    # The launcher of one machine has one rank unless an override changes it.
     command += ["launcher=local", f"{name}.resources.nodes={ranks}"]
     log = base / f"{name}.log"
     with log.open("w") as stream:
@@ -133,7 +133,7 @@ def launch(
 
 
 def toml(value: Any) -> str:
-    """A setting as TOML."""
+    """Format a setting as TOML."""
     return json.dumps(value if isinstance(value, bool | int | float) else str(value))
 
 
@@ -164,7 +164,7 @@ def start_plain(base: Path, model: Path, rows: Rows) -> Running:
                 env=os.environ | JOB_ENVIRONMENT | shared | {"RANK": str(n), "LOCAL_RANK": str(n)},
                 stdout=stream,
                 stderr=stream,
-                # As ours: the kernel shares the cores among sessions first (autogroup).
+                # As for `sft`: the kernel shares the cores among sessions first (autogroup).
                 start_new_session=True,
             )
             for n in range(RANKS)
@@ -173,12 +173,12 @@ def start_plain(base: Path, model: Path, rows: Rows) -> Running:
 
 
 def plain_timing(running: Running) -> Timing:
-    """What a training by the plain script took."""
+    """Return the timing of a training by the plain script."""
     return Timing([end - running.began for end in running.ends_s()])
 
 
 def plain(base: Path, model: Path, rows: Rows) -> Timing:
-    """One training by the plain script, with nothing beside it."""
+    """Run one training by the plain script alone."""
     with start_plain(base, model, rows) as running:
         running.run_to_the_end()
     return plain_timing(running)

@@ -1,4 +1,4 @@
-"""The token files that `sft` learns in its measurement, and how full batches of them are."""
+"""The token files of the `sft` benchmark, and the fill of batches of them."""
 
 import json
 from functools import cached_property
@@ -17,7 +17,7 @@ from hala_hpc.engines.training.passes import (
 RANKS = 2
 MICRO_ROWS, GLOBAL_ROWS = 8, 64
 MAX_LENGTH = 512
-#: Padded tokens of a pass of ours at most: as many as one of the plain script has of long rows.
+#: Maximum padded tokens of a pass of `sft`: as many as the plain script has for long rows.
 PASS_TOKENS = MICRO_ROWS * MAX_LENGTH
 SEED = 0
 
@@ -45,18 +45,18 @@ class Tokens:
         return self.order(grouped=False).batches
 
     def order(self, grouped: bool) -> GlobalBatchOrder:
-        """The order in which `sft` learns them."""
+        """The order in which `sft` trains on them."""
         return GlobalBatchOrder(self.lengths, GLOBAL_ROWS, SEED, grouped)
 
     def fill(self, grouped: bool) -> float:
-        """Share of the slots of our passes that are no padding."""
+        """Return the share of slots in `sft` passes that are not padding."""
         steps = self.lengths[self.order(grouped).epoch_rows(0)].reshape(-1, GLOBAL_ROWS).tolist()
         cut = StepCut(RANKS, PASS_TOKENS, CPU_PASS_COST_TOKENS)
         found = [count_passes(lengths, plan_passes(lengths, cut)) for lengths in steps]
         return sum(one.tokens for one in found) / sum(one.padded_tokens for one in found)
 
     def plain_fill(self) -> float:
-        """The same for rows in random order, as TRL takes them unless told otherwise."""
+        """Return the same for rows in random order, TRL's default."""
         import numpy as np
 
         rows = np.random.default_rng(SEED).permutation(len(self.lengths))
@@ -64,15 +64,15 @@ class Tokens:
         return fill_of(rows[:whole], self.lengths, MICRO_ROWS)
 
     def after_first_step(self, grouped: bool) -> int:
-        """Tokens of all steps of ours but the first."""
+        """Tokens of all steps of `sft` except the first."""
         rows = self.order(grouped).epoch_rows(0)[GLOBAL_ROWS:]
         return int(self.lengths[rows].sum())
 
 
 def trl_tokens_a_row(model: Path, prompts: Path) -> int:
-    """Tokens that TRL makes of the first row of prompts and completions.
+    """Return TRL's tokens of the first row of prompts and completions.
 
-    It keeps the line break that a template puts behind the last answer; `tokenize` leaves it out.
+    TRL keeps the line break that a template puts after the last answer; `tokenize` drops it.
     """
     from transformers import AutoTokenizer
 
@@ -84,10 +84,10 @@ def trl_tokens_a_row(model: Path, prompts: Path) -> int:
 
 
 def fill_of(rows: Any, lengths: Any, micro_rows: int) -> float:
-    """Share of the token slots that are no padding when so many consecutive rows share a pass.
+    """Return the share of token slots without padding if so many consecutive rows share a pass.
 
-    Every pass is padded to its longest row. `rows` are numbers of rows in the order of
-    training, a multiple of `micro_rows` of them; `lengths` are the tokens of each row.
+    Every pass is padded to its longest row. `rows` are row numbers in training order, a multiple of
+    `micro_rows` of them; `lengths` are the tokens of each row.
     """
     passes = lengths[rows].reshape(-1, micro_rows)
     return float(passes.sum() / (passes.max(axis=1).sum() * micro_rows))

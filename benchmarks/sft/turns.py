@@ -1,8 +1,8 @@
 """Two trainings that take turns on this machine: one is stopped while the other runs.
 
-Both are alive at once and a turn is a fraction of a step, so that whatever else the machine does,
-both meet it alike. Where other programs wanted the cores too, whole trainings one after the other
-differed by a third, and turns of two steps by more, either way.
+Both exist at once and a turn is a fraction of a step, so other load on the machine affects both
+alike. On a busy machine, whole trainings one after the other differed by a third, and turns of two
+steps by more, either way.
 """
 
 import contextlib
@@ -21,27 +21,27 @@ from benchmarks.common.waiting import wait_until
 
 #: Seconds of a turn.
 TURN_S = 0.3
-#: Seconds between two looks at the file of steps while a training runs alone.
+#: Seconds between two polls of the file of steps while a training runs alone.
 POLL_INTERVAL_S = 0.05
-#: Seconds after which a training is taken not to come to its first steps, to another, or to its
-#: end at all: a large model on few cores takes minutes for each.
+#: Timeout in seconds until the first steps, between steps, and until the end: a large model on few
+#: cores takes minutes for each.
 LIMIT_S = 3600
 
 
 @dataclass(frozen=True)
 class Took:
-    """What some steps of a training took."""
+    """Time of some steps of a training."""
 
     seconds: float
-    """While it was not stopped."""
+    """Seconds while it was not stopped."""
     cpu_s: float
-    """Seconds of cores, user and system, of all its processes."""
+    """CPU seconds, user and system, of all its processes."""
 
 
 class Running:
-    """A training that has been started, with all its processes; `with` ends what is left of it.
+    """A started training with all its processes; `with` ends its remaining processes.
 
-    `steps_file` names the JSON lines that get the `time` of every step, once they are there.
+    `steps_file` names the JSON lines with the `time` of every step, once they exist.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Running:
         self.began = time.time()
         self.step_ends_s: list[float] = []
         self.family: list[Any] = []
-        """Its processes and all that they started, once it was stopped."""
+        """Its processes and their children, found when it was stopped."""
         self.samples = [(self.began, 0.0, 0.0)]
-        """Whenever it was stopped or went on: the time, seconds that it ran, those of cores."""
+        """Samples at each stop and start: the time, seconds of running, CPU seconds."""
 
     def __enter__(self) -> "Running":
         return self
@@ -68,7 +68,7 @@ class Running:
             process.wait(LIMIT_S)
 
     def find_family(self) -> None:
-        """Look for its processes."""
+        """Find its processes."""
         import psutil  # type: ignore[import-untyped]
 
         self.family = []
@@ -86,7 +86,7 @@ class Running:
                 process.send_signal(number)
 
     def record_sample(self, ran_s: float) -> None:
-        """Note what it has had by now; it ran so long since the last mark."""
+        """Record a sample; it ran for `ran_s` since the last one."""
         import psutil
 
         cpu_s = 0.0
@@ -104,14 +104,14 @@ class Running:
         self.record_sample(time.time() - self.samples[-1][0])
 
     def take_turn(self) -> None:
-        """Go on for a turn."""
+        """Continue for one turn."""
         self.record_sample(0.0)
         self.send_signal(signal.SIGCONT)
         time.sleep(TURN_S)
         self.stop()
 
     def ends_s(self) -> list[float]:
-        """When each step ended; as last seen, once the file went elsewhere."""
+        """Return the end times of steps; as last read, after the file was moved."""
         file = self.steps_file()
         if file is not None and file.exists():
             lines = file.read_text().split("\n")[:-1]
@@ -119,7 +119,7 @@ class Running:
         return self.step_ends_s
 
     def has_done(self, step: int) -> bool:
-        """Whether a step, counted from 1, has ended. Leaves with its log where none will."""
+        """Whether a step, counted from 1, has ended. Exits with the log if it never will."""
         if len(self.ends_s()) >= step:
             return True
         if any(process.poll() is not None for process in self.processes):
@@ -127,14 +127,14 @@ class Running:
         return False
 
     def run_to_the_end(self) -> None:
-        """Go on until it is finished; leave with the end of its log if it failed."""
+        """Continue until it is finished; exit with the end of its log if it failed."""
         self.send_signal(signal.SIGCONT)
         codes = [process.wait(LIMIT_S) for process in self.processes]
         if any(codes):
             sys.exit(self.log.read_text()[-3000:])
 
     def took(self, steps: range) -> Took:
-        """What the steps after `steps.start` up to `steps.stop` took."""
+        """Return the time of the steps after `steps.start` up to `steps.stop`."""
         import numpy as np
 
         when, ran_s, cpu_s = zip(*self.samples, strict=True)
@@ -147,8 +147,8 @@ class Running:
 def race(starts: Mapping[str, Callable[[], Running]], steps: range) -> dict[str, Running]:
     """Start trainings in this order, each alone, and let them take turns for these steps.
 
-    The turns begin when all have done step `steps.start`. Who has done `steps.stop` waits, and at
-    last each goes on to its end.
+    The turns begin when all have done step `steps.start`. A training that has done `steps.stop`
+    waits, and finally each runs to its end.
     """
     with contextlib.ExitStack() as stack:
         running: dict[str, Running] = {}

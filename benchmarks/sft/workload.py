@@ -1,4 +1,4 @@
-"""What is learnt in the measurement of `sft`: conversations of one turn, and tiny models."""
+"""Training data of the `sft` benchmark: conversations of one turn, and tiny models."""
 
 import json
 import random
@@ -17,10 +17,10 @@ from hala_hpc.demo.tokenizer import train_tokenizer
 
 Turns = tuple[str, str]
 VOCABULARY = 4096
-#: Words of every row where all rows are to have the same number of tokens.
+#: Words of each row when all rows have the same number of tokens.
 EQUAL_WORDS = 200
-#: Width of a head, as real models have it. With narrow heads attention, which grows with the square
-#: of the length, takes most of a pass on a CPU, and a full row costs twice as much for each token.
+#: Width of a head, as in real models. With narrow heads attention takes most of a pass on a CPU, as
+#: it grows with the square of the length. Then a full row costs twice as much for each token.
 HEAD_WIDTH = 128
 
 
@@ -36,7 +36,7 @@ class Rows:
 
 
 class RealHeads(Size):
-    """Numbers of a tiny model with heads as wide as those of a real one."""
+    """Sizes of a tiny model with heads as wide as in a real one."""
 
     @property
     def heads(self) -> int:
@@ -45,21 +45,21 @@ class RealHeads(Size):
 
 
 def load_turns(files: Sequence[Path], draw: random.Random) -> list[Turns]:
-    """Questions and answers to put rows together of: from JSON lines, or pairs of the demo."""
+    """Load questions and answers for the rows: from JSON lines, or pairs of the demo."""
     if files:
         return list(read_turns(files))
     return [(pair.english, pair.arabic) for pair in demo_pairs(draw)]
 
 
 def demo_pairs(draw: random.Random) -> list[Pair]:
-    """Two thousand sentence pairs of the demo."""
+    """Make two thousand sentence pairs of the demo."""
     return [pair for pair, _ in zip(distinct_pairs(draw), range(2000), strict=False)]
 
 
 def turns_of(files: Sequence[Path], count: int, seed: int) -> list[Turns]:
-    """Questions and answers from JSON lines of Alpaca or OPUS, or made up where no file is given.
+    """Return questions and answers from JSON lines of Alpaca or OPUS; made up without a file.
 
-    All rows of the files where there are fewer.
+    Returns all rows of the files if there are fewer.
     """
     every = list(read_turns(files)) if files else list(made_turns(count, seed))
     random.Random(seed).shuffle(every)
@@ -81,7 +81,7 @@ def read_turns(files: Sequence[Path]) -> Iterator[Turns]:
 
 
 def made_turns(count: int, seed: int) -> Iterator[Turns]:
-    """Turns of the demo's words with lengths as instruction data sets have them."""
+    """Make turns from the demo's words with lengths as in instruction data sets."""
     draw = random.Random(seed)
     pairs = demo_pairs(draw)
     for _ in range(count):
@@ -91,14 +91,14 @@ def made_turns(count: int, seed: int) -> Iterator[Turns]:
 
 
 def equal_turns(count: int, seed: int) -> list[Turns]:
-    """Rows of the same number of tokens: the same words in another order each time."""
+    """Make rows of the same number of tokens: the same words in another order each time."""
     words = [f"{letter}{n}" for n in range(EQUAL_WORDS // 20) for letter in "abcdefghijklmnopqrst"]
     draw = random.Random(seed)
     return [("Say this.", " ".join(draw.sample(words, len(words)))) for _ in range(count)]
 
 
 def write_rows(folder: Path, turns: Sequence[Turns]) -> Rows:
-    """The rows for both sides."""
+    """Write the rows for both sides."""
     rows = Rows(folder / "corpus", folder / "rows.jsonl", len(turns))
     with CorpusWriter(rows.corpus / part_name(0), "conversations") as writer:
         for number, turn in enumerate(turns):
@@ -121,7 +121,7 @@ def messages(turn: Turns) -> list[dict[str, str]]:
 
 
 def make_model(folder: Path, turns: Sequence[Turns], family: str, hidden: int) -> Path:
-    """A tiny model of random weights, and a tokenizer that knows the words."""
+    """Make a tiny model of random weights, and a tokenizer for these words."""
     texts = [text for turn in turns for text in turn]
     tokenizer: Any = train_tokenizer(texts, VOCABULARY, family)
     build_model(family, RealHeads(hidden=hidden, layers=3, seed=0), tokenizer, folder)

@@ -108,9 +108,7 @@ def test_a_node_that_is_left_drained_down_or_without_an_answer_is_resumed_and_co
     assert care.tally.slurmds_restarted == 0
 
 
-def test_a_slurmd_that_is_gone_is_started_again_at_the_first_look(
-    nodes: TwoNodes, care: Caretaker
-) -> None:
+def test_a_missing_slurmd_is_restarted_at_the_first_check(nodes: TwoNodes, care: Caretaker) -> None:
     nodes.put("node2", "down*", "Not responding")
     nodes.daemon("node2", is_alive=False)
     care.maintain()
@@ -136,7 +134,7 @@ def test_what_slurm_holds_is_released_and_counted(nodes: TwoNodes, care: Caretak
     assert care.tally.releases == 2
 
 
-def test_the_queue_tells_the_number_that_the_processes_of_an_element_have(
+def test_the_queue_has_the_job_id_of_the_processes_of_an_array_task(
     nodes: TwoNodes, tmp_path: Path
 ) -> None:
     row = "12_1|12|14|RUNNING|arabic-0123456789ab-00000000|node1|2026-11-30T12:00:00"
@@ -153,25 +151,25 @@ def test_a_job_that_runs_without_a_process_is_a_ghost_though_others_of_its_run_a
     lost = QueuedJob("12", "12", "12", "RUNNING", name, "node2", start, folder)
     alive = replace(lost, element="13_1", id="13", number="15")
     waits = replace(lost, element="16", id="16", number="16", state="PENDING")
-    seen, queue = Ghosts(), [lost, alive, waits]
-    assert seen.find(queue, {"15"}, 1000.0) == []
-    assert seen.find(queue, {"15"}, 1000.0 + GHOST_S) == []
+    ghosts, queue = Ghosts(), [lost, alive, waits]
+    assert ghosts.find(queue, {"15"}, 1000.0) == []
+    assert ghosts.find(queue, {"15"}, 1000.0 + GHOST_S) == []
     late_s = 1001.0 + GHOST_S
-    assert seen.find(queue, {"12", "15"}, late_s) == [], "its process is there"
-    assert seen.find(queue, {"15"}, late_s) == []
-    again = [replace(lost, start="2026-11-30T12:03:00"), alive, waits]
-    assert seen.find(again, {"15"}, late_s + GHOST_S + 1) == [], "it began anew"
+    assert ghosts.find(queue, {"12", "15"}, late_s) == [], "its process is there"
+    assert ghosts.find(queue, {"15"}, late_s) == []
+    requeued = [replace(lost, start="2026-11-30T12:03:00"), alive, waits]
+    assert ghosts.find(requeued, {"15"}, late_s + GHOST_S + 1) == [], "it was requeued"
     later_s = late_s + 2 * GHOST_S + 2
-    assert seen.find(again, {"15"}, later_s) == again[:1]
-    assert seen.find(again, {"15"}, later_s + 1) == [], "it is told once"
-    assert seen.find(again, {"15"}, later_s + GHOST_S + 2) == again[:1], "and again later"
+    assert ghosts.find(requeued, {"15"}, later_s) == requeued[:1]
+    assert ghosts.find(requeued, {"15"}, later_s + 1) == [], "it is returned once"
+    assert ghosts.find(requeued, {"15"}, later_s + GHOST_S + 2) == requeued[:1], "and again later"
 
 
 def a_run(folder: Path, care: Caretaker) -> ChaosRun:
-    """A run of the campaign that nobody has launched."""
+    """A run of the campaign that was not launched."""
     folder.mkdir()
-    words = (Pipeline(folder), care.cluster, care, care.tally, "calm", 0.0)
-    return ChaosRun("run0", Surroundings(*words), Random(1))
+    shared = (Pipeline(folder), care.cluster, care, care.tally, "calm", 0.0)
+    return ChaosRun("run0", Surroundings(*shared), Random(1))
 
 
 def row_of(run: ChaosRun, state: str) -> str:

@@ -39,8 +39,8 @@ AWAY = replace(NOTHING, jobs=None)
 
 def judged(state: str, before: NodeMoment, after: NodeMoment, units_done: int = 2) -> bool:
     """Whether an answer may be true."""
-    told = {"state": state, "units_done": units_done}
-    return not what_is_wrong(told, before, after, blind=False)
+    reported = {"state": state, "units_done": units_done}
+    return not what_is_wrong(reported, before, after, blind=False)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_an_answer_that_cannot_be_true_is_found(
     assert not judged(state, before, after)
 
 
-def test_units_that_nobody_made_are_found() -> None:
+def test_units_without_a_maker_are_found() -> None:
     assert not judged("running", AT_WORK, AT_WORK, units_done=3)
     assert judged("running", AT_WORK, replace(AT_WORK, markers=3), units_done=3)
 
@@ -137,9 +137,9 @@ def test_a_stop_has_one_of_three_reasons_or_none(tmp_path: Path) -> None:
     assert reason_of(silent, untouched, calm) == UNEXPLAINED
     assert reason_of(silent, cancelled, calm) == CANCELLED
     assert reason_of(silent, untouched, killed) == FORGOTTEN
-    said = stopped_node(tmp_path / "b", CANCELLED_FAILURE)
-    assert reason_of(said, cancelled, calm) == CANCELLED
-    assert reason_of(said, untouched, killed) == UNEXPLAINED, "nobody cancelled anything"
+    recorded = stopped_node(tmp_path / "b", CANCELLED_FAILURE)
+    assert reason_of(recorded, cancelled, calm) == CANCELLED
+    assert reason_of(recorded, untouched, killed) == UNEXPLAINED, "nobody cancelled anything"
     idle = stopped_node(tmp_path / "c", KILLED_FAILURE)
     assert reason_of(idle, cancelled, killed) == NO_PROGRESS
     (idle.folder / "done").mkdir()
@@ -193,10 +193,10 @@ def test_the_check_finds_what_is_wrong_with_a_run(
 @pytest.mark.slurm
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-def test_a_minute_of_blows_loses_nothing_and_status_tells_the_truth() -> None:
-    words = ["-m", "benchmarks.chaos", "--minutes", "1", "--at-once", "1"]
+def test_a_minute_of_faults_loses_nothing_and_status_is_right() -> None:
+    arguments = ["-m", "benchmarks.chaos", "--minutes", "1", "--at-once", "1"]
     done = subprocess.run(
-        [sys.executable, *words],
+        [sys.executable, *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -204,8 +204,8 @@ def test_a_minute_of_blows_loses_nothing_and_status_tells_the_truth() -> None:
         check=False,
     )
     assert done.stdout, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert (told["faults"], told["good"], done.returncode) == ({}, True, 0), done.stderr
-    assert told["runs"] > 0
-    assert sum(told["acts"].values()) > 0
-    assert told["statuses"]["answers"] > 0
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["faults"], result["good"], done.returncode) == ({}, True, 0), done.stderr
+    assert result["runs"] > 0
+    assert sum(result["acts"].values()) > 0
+    assert result["statuses"]["answers"] > 0

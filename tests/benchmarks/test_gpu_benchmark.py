@@ -37,7 +37,7 @@ def test_the_card_trains_the_shape_of_lfm2_and_the_thin_run_the_same_kinds_of_la
     assert CARD.attention_shape()["model_type"] == "qwen2"
 
 
-def test_what_the_card_needs_fits_one_h200_and_is_told_of_each_part() -> None:
+def test_the_requirements_of_each_part_fit_one_h200() -> None:
     needs = {part.name: need(part) for part in PARTS}
     largest = max(one.gpu_gb or 0.0 for one in needs.values())
     assert 40 < largest < 130, "less than the 139 GB of the card, and no toy"
@@ -45,7 +45,7 @@ def test_what_the_card_needs_fits_one_h200_and_is_told_of_each_part() -> None:
     assert 2.1 < needs["scoring"].disk_gb < 2.5, "1.2 billion weights in bfloat16"
 
 
-def test_a_part_without_its_packages_or_without_time_says_so_and_starts_nothing(
+def test_a_part_without_packages_or_time_reports_it_and_starts_nothing(
     tmp_path: Path,
 ) -> None:
     lacking = Part("node_probe", 10, ("json", "no_such_package"), "")
@@ -64,7 +64,7 @@ def test_a_part_that_fails_or_hangs_costs_only_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_is_told_to_leave_ends_its_part_and_tells_what_it_has() -> None:
+def test_an_interrupted_run_ends_its_part_and_prints_its_figures() -> None:
     import psutil
 
     command = [sys.executable, "-m", "benchmarks.gpu", "--thin", "--parts", "node_probe"]
@@ -81,10 +81,10 @@ def test_a_run_that_is_told_to_leave_ends_its_part_and_tells_what_it_has() -> No
 
         wait_until(has_started, "the start of a part", 60, 0.02)
         run.terminate()
-        told, _ = run.communicate(timeout=60)
+        result, _ = run.communicate(timeout=60)
     finally:
         run.kill()
-    assert json.loads(told.splitlines()[-1])["parts"] == []
+    assert json.loads(result.splitlines()[-1])["parts"] == []
     assert not any(child.is_running() for child in started)
 
 
@@ -136,34 +136,34 @@ def test_the_largest_wheels_stay_where_all_are_too_large(tmp_path: Path) -> None
     assert MAX_BYTES == 64 * 2**20
 
 
-def figures_of(told: dict[str, Any], part: str) -> list[dict[str, Any]]:
-    return next(list(one["found"]) for one in told["parts"] if one["part"] == part)
+def figures_of(result: dict[str, Any], part: str) -> list[dict[str, Any]]:
+    return next(list(one["found"]) for one in result["parts"] if one["part"] == part)
 
 
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(LIMIT_S + 100)
-def test_the_thin_run_ends_on_a_cpu_and_says_what_the_card_would_need() -> None:
+def test_the_thin_run_ends_on_a_cpu_and_prints_the_requirements() -> None:
     command = [sys.executable, "-m", "benchmarks.gpu", "--thin"]
     done = subprocess.run(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=LIMIT_S
     )
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert {one["part"]: one["error"] for one in told["parts"]} == {
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert {one["part"]: one["error"] for one in result["parts"]} == {
         part.name: None for part in PARTS
     }
-    assert [one["part"] for one in told["on_card"]] == [part.name for part in PARTS]
-    trained = {one["trial"]: one for one in figures_of(told, "training")}
+    assert [one["part"] for one in result["on_card"]] == [part.name for part in PARTS]
+    trained = {one["trial"]: one for one in figures_of(result, "training")}
     packed = trained["attention alone, packed, sdpa"]
     assert packed["fill"] > trained["attention alone, grouped, sdpa"]["fill"]
     assert all(one["tokens_per_s"] for one in trained.values() if one["error"] is None)
     assert sum(one["error"] is None for one in trained.values()) == 6
-    assert all(one["estimated_gb"] for one in figures_of(told, "memory"))
-    flex, sdpa = figures_of(told, "capped")
+    assert all(one["estimated_gb"] for one in figures_of(result, "memory"))
+    flex, sdpa = figures_of(result, "capped")
     assert "GPU" in flex["not_run"]
     assert not sdpa["is_equal"], "sdpa drops the cap"
-    (merged,) = figures_of(told, "merging")
+    (merged,) = figures_of(result, "merging")
     assert merged["lost"] == []
-    (scored,) = figures_of(told, "scoring")
+    (scored,) = figures_of(result, "scoring")
     assert scored["alone_differs"] < 0.1
-    assert told["facts"]["versions"]["trl"]
+    assert result["facts"]["versions"]["trl"]

@@ -55,9 +55,9 @@ def test_all_that_came_back_is_not_broken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("source", "target"), BROKEN)
 def test_a_part_that_changed_is_broken(tmp_path: Path, source: str, target: str) -> None:
-    counts, told = check(tmp_path, source=[source], target=[target])
+    counts, output = check(tmp_path, source=[source], target=[target])
     assert counts["rows_broken"] == 1
-    assert told.startswith("row 0 lost [")
+    assert output.startswith("row 0 lost [")
 
 
 def test_conversations_are_compared_message_by_message(tmp_path: Path) -> None:

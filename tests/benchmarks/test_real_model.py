@@ -45,7 +45,7 @@ do not ignore entries starting with .
 """
 
 
-def test_prose_of_a_manual_page_is_told_from_its_options() -> None:
+def test_prose_of_a_manual_page_is_separated_from_its_options() -> None:
     (text,) = paragraphs_of(PAGE)
     assert text.startswith("List information about the files - the current directory")
     assert text.endswith("in what follows here.")

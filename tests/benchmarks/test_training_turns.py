@@ -55,7 +55,7 @@ def test_the_time_that_a_side_was_stopped_does_not_count(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("steps", "code"), [(5, 0), (12, 3)])
-def test_a_side_that_fails_is_told_with_its_log_and_ends_the_other(
+def test_a_failed_side_is_reported_with_its_log_and_ends_the_other(
     tmp_path: Path, steps: int, code: int
 ) -> None:
     started: list[Running] = []

@@ -173,7 +173,7 @@ def test_an_unreadable_input_file_is_reported(tmp_path: Path, work: Path) -> Non
 def test_an_input_that_is_a_folder_without_data_is_reported(tmp_path: Path, work: Path) -> None:
     (tmp_path / "nothing").mkdir()
     ended = prepare_line(tmp_path, tmp_path / "nothing", work)
-    refused(ended, 66, "nothing", "holds no data files", work=work)
+    refused(ended, 66, "nothing", "has no data files", work=work)
 
 
 def test_an_empty_data_set_is_reported(tmp_path: Path, work: Path) -> None:

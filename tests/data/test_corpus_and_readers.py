@@ -1,4 +1,4 @@
-"""Corpora, and the shapes and files that rows come in."""
+"""Corpora, row formats and input files."""
 
 import gzip
 import json
@@ -77,27 +77,27 @@ def test_pairs_come_of_pair_rows_and_of_translated_messages(tmp_path: Path) -> N
 
 def test_a_corpus_of_the_wrong_kind_is_named_with_both_kinds(tmp_path: Path) -> None:
     write_pairs(tmp_path, [1])
-    with pytest.raises(UserError, match="is a corpus of pairs, this stage needs conversations"):
+    with pytest.raises(UserError, match="holds pairs, but this stage needs conversations"):
         require_kind(tmp_path, "conversations")
 
 
-def test_a_folder_that_is_no_corpus_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no files part-") as told:
+def test_a_folder_that_is_not_a_corpus_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no files part-") as raised:
         count_rows(tmp_path)
-    assert told.value.code == 65
-    with pytest.raises(UserError, match="no such folder") as told:
+    assert raised.value.code == 65
+    with pytest.raises(UserError, match="no such folder") as raised:
         count_rows(tmp_path / "gone")
-    assert told.value.code == 66
+    assert raised.value.code == 66
 
 
-@pytest.mark.parametrize("kept_bytes", [0, 3, 900])
-def test_a_torn_shard_is_named(tmp_path: Path, kept_bytes: int) -> None:
+@pytest.mark.parametrize("size", [0, 3, 900])
+def test_a_truncated_shard_is_named(tmp_path: Path, size: int) -> None:
     write_pairs(tmp_path, [100])
     part = tmp_path / part_name(0)
-    part.write_bytes(part.read_bytes()[:kept_bytes])
-    with pytest.raises(UserError, match=r"part-00000.parquet: cannot be read") as told:
+    part.write_bytes(part.read_bytes()[:size])
+    with pytest.raises(UserError, match=r"part-00000.parquet: cannot be read") as raised:
         list(read_rows(tmp_path))
-    assert told.value.code == 65
+    assert raised.value.code == 65
 
 
 def test_a_shard_with_damage_inside_is_named(tmp_path: Path) -> None:
@@ -120,13 +120,13 @@ def test_a_changed_byte_is_never_read_as_a_row(tmp_path: Path) -> None:
         changed[chance.randrange(len(data))] ^= chance.randrange(1, 256)
         part.write_bytes(changed)
         codes[code_of_reading(tmp_path, whole)] += 1
-    # A byte of what says how the file was made may change nothing.
+    # A changed byte of the metadata about the writer may change nothing.
     assert set(codes) <= {0, 65}
     assert codes[65] > 60
 
 
 def code_of_reading(folder: Path, whole: list[tuple[str, str, str]]) -> int:
-    """The code of the error with which a corpus is read, 0 where it is as it was, else 1."""
+    """Exit code of reading the corpus: of the error, 0 if it is unchanged, else 1."""
     try:
         return int(list(read_translation_pairs(folder)) != whole)
     except UserError as error:
@@ -142,7 +142,7 @@ def test_a_shard_whose_writing_failed_is_not_there(tmp_path: Path) -> None:
 
 def test_a_shard_whose_last_rows_cannot_be_written_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / part_name(0)
-    # Rows wait for a row group, which is written when the block ends.
+    # Rows are buffered for a row group, which is written when the block ends.
     with pytest.raises(TypeError), CorpusWriter(path, "pairs") as writer:
         writer.add({"id": 1, "origin": "o", "source": "s", "target": "t"})
     assert list(tmp_path.iterdir()) == []
@@ -209,7 +209,7 @@ GOOD: list[tuple[str, dict[str, Any], Any]] = [
 
 
 @pytest.mark.parametrize(("name", "row", "turns"), GOOD)
-def test_each_row_shape_is_told_and_read(name: str, row: dict[str, Any], turns: Any) -> None:
+def test_each_row_format_is_recognized_and_read(name: str, row: dict[str, Any], turns: Any) -> None:
     adapter = find_adapter([row], "auto", ("en", "ar"))
     assert adapter is not None
     assert adapter.name == name
@@ -259,19 +259,19 @@ BAD: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("name", "row", "reason"), BAD)
-def test_a_row_that_cannot_be_used_has_a_word_why(name: str, row: Any, reason: str) -> None:
-    with pytest.raises(RowError) as told:
+def test_a_row_that_cannot_be_used_has_a_reason(name: str, row: Any, reason: str) -> None:
+    with pytest.raises(RowError) as raised:
         compute_row_digest(*KNOWN[name].read(row))
-    assert str(told.value) == reason
+    assert str(raised.value) == reason
 
 
-def test_ids_tell_roles_and_texts_apart_and_nothing_else() -> None:
+def test_ids_depend_on_roles_and_texts_only() -> None:
     one = KNOWN["alpaca"].read({"instruction": "a", "output": "b", "id": 1})
     same = KNOWN["openorca"].read({"question": "a", "response": "b", "id": 2})
     swapped = tuple(list(reversed(half)) for half in one)
     assert compute_row_digest(*one) == compute_row_digest(*same)
     assert len({compute_row_digest(*texts)[0] for texts in (one, swapped, ([], ["a", "b"]))}) == 3
-    # Artifacts depend on it.
+    # Artifacts depend on this value.
     assert compute_row_digest(*one)[0].hex() == "9b6da9fc9837253cf9ba5cf73d4155c9"
 
 
@@ -296,7 +296,7 @@ def test_a_json_array_keeps_its_odd_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ['[{"a": 1}, {"a": 2', '[{"a": 1}, {"a" 2}, {}]', '[{"a": 1}', '[{"a": 1}] [{}]']
 )
-def test_a_broken_json_array_is_told_with_its_place(tmp_path: Path, text: str) -> None:
+def test_a_malformed_json_array_is_reported_with_the_row(tmp_path: Path, text: str) -> None:
     path = tmp_path / "rows.json"
     path.write_text(text)
     with pytest.raises(UserError, match=r"rows.json: cannot be read after row [01]"):
@@ -344,16 +344,16 @@ def test_of_a_data_set_on_the_hub_the_same_files_are_meant_by_their_names() -> N
         select_hub_files(names, DatasetSelection(subset="fr-en"))
 
 
-def test_a_set_of_files_of_which_one_is_missing_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_of_a_set_is_reported(tmp_path: Path) -> None:
     for number in (0, 2):
         (tmp_path / f"train-{number:05d}-of-00003.jsonl").write_text("{}\n")
-    with pytest.raises(UserError, match="holds 2 of the 3 files"):
+    with pytest.raises(UserError, match="has 2 of the 3 files"):
         find_sources(str(tmp_path), DatasetSelection())
 
 
-def test_a_gzip_file_that_is_cut_is_told(tmp_path: Path) -> None:
+def test_a_truncated_gzip_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"a": 1}\n' * 9000)[:-20])
-    with pytest.raises(UserError, match=r"rows.jsonl.gz: cannot be read") as told:
+    with pytest.raises(UserError, match=r"rows.jsonl.gz: cannot be read") as raised:
         list(find_sources(str(path), DatasetSelection())[0].read())
-    assert told.value.code == 65
+    assert raised.value.code == 65

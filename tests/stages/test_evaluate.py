@@ -129,7 +129,7 @@ def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
     for given, fault in (
         ({"models": {"tuned": str(tmp_path)}}, f"models.tuned={tmp_path}: .*no weights"),
         ({"include_path": str(tmp_path / "x")}, "no such folder"),
-        ({"translation": str(tmp_path)}, "is no corpus"),
+        ({"translation": str(tmp_path)}, "is not a corpus"),
     ):
         with pytest.raises(UserError, match=fault):
             evaluate(**{"models": {"m": "@m"}, "tasks": ["t"], **given}).preflight()

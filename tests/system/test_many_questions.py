@@ -1,4 +1,4 @@
-"""Rows that are read many at a time are what they are when they are read one by one."""
+"""Rows read in batches equal rows read one by one."""
 
 import json
 import random
@@ -53,7 +53,7 @@ RENAMES += [{"output": "instruction", "instruction": "output"}, {"system": "note
 
 @pytest.mark.parametrize("odd", [0.0, 0.002, 0.3])
 @pytest.mark.parametrize("rename", RENAMES, ids=str)
-def test_many_rows_at_once_are_what_they_are_one_by_one(
+def test_rows_read_in_batches_equal_rows_read_one_by_one(
     tmp_path: Path, rename: dict[str, str], odd: float
 ) -> None:
     import pyarrow as pa
@@ -61,25 +61,25 @@ def test_many_rows_at_once_are_what_they_are_one_by_one(
     chance = random.Random(3)
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"\n".join(line(chance, list(rename), odd) for _ in range(3000)))
-    shape = RowFormat("alpaca", ("en", "ar"), rename=rename)
-    (piece,) = split_lines(path)
+    row_format = RowFormat("alpaca", ("en", "ar"), rename=rename)
+    (split,) = split_lines(path)
     tables = []
-    for number, each in enumerate[InputSplit]([piece, BufferedSplit(list(piece.records()))]):
+    for number, each in enumerate[InputSplit]([split, BufferedSplit(list(split.records()))]):
         file = tmp_path / f"{number}.arrow"
-        spill_split(SplitTask(each, "w", "o", "alpaca", shape, file))
+        spill_split(SplitTask(each, "w", "o", "alpaca", row_format, file))
         with pa.ipc.open_file(file) as opened:
             table = opened.read_all()
-        kept = [
+        raws = [
             text if reason else None
             for text, reason in zip(
-                table["kept"].to_pylist(), table["reason"].to_pylist(), strict=True
+                table["raw"].to_pylist(), table["reason"].to_pylist(), strict=True
             )
         ]
-        tables.append([table.drop_columns("kept").to_pylist(), kept])
+        tables.append([table.drop_columns("raw").to_pylist(), raws])
     assert tables[0] == tables[1]
 
 
-def test_a_field_without_a_name_is_none_of_those_that_are_read() -> None:
+def test_a_field_with_an_empty_name_is_not_read() -> None:
     from hala_hpc.data.readers.adapters import OPENORCA
 
     row = {"question": "q", "response": "a", "": "x", "more": "y", "input": "z"}
@@ -88,7 +88,7 @@ def test_a_field_without_a_name_is_none_of_those_that_are_read() -> None:
     assert (questions.questions, questions.answers, questions.systems) == (["q"], ["a"], [""])
 
 
-def test_stretches_cover_a_file_whatever_its_lines_are(tmp_path: Path) -> None:
+def test_chunks_cover_a_file_with_any_lines(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     sizes = [5, 300_000, 0, 17_000_000, 7, 16_777_215, 16_777_216, 255 * 1024, 3]
     path.write_bytes(b"\n".join(b"x" * size for size in sizes))
@@ -103,7 +103,7 @@ def test_stretches_cover_a_file_whatever_its_lines_are(tmp_path: Path) -> None:
             assert (part.size or 0) >= 16 * 2**20
 
 
-def test_rows_that_need_a_look_are_read_one_by_one() -> None:
+def test_rows_with_special_settings_are_read_one_by_one() -> None:
     from hala_hpc.data.readers.adapters import ALPACA
 
     assert fast_path_fields(ALPACA, RowFormat("alpaca", ("en", "ar"))) == ALPACA

@@ -1,7 +1,7 @@
-"""Whether a text is of a kind that a translator cannot be asked to translate.
+"""Detect source texts that a translator cannot be asked to translate.
 
-A task about another language, a text that is in another language already, and code. None of it is
-a fault of the model that was asked: it is looked for only where a translation was no good.
+These are tasks about another language, texts that are already in another language, and code. None
+of them is a fault of the model, so they are searched only after a translation was rejected.
 """
 
 import re
@@ -12,7 +12,7 @@ from hala_hpc.data.segmentation.spans import protected_spans, without_spans
 from hala_hpc.data.text.language import LanguageDetector
 from hala_hpc.data.text.scripts import extract_letters, primary_subtag, script_share
 
-#: Names in English of the languages that data sets of instructions have tasks about.
+#: English names of the languages that tasks of instruction data sets are about.
 LANGUAGE_NAMES = (
     "Afrikaans Albanian Amharic Arabic Armenian Assamese Basque Bengali Bosnian Bulgarian Burmese"
     " Cantonese Catalan Chinese Croatian Czech Danish Dutch English Esperanto Estonian Farsi"
@@ -24,14 +24,14 @@ LANGUAGE_NAMES = (
     " Tamil Telugu Thai Tibetan Turkish Ukrainian Urdu Uzbek Vietnamese Welsh Xhosa Yoruba Zulu"
 )
 _LANGUAGE = rf"(?:the\W+)?(?:{'|'.join(LANGUAGE_NAMES.split())})\b(?!\W+America)"
-#: The same without English, in which most corpora are asked to answer.
+#: The same without English, in which most corpora ask for answers.
 _OTHER = rf"(?!(?:the\W+)?English\b){_LANGUAGE}"
-#: Up to a dozen words, also over the end of a line, but not over that of a sentence.
+#: Up to a dozen words, possibly across a line end, but not across the end of a sentence.
 _FEW = r"(?:[^.!?;]{0,80}?\W)"
-#: As many words as a sentence in quotes has.
+#: As many words as a quoted sentence has.
 _MANY = r"(?:[\s\S]{0,400}?\W)"
-#: What asks for a text in another language. The past tense tells a story and is no task. Names of
-#: languages have a capital: to polish is something else.
+#: Requests for a text in another language. The past tense tells a story and is no task. Language
+#: names are capitalized: `polish` is a verb.
 _TASK = re.compile(
     rf"\b(?i:translate|translating)\b{_FEW}(?i:in|into|to|from)\W+{_LANGUAGE}"
     rf"|\b(?i:how\W+(?:do|would|can|could|should)\W+(?:you|i|we|one)\W+(?:say|write|express))\b"
@@ -47,22 +47,22 @@ _TASK = re.compile(
 )
 #: Kinds of protected spans that are code.
 _CODE_KINDS = frozenset({"fence", "code"})
-#: Signs that lines of code have and sentences seldom.
+#: Patterns that are common in lines of code and rare in sentences.
 _CODE_LINE = re.compile(
     r"[{};]\s*$|^\s*(?:def|class|import|from|return|for|while|if|else|elif|try|except|public"
     r"|private|static|void|int|var|let|const|function|#include|using|package|SELECT|INSERT|UPDATE"
     r"|CREATE)\b.*[(){}:;=*]|^\s*[\w.\[\]]+\s*(?:=|\+=|-=|:=)\s*\S|^\s*[\w.]+\(.*\)\s*$|^\s*(?://|/\*)"
 )
-#: Share of a text that is code from which on it is called code.
+#: Share of code from which a text counts as code.
 CODE_SHARE = 0.5
-#: Shorter texts in the script of a language are names as often as another language.
+#: Shorter texts in the script of a language are as often names as another language.
 MIN_LETTERS = 25
 #: Its model is loaded on first use.
 _LANGUAGES = LanguageDetector()
 
 
 class ContentKind(StrEnum):
-    """What a text is that explains why its translation is no good; a reason of rejection."""
+    """What a source text is, if that explains a bad translation; also a reason of rejection."""
 
     TRANSLATION_TASK = "translation_task"
     OTHER_LANGUAGE = "other_language"
@@ -72,7 +72,7 @@ class ContentKind(StrEnum):
 _COMMON_REASONS = frozenset(
     {"copied", "wrong_language", "script", "length_ratio", "comment", "refusal"}
 )
-#: Reasons of checks that each kind explains: with others it is rejected for these.
+#: Reasons of checks that each kind explains; other reasons stay as they are.
 EXPLAINED = {
     ContentKind.TRANSLATION_TASK: _COMMON_REASONS | {"repetition", "numbers", "glossary"},
     ContentKind.OTHER_LANGUAGE: _COMMON_REASONS | {"glossary"},
@@ -83,10 +83,10 @@ EXPLAINED = {
 def explain_rejection(
     reason: str, text: str, others: Sequence[str], language: str
 ) -> ContentKind | None:
-    """What a text is that explains why its translation was rejected; None where nothing does.
+    """Return what a text is if that explains why its translation was rejected, else None.
 
-    `others` are the texts that belong to it, as the messages of a conversation do: a task in one of
-    them is about all. `language` is that of the corpus.
+    `others` are the texts that belong to it, such as the messages of a conversation: a task in one
+    of them concerns all. `language` is that of the corpus.
     """
     if reason in EXPLAINED[ContentKind.TRANSLATION_TASK] and any(
         map(is_translation_task, (text, *others))
@@ -105,7 +105,7 @@ def is_translation_task(text: str) -> bool:
 
 
 def is_other_language(text: str, language: str) -> bool:
-    """Whether a text is surely in another language than this, code and addresses left aside."""
+    """Whether a text is certainly in another language, code and addresses aside."""
     plain, code = without_spans(text), primary_subtag(language)
     found = extract_letters(plain)
     if len(found) < MIN_LETTERS and script_share(found, code) >= 0.5:
@@ -114,7 +114,7 @@ def is_other_language(text: str, language: str) -> bool:
 
 
 def code_share(text: str) -> float:
-    """Share of a text's letters that are in code: marked as such, or lines that look like it."""
+    """Return the share of a text's letters in code spans or lines that look like code."""
     whole = len(extract_letters(text))
     if not whole:
         return 0.0

@@ -1,4 +1,4 @@
-"""Whether the words that a user wants stand in a translation."""
+"""Whether a translation uses the terms of the glossary."""
 
 import re
 from functools import cache
@@ -8,10 +8,10 @@ from hala_hpc.data.text.number_words import normalize_arabic
 
 
 def lacks_glossary_term(sides: Sides) -> bool:
-    """Whether a source has a word whose wanted translation is missing, protected spans aside.
+    """Whether a source term is there whose glossary translation is missing, protected spans aside.
 
-    A word in small letters is meant in any case, `May` only as it is written. In the translation
-    prefixes (`وهالة`), marks and forms of alef make no difference.
+    A term in small letters matches any case, `May` only as written. In the translation prefixes
+    (`وهالة`), diacritics and forms of alef are ignored.
     """
     wanted = sides.settings.glossary
     if not wanted:

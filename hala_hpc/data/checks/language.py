@@ -1,4 +1,4 @@
-"""Whether a translation is one: in the target's language, and not its source again."""
+"""Whether a translation is in the target language and is not a copy of its source."""
 
 import re
 from functools import cache
@@ -8,16 +8,16 @@ from hala_hpc.data.checks.views import Sides, Text, is_prose_word
 from hala_hpc.data.text.language import LanguageDetector
 from hala_hpc.data.text.scripts import primary_subtag, script_pattern
 
-#: Letters of Persian, Urdu, Kurdish and others that Arabic has in foreign names only.
+#: Letters of Persian, Urdu, Kurdish and others that Arabic uses only in foreign names.
 _NOT_ARABIC = re.compile("[\u0671-\u06d3\u06fa-\u06ff\u0750-\u077f]")
-#: Shorter texts are too often names for a model to be asked.
+#: Shorter texts are too often names for language detection.
 _MIN_LETTERS = 20
 #: Its model is loaded on first use.
 _LANGUAGES = LanguageDetector()
 
 
 def is_copied(sides: Sides) -> bool:
-    """Whether a sentence came back as it was, alone or beside its translation."""
+    """Whether a sentence was returned unchanged, alone or beside its translation."""
     if not sides.must_change:
         return False
     before, after = sides.source.letters.casefold(), sides.translation.letters.casefold()
@@ -32,7 +32,7 @@ def is_copied(sides: Sides) -> bool:
 
 
 def is_wrong_language(sides: Sides) -> bool:
-    """Whether a translation is in another language than it should be, as a whole."""
+    """Whether a translation as a whole is in the wrong language."""
     text = sides.translation
     if sides.must_change and text.letters and not text.own_letters:
         return True
@@ -48,9 +48,9 @@ def is_wrong_language(sides: Sides) -> bool:
 
 
 def is_mixed(sides: Sides) -> bool:
-    """Whether parts of a translation are in a script that is not its own.
+    """Whether parts of a translation are in a wrong script.
 
-    Too large a share, a row of untranslated words, or letters of a third script.
+    That is too large a share, a run of untranslated words, or letters of a third script.
     """
     text = sides.translation
     if text.own_letters == len(text.letters):
@@ -66,7 +66,7 @@ def is_mixed(sides: Sides) -> bool:
 
 
 def own_share(text: Text) -> float:
-    """Share of the letters in the text's own scripts, names and abbreviations left out."""
+    """Return the share of letters in the text's own scripts, without names and abbreviations."""
     both = text.own_letters + text.foreign_prose
     return text.own_letters / both if both else 1.0
 
@@ -80,8 +80,8 @@ def _has_third_script(sides: Sides) -> bool:
 
 @cache
 def _third_letters(code: str) -> Any:
-    """A pattern for letters outside of a language's scripts; Latin and Greek stand in formulas."""
-    import regex  # type: ignore[import-untyped]  # knows Unicode's scripts, which `re` does not
+    """Return a pattern for letters of foreign scripts; Latin and Greek are allowed for formulas."""
+    import regex  # type: ignore[import-untyped]  # supports Unicode scripts; `re` does not
 
     known = script_pattern(code).pattern[1:-2]
     known += r"\p{sc=Latin}\p{sc=Greek}\p{sc=Common}\p{sc=Inherited}"

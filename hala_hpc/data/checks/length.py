@@ -1,17 +1,17 @@
-"""Whether a translation is there at all, and as long as its source lets expect."""
+"""Whether a translation is not empty and about as long as expected from its source."""
 
 from hala_hpc.data.checks.views import Sides, Text
 from hala_hpc.data.text.scripts import primary_subtag
 
-#: Letters of English that say as much as one of theirs; no vowels, or syllables and words.
+#: English letters that correspond to one letter: scripts without vowels, with syllables or words.
 _WEIGHT = {"ar": 1.19, "fa": 1.1, "he": 1.2, "ja": 2.2, "ko": 2, "th": 1.1, "ur": 1.1, "zh": 3}
 _END_SIGNS = frozenset('.!?:;。！？؟…।"”’»)]*')
-#: A text that does not end as its source does is suspected of having been cut.
+#: Factor of the lower bound for a text that does not end as its source does: it may be truncated.
 _CUT_RATIO = 1.2
 
 
 def is_empty(sides: Sides) -> bool:
-    """Whether nothing was said where the source says something."""
+    """Whether a translation is empty and its source is not."""
     text = sides.translation.text
     if not text.strip():
         return bool(sides.source.text.strip())
@@ -21,8 +21,8 @@ def is_empty(sides: Sides) -> bool:
 def is_wrong_length(sides: Sides) -> bool:
     """Whether a translation is too short or too long for its source.
 
-    In letters outside of protected spans, weighted by how much a script says with one. Less is
-    too short where the source ends with a sign and the translation does not: it was cut.
+    Counts letters outside of protected spans, weighted by script. The lower bound is higher if the
+    source ends with a punctuation mark and the translation does not: it was truncated.
     """
     source, translation = _length(sides.source), _length(sides.translation)
     settings = sides.settings
@@ -36,7 +36,7 @@ def is_wrong_length(sides: Sides) -> bool:
 
 
 def _ends(text: str) -> bool:
-    """Whether a text ends with a sign; or starts with it, as right-to-left text is often typed."""
+    """Whether a text ends with punctuation, or starts with it, as right-to-left text often does."""
     stripped = text.strip()
     return stripped[-1:] in _END_SIGNS or stripped[:1] in _END_SIGNS
 

@@ -1,4 +1,4 @@
-"""Whether a translation has the protected spans and the marks of layout of its source."""
+"""Whether a translation has the protected spans and the Markdown of its source."""
 
 import re
 from collections import Counter
@@ -7,12 +7,12 @@ from hala_hpc.data.checks.views import Sides
 
 _EMPHASIS = re.compile(r"(?<![\w*\\])\*(?![\s*])[^*\n]+(?<![\s*\\])\*(?![\w*])")
 _HEADING = re.compile(r"#{1,6}[ \t]")
-#: A list mark surely, and what may be one: a translation may use another sign, or `1-` for `1.`.
+#: A certain list item, and a possible one: a translation may use another bullet, or `1-` for `1.`.
 _LISTS = (
     (re.compile(r"[-*+•][ \t]+\S"), re.compile(r"[-*+•–—·▪●◦]")),
     (re.compile(r"\d{1,3}[.)][ \t]+\S"), re.compile(r"[*_(]*\d{1,3}")),
 )
-#: Line breaks and letters as a program would write them.
+#: Line breaks and letters as escape sequences.
 _ESCAPES = re.compile(r"\\[nrt](?![A-Za-z])|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}")
 
 
@@ -22,7 +22,7 @@ def wrong_placeholders(sides: Sides) -> bool:
 
 
 def wrong_markup(sides: Sides) -> bool:
-    """Whether tags or Markdown marks were lost or invented, or line breaks came as `\\n`."""
+    """Whether tags or Markdown were lost or invented, or line breaks came as `\\n`."""
     if _wrong_spans(sides, layout=True):
         return True
     source, translation = sides.source.layout, sides.translation.layout
@@ -33,14 +33,14 @@ def wrong_markup(sides: Sides) -> bool:
 
 
 def _wrong_spans(sides: Sides, *, layout: bool) -> bool:
-    """Whether tags and escapes, or the other protected spans, differ between the sides."""
+    """Whether the two sides differ in tags and escapes, or in the other protected spans."""
     before, after = (
         Counter(text for kind, text in side.spans if _is_layout(kind, text) is layout)
         for side in (sides.source, sides.translation)
     )
     if before == after:
         return False
-    # What counts as a span may hang on its neighbours: only what is not there as text is lost.
+    # What counts as a span may depend on its neighbours: only a missing text is lost.
     source, translation = sides.source.text, sides.translation.text
     return any(source.count(span) != translation.count(span) for span in before | after)
 
@@ -50,12 +50,12 @@ def _is_layout(kind: str, text: str) -> bool:
 
 
 def _lines(text: str) -> list[str]:
-    """The lines without indentation and marks of direction."""
+    """Return the lines without indentation and direction marks."""
     return [line.lstrip(" \t\u200e\u200f") for line in text.split("\n")]
 
 
 def _signs(text: str, lines: list[str]) -> list[int]:
-    """How often each mark of Markdown stands in a text."""
+    """Count each kind of Markdown syntax in a text."""
     rows = sum(line.startswith("|") for line in lines)
     return [
         text.count("**"),
@@ -70,7 +70,7 @@ def _signs(text: str, lines: list[str]) -> list[int]:
 
 
 def _wrong_lists(source: list[str], translation: list[str]) -> bool:
-    """Whether one side has more items for sure than the other may have."""
+    """Whether one side has more certain list items than the other has possible ones."""
     for sure, possible in _LISTS:
         before = sum(sure.match(line) is not None for line in source)
         after = sum(sure.match(line) is not None for line in translation)

@@ -16,10 +16,10 @@ _DECIMAL = re.compile(r"([0-9]+)[.,٫]([0-9]+)")
 
 
 def wrong_numbers(sides: Sides) -> bool:
-    """Whether numbers were lost or invented, those in protected spans left aside.
+    """Whether numbers were lost or invented, protected spans aside.
 
-    Digits of any script and any separators are the same number; a number may be a word on one
-    side (`3 books`, `ثلاثة كتب`), and its zeros too (`5 million`, `5,000,000`).
+    Digits of any script and any separators are the same number. A number may be a word on one side
+    (`3 books`, `ثلاثة كتب`), and so may its zeros (`5 million`, `5,000,000`).
     """
     source, translation = (
         written_numbers(sides.source.plain),
@@ -38,13 +38,13 @@ def wrong_numbers(sides: Sides) -> bool:
 
 
 def written_numbers(text: str) -> list[str]:
-    """The numbers of a text as they are written, with western digits."""
-    # `10:00` is as often ten.
+    """Return the numbers of a text as written, with western digits."""
+    # `10:00` is often written as ten.
     return [to_western_digits(number) for number in _NUMBER.findall(_FULL_HOUR.sub("", text))]
 
 
 def _one_notation(written: list[str]) -> Counter[str]:
-    """How often there is each number, as `1234.5`; the parts of lists, dates and versions."""
+    """Count each number as `1234.5`; lists, dates and versions as their parts."""
     found: Counter[str] = Counter()
     for number in written:
         found.update(_parts(number))
@@ -69,12 +69,12 @@ def _without_zeros(run: str) -> str:
 
 
 def _runs(written: list[str]) -> Counter[str]:
-    """How often there is each row of digits: the same for `1,2` and `1، 2`."""
+    """Count each run of digits: the same for `1,2` and `1، 2`."""
     return Counter(_without_zeros(run) for number in written for run in _RUN.findall(number))
 
 
 def _match_scales(sides: Sides, lost: Counter[str], invented: Counter[str]) -> None:
-    """Take out of both what is one number with a scale word on one side."""
+    """Remove from both the numbers that one side writes with a scale word."""
     for fewer, more, text in (
         (lost, invented, sides.source),
         (invented, lost, sides.translation),
@@ -91,7 +91,7 @@ def _match_scales(sides: Sides, lost: Counter[str], invented: Counter[str]) -> N
 
 
 def _times(number: str, power_of_ten: int) -> str:
-    """The product of a number in our notation with a power of ten."""
+    """Return the product of a number in this notation and a power of ten."""
     whole, _, fraction = number.partition(".")
     zeros = len(str(power_of_ten)) - 1
     moved, rest = fraction[:zeros].ljust(zeros, "0"), fraction[zeros:]
@@ -99,13 +99,13 @@ def _times(number: str, power_of_ten: int) -> str:
 
 
 def _is_word(number: str, digits: Text, words: Text) -> bool:
-    """Whether a number that one text has in digits stands in the other one in words."""
+    """Whether a number in digits of one text is in words in the other."""
     language = primary_subtag(words.language)
     if "." in number:
         return number == "0.5" and is_spelled(2, words.plain, language)
     if len(number) == 4 and re.search(rf"\b{number}['’]?s\b", digits.plain):
         number = number[2:]  # the 1990s are the nineties
-    # Longer rows of digits are identifiers, and too long for a number of Python.
+    # Longer runs of digits are identifiers, and too long for Python's int conversion.
     if len(number) > 15:
         return False
     counts = (

@@ -1,8 +1,8 @@
-"""Pairs that say the same as an earlier pair of their corpus, but for case, signs and digits.
+"""Find pairs that repeat an earlier pair of their corpus, except for case, punctuation and digits.
 
-Every worker finds them by itself in one pass over two columns, and all find the same, since only
-the order of the corpus counts: 1,000,000 pairs take about 9 s and 200 MB. Of a million pairs that
-differ, two have the same 8-byte hash once in 37 million corpora.
+Every worker finds them itself in one pass over two columns. All workers find the same pairs, since
+only the order of the corpus counts. 1,000,000 pairs take about 9 s and 200 MB. Of a million
+different pairs, two have the same 8-byte hash once in 37 million corpora.
 """
 
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from hala_hpc.data.corpus.reader import list_parts, read_batches
 
 #: Rows that are normalized in one call.
 BATCH_ROWS = 4096
-#: What is left out of the comparison: punctuation, symbols, white space, control signs. Marks
-#: stay: in many scripts they are vowels.
+#: Ignored in the comparison: punctuation, symbols, white space, control characters. Combining marks
+#: count: in many scripts they are vowels.
 SIGNS = r"[\pP\pS\pZ\pC\s]+"
 NUMBERS = r"\pN+"
 
 
 class RepeatedPairs:
-    """The pairs of a corpus that repeat an earlier one; pairs are known by their ids.
+    """The ids of the pairs of a corpus that repeat an earlier one.
 
-    Raises UserError (66, 65) where the corpus cannot be read.
+    Raises: UserError (NO_INPUT, BAD_DATA) if the corpus cannot be read.
     """
 
     def __init__(self, corpus: Path | str) -> None:
@@ -41,15 +41,15 @@ class RepeatedPairs:
 
 
 def repeated_ids(corpus: Path | str) -> Any:
-    """Sorted hashes of the ids of all pairs but the first of those that say the same.
+    """Return the sorted hashes of the ids of all pairs that repeat an earlier one.
 
-    A pair that has the id of the first, too, is a copy that cannot be told from it: it stays.
+    A pair with the same id as the earlier one is a copy, indistinguishable from it: it stays.
     """
     import numpy as np
 
     both = np.fromiter(hashed_pairs(corpus), dtype=np.dtype((np.uint64, 2)))
     texts, ids = both[:, 0], both[:, 1]
-    # A stable sort: rows that say the same stay in the order of the corpus.
+    # A stable sort: equal pairs stay in the order of the corpus.
     order = np.argsort(texts, kind="stable")
     texts, ids = texts[order], ids[order]
     repeats: Any = np.zeros(len(ids), dtype=bool)
@@ -58,7 +58,7 @@ def repeated_ids(corpus: Path | str) -> Any:
 
 
 def hashed_pairs(corpus: Path | str) -> Iterator[tuple[int, int]]:
-    """Hash of what a pair says and hash of its id, for all pairs in the order of the corpus."""
+    """Yield the hash of the normalized pair and the hash of its id, in the order of the corpus."""
     for part in list_parts(corpus):
         for batch in read_batches(part, ["id", "source", "target"], BATCH_ROWS):
             normalized = normalize_pairs(batch.column("source"), batch.column("target"))
@@ -67,7 +67,7 @@ def hashed_pairs(corpus: Path | str) -> Iterator[tuple[int, int]]:
 
 
 def normalize_pairs(sources: Any, targets: Any) -> list[str]:
-    """What pairs say: both sides without case, white space and signs, every number as 0."""
+    """Normalize pairs: both sides without case, white space and punctuation, every number as 0."""
     import pyarrow.compute as pc
 
     normalized: list[str] = pc.binary_join_element_wise(
@@ -77,7 +77,7 @@ def normalize_pairs(sources: Any, targets: Any) -> list[str]:
 
 
 def normalize_texts(texts: Any) -> Any:
-    """An Arrow array of texts without case, white space and signs, every number as 0."""
+    """Normalize an Arrow array of texts as `normalize_pairs` does."""
     import pyarrow.compute as pc
 
     lower = pc.utf8_lower(pc.utf8_normalize(texts, "NFKC"))
@@ -85,5 +85,5 @@ def normalize_texts(texts: Any) -> Any:
 
 
 def hash_text(text: str) -> int:
-    """8 bytes that stand for a text, as a number."""
+    """Return an 8-byte hash of a text as a number."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -1,8 +1,8 @@
-"""Cheap rules against pairs that no judge needs to see; the first that is broken is the reason.
+"""Cheap rules that reject pairs before the judge; the first rule that fails is the reason.
 
-After OpusFilter (github.com/Helsinki-NLP/OpusFilter), whose filters and bounds are named below. It
-is no dependency: as a program of its own it works on whole files, and needs a compiler for some of
-its parts. Of its default filters these were left out, because good pairs break them: HtmlTag
+They follow OpusFilter (github.com/Helsinki-NLP/OpusFilter), whose filters and bounds are named
+below. It is not a dependency: it is a program that works on whole files, and some of its parts
+need a compiler. These of its default filters are left out because good pairs fail them: HtmlTag
 (subtitles), LongWord (URLs), Repetition ("ha ha ha"), TerminalPunctuation and AverageWordLength.
 """
 
@@ -15,19 +15,19 @@ from hala_hpc.data.checks.pair_settings import PairRules, Rule
 from hala_hpc.data.text.language import LanguageDetector
 from hala_hpc.data.text.scripts import extract_letters, script_share
 
-#: Added to both lengths before they are divided: "OK" may have a translation of eight letters.
+#: Added to both lengths before the division: "OK" may have a translation of eight letters.
 SLACK_CHARACTERS = 15
 #: Fewer digits are often written as words.
 MIN_DIGITS = 3
-#: Letters below which the language is told by the script alone: of labels such as "Video bitrate"
-#: 0.3 % are taken for another language of the same script.
+#: Below this number of letters only the script decides: of labels such as "Video bitrate", 0.3 %
+#: are taken for another language of the same script.
 SENTENCE_LETTERS = 25
 
 _WORDS = re.compile(r"[^\W_]+")
 
 
 class PairChecker:
-    """The rules as functions of a pair; `source` and `target` are languages as in ISO 639."""
+    """The rules as functions of a pair; `source` and `target` are ISO 639 language codes."""
 
     def __init__(self, rules: PairRules, source: str, target: str) -> None:
         self.rules, self.languages = rules, LanguageDetector()
@@ -45,42 +45,42 @@ class PairChecker:
         self.checks = {name: check for name, check in checks.items() if name not in rules.disabled}
 
     def first_broken(self, source: str, target: str) -> str:
-        """Name of the first rule that a pair breaks; empty when it keeps all."""
+        """Return the name of the first rule that a pair fails; "" if it passes all."""
         source, target = source.strip(), target.strip()
         return next((name for name, check in self.checks.items() if check(source, target)), "")
 
     def blank(self, source: str, target: str) -> bool:
-        """A side without anything (LengthFilter)."""
+        """An empty side (LengthFilter)."""
         return not source or not target
 
     def too_short(self, source: str, target: str) -> bool:
-        """A side of hardly any character: keys, bullets (LengthFilter)."""
+        """A side of very few characters: keys, bullets (LengthFilter)."""
         return min(len(source), len(target)) < self.rules.min_characters
 
     def too_many_characters(self, source: str, target: str) -> bool:
-        """A side that is no sentence or paragraph (LengthFilter has 100 words)."""
+        """A side longer than a sentence or paragraph (LengthFilter has 100 words)."""
         return max(len(source), len(target)) > self.rules.max_characters
 
     def few_letters(self, source: str, target: str) -> bool:
-        """Times, tables, signs (AlphabetRatioFilter has 0.75, which "170 Hz" breaks)."""
+        """A side of times, tables, symbols (AlphabetRatioFilter has 0.75, which "170 Hz" fails)."""
         return min(letter_share(source), letter_share(target)) < self.rules.min_letters
 
     def length_ratio(self, source: str, target: str) -> bool:
-        """Sides that cannot say the same (LengthRatioFilter has 3 without a slack)."""
+        """Sides whose lengths are too different (LengthRatioFilter has 3 without a slack)."""
         short, long = sorted((len(source), len(target)))
         ratio = (long + SLACK_CHARACTERS) / (short + SLACK_CHARACTERS)
         return ratio > self.rules.max_length_ratio
 
     def copied(self, source: str, target: str) -> bool:
-        """A target that is the source (SimilarityFilter and LongestCommonSubstring have 0.9)."""
+        """A target equal to the source (SimilarityFilter and LongestCommonSubstring have 0.9)."""
         return copied_share(source, target) >= self.rules.max_copied
 
     def other_numbers(self, source: str, target: str) -> bool:
-        """Other numbers on the other side (NonZeroNumeralsFilter has 0.5)."""
+        """Different numbers on the two sides (NonZeroNumeralsFilter has 0.5)."""
         return same_digits(source, target) < self.rules.min_same_digits
 
     def is_foreign(self, text: str, code: str) -> bool:
-        """A text that is surely not in its language (LinguaFilter, CharacterScoreFilter)."""
+        """A text that is certainly not in its language (LinguaFilter, CharacterScoreFilter)."""
         found = extract_letters(text)
         if len(found) < SENTENCE_LETTERS and script_share(found, code) >= 0.5:
             return False
@@ -88,15 +88,15 @@ class PairChecker:
 
 
 def letter_share(text: str) -> float:
-    """Share of letters in the characters that are no white space; 0 where there are none."""
+    """Return the share of letters in the non-space characters; 0 if there are none."""
     visible = "".join(text.split())
     return sum(map(str.isalpha, visible)) / len(visible) if visible else 0.0
 
 
 def copied_share(source: str, target: str) -> float:
-    """Share of the letters of the target's words that are in words of the source, 0 to 1.
+    """Return the share of letters in target words that are also words of the source, 0 to 1.
 
-    1 for equal texts without letters.
+    It is 1 for equal texts without letters.
     """
     words = [word for word in _WORDS.findall(target.casefold()) if not word.isdecimal()]
     if not words:
@@ -106,9 +106,9 @@ def copied_share(source: str, target: str) -> float:
 
 
 def same_digits(source: str, target: str) -> float:
-    """Share of the digits of both that both have, whatever their script and order; zeros left out.
+    """Return the share of common digits, whatever their script and order; zeros are ignored.
 
-    1 where neither has at least `MIN_DIGITS`.
+    It is 1 if neither text has at least `MIN_DIGITS`.
     """
     one, other = digits(source), digits(target)
     if max(one.total(), other.total()) < MIN_DIGITS:
@@ -117,5 +117,5 @@ def same_digits(source: str, target: str) -> float:
 
 
 def digits(text: str) -> Counter[int]:
-    """How often each digit but zero stands in a text."""
+    """Count each digit except zero in a text."""
     return Counter(value for sign in text if sign.isdecimal() and (value := decimal(sign)))

@@ -1,6 +1,6 @@
-"""What can be said about the cheap rules that pairs must keep before a judge sees them.
+"""Settings of the cheap rules that pairs must pass before the judge.
 
-The rules themselves, and where they come from, are in `pair_checker`.
+The rules and their sources are in `pair_filters`.
 """
 
 from typing import Literal
@@ -22,24 +22,24 @@ Rule = Literal[
 
 
 class PairRules(BaseModel):
-    """Bounds of the rules that pairs must keep before the judge sees them."""
+    """Bounds of the rules that pairs must pass before the judge."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     disabled: list[Rule] = Field(default=[])
-    """Rules that are not applied, by the reason they give."""
+    """Names of rules that are not applied."""
     min_characters: PositiveInt = 2
-    """Characters of either side at least, else `too_short`."""
+    """Minimum characters of either side, else `too_short`."""
     max_characters: PositiveInt = 3000
-    """Characters of either side at most, else `too_many_characters`."""
+    """Maximum characters of either side, else `too_many_characters`."""
     min_letters: float = Field(default=0.3, ge=0, le=1)
-    """Share of letters in the visible characters of either side at least, else `few_letters`."""
+    """Minimum share of letters in the visible characters of either side, else `few_letters`."""
     max_length_ratio: float = Field(default=2.5, ge=1)
-    """Characters of the longer side over those of the shorter, 15 added to both, at most; else
-    `length_ratio`. For a language without an alphabet take about twice as much."""
+    """Maximum ratio of the longer to the shorter side in characters, with 15 added to both, else
+    `length_ratio`. For a language without an alphabet use about twice as much."""
     max_copied: float = Field(default=0.9, ge=0, le=1)
-    """Share of the target's letters in words that stand in the source too, below which it is a
-    translation, else `copied`."""
+    """A pair is rejected as `copied` from this share on. It is the share of the target's letters in
+    words that are in the source too."""
     min_same_digits: float = Field(default=0.5, ge=0, le=1)
-    """Share of the digits of both sides, zeros left out, that both have, else `other_numbers`;
-    where a side has at least three."""
+    """Minimum share of the digits of both sides, without zeros, that both have, else
+    `other_numbers`. Applies if a side has at least three digits."""

@@ -1,14 +1,14 @@
-"""Patterns for what models say instead of a translation or around it, in English and Arabic.
+"""Patterns for what models write instead of or around a translation, in English and Arabic.
 
-The Arabic ones are written as `normalize_arabic` leaves a text: without marks, one form of alef and ya.
-Each is a list of alternatives with `_` for what may stand between two words.
+The Arabic ones have the form that `normalize_arabic` returns: without diacritics, one form of alef
+and ya. Each pattern is a list of alternatives; `_` matches what may be between two words.
 """
 
 import re
 
 
 def either(*alternatives: str, start: str = r"\b", end: str = "") -> re.Pattern[str]:
-    """One pattern for many, in any case.
+    """Compile alternatives into one case-insensitive pattern.
 
     A space or a new string ends an alternative, also inside of brackets.
     """
@@ -17,7 +17,7 @@ def either(*alternatives: str, start: str = r"\b", end: str = "") -> re.Pattern[
     return re.compile(f"{start}(?:{joined}){end}", re.IGNORECASE)
 
 
-#: That one is not able or willing, or sorry for it.
+#: The model is not able or willing, or is sorry for it.
 UNABLE = either(
     "can['’]?t cannot can_not unable not_able couldn['’]?t could_not won['’]?t will_not refuse",
     "declin must_not not_(?:be_)?(?:comfortable|possible|allowed|permitted|appropriate) afraid",
@@ -31,7 +31,7 @@ UNABLE_AR = either(
     "ا?عتذر نعتذر اسف(?:ون|ه)?\\b عذرا معذره يوسف(?:ني|نا)\\b للاسف ارفض نرفض اعجز",
     "يتعذر_علي تعذر_علي امتنع مع_الاسف",
 )
-#: What in a source is rightly translated by the words above.
+#: Words of a source for which the phrases above are a correct translation.
 UNABLE_SOURCE = either(
     "excus pardon forgiv sad alas pity shame impossible incapable unable nobody no_one never fail",
     "refus bad_luck neither without",
@@ -46,7 +46,7 @@ HELP_AR = either(
     "الاستمرار المتابعه اكمال توليد كتابه سوال استفسار تحويل نقل",
     start="",
 )
-#: That one is a machine.
+#: The model calls itself a machine.
 MACHINE = either("(?:an?|the)_(?:\\w+_)?(?:AI|artificial|language_model|virtual_assistant)\\b")
 MACHINE_AR = either(
     "ك?نموذجا?_(?:ال)?(?:لغ|ذكاء|محادث) ك?ذكاءا?_اصطناعي ك?مساعدا?_(?:افتراض|ذكي|رقم|اصطناع)",
@@ -54,7 +54,7 @@ MACHINE_AR = either(
 )
 MACHINE_SOURCE = either("AI\\b artificial intelligen language_model assistant chat robot machine")
 
-#: What a comment on a translation is about.
+#: The subject of a comment on a translation.
 ABOUT = either("translat", "in_arabic arabic_(?:version|text|translation) rendered rendering")
 ABOUT_AR = either(
     "[بولك]*(?:ال)?ترجم م?ترجم تعريب (?:بال|الي_ال|لل)لغه_العربي بالعربيه الي_العربيه للعربيه",
@@ -64,7 +64,7 @@ ABOUT_AR = either(
 ABOUT_SOURCE = either(
     "translat arabic subtitl interpret locali[sz] languages? caption render version dubb",
 )
-#: How an assistant starts to speak, and how it points to what follows.
+#: How an assistant starts to speak, and how it announces what follows.
 CHAT = either(
     "sure certainly of_course absolutely okay ok gladly no_problem happy_to (?:i['’]d|glad)",
     start=r"[\W_]*",
@@ -98,7 +98,7 @@ LABEL = either(
     start=r"[\W_]*",
     end=r"[\W_]*$",
 )
-#: How a remark after a translation starts: a heading, or what an assistant says at the end.
+#: How a remark after a translation starts: a heading, or an assistant's closing words.
 NOTE = either(
     "(?:(?:translator['’]?s?_|translation_|important_)?notes?|n\\.?b|p\\.?s|explanation|disclaimer)\\W*:",
     "please_note let_me_know i_hope hope_this feel_free do_you_want would_you_like",
@@ -122,7 +122,7 @@ NOTE_SOURCE = either(
     "rationale reason descri",
 )
 
-#: Tokens of chat templates, and what the prompts of this package say about a place for a text.
+#: Tokens of chat templates, and the fields `{text}` and so on of this package's prompts.
 TEMPLATE_TOKENS = re.compile(
     r"<\|[^|<>\n]{1,40}\|>|<｜[^<>\n]{1,40}｜>|</?s>|<<?/?SYS>>?|<0x[0-9A-Fa-f]{2}>"
     r"|\[/?(?:INST|SYS|AVAILABLE_TOOLS|TOOL_CALLS|PAD|UNK|CLS|SEP|MASK|BOS|EOS)\]"
@@ -131,7 +131,7 @@ TEMPLATE_TOKENS = re.compile(
     r"|im_end|extra_id_\d+)\s*>|\bim_(?:start|end)\b|endoftext|[▁�]|\{(?:text|source|target)\}",
     re.IGNORECASE,
 )
-#: Headers of roles, alone on a line or before a colon, and any heading of that form.
+#: Role headers, alone on a line or before a colon, and any heading of that form.
 ROLES = re.compile(
     r"[#*\s]*(?:user|assistant|system|human|bot|ai|model|instruction|response|input|output|المستخدم"
     r"|المساعد|النظام|التعليمات|الاستجابة|الإدخال|الرد|الإجابة|البشري?|الإنسان)[ \t*]*(?::|$)",

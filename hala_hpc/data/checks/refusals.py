@@ -1,7 +1,7 @@
-"""Whether a model refuses, comments on its work or shows its chat template.
+"""Whether a model refuses, comments on its work or leaks its chat template.
 
-What a source has itself is no fault: a conversation may hold a refusal, a note or a role's name
-that was rightly translated. So every pattern counts only where the source has nothing like it.
+A phrase that the source has itself is no fault: a conversation may have a refusal, a note or a
+role name that was correctly translated. So a pattern counts only if the source has nothing like it.
 """
 
 import re
@@ -11,12 +11,12 @@ from hala_hpc.data.checks import phrases
 from hala_hpc.data.checks.views import Sides
 from hala_hpc.data.text.number_words import normalize_arabic
 
-#: Characters at the start of a text in which a refusal or an opening remark stands.
+#: Characters at the start of a text that may hold a refusal or an opening remark.
 _OPENING = 200
 _LATIN = re.compile("[A-Za-z]{2}")
 _FIRST_SIGN = re.compile(r"[:：!\n]|[.،,؛–—-]\s")
 _ANNOUNCED = re.compile(r"[:：!\n]")
-#: Cheap signs without which no pattern can fit; most texts have none of them.
+#: Characters without which no pattern can match; most texts have none of them.
 _SIGNS_OF_TOKENS = frozenset("<[{_▁�")
 _STEM_OF_REFUSAL = re.compile(
     "طيع|تطع|مكن|مكان|قادر|قدر|وسع|عذر|عتذر|[آأاؤ]سف|رفض|عجز|متنع|يجوز|نموذج|اصطناعي|ساعد|ترجم|بصفت"
@@ -30,7 +30,7 @@ _PARTS = re.compile(r"\n+|(?<=[.!؟?)\]])\s+|(?=[(\[])")
 
 
 def leaks_template(sides: Sides) -> bool:
-    """Whether tokens of a chat template or names of roles stand there that the source lacks."""
+    """Whether there are tokens of a chat template or role names that the source lacks."""
     source, text = sides.source.text, sides.translation.text
     if not _SIGNS_OF_TOKENS.isdisjoint(text) or "endoftext" in text:
         tokens = set(phrases.TEMPLATE_TOKENS.findall(text))
@@ -39,18 +39,18 @@ def leaks_template(sides: Sides) -> bool:
     lines = text.split("\n")
     if not any(map(phrases.ROLES.match, lines)):
         return False
-    # The source may have it by any name: what counts is that there is one more.
+    # The source may have the header by any name: a fault is one header more.
     before, after = _headers(source.split("\n")), _headers(lines)
     return after[":"] > before[":"] or after[""] > before[""]
 
 
 def _headers(lines: list[str]) -> Counter[str]:
-    """How many lines start with a few words and a colon, and how many are a few words alone."""
+    """Count the lines that start with a few words and a colon, and lines of a few words alone."""
     return Counter(found[1] for line in lines if (found := phrases.HEADERS.match(line)))
 
 
 def is_refusal(sides: Sides) -> bool:
-    """Whether a model declines or speaks of itself, while the source does nothing like it."""
+    """Whether the model declines or speaks about itself, and the source does not."""
     source = sides.source.text
     if not _declines(sides.translation.text[:_OPENING]):
         return False
@@ -73,7 +73,7 @@ def _declines(text: str) -> bool:
 
 
 def has_comment(sides: Sides) -> bool:
-    """Whether a model speaks about its translation, before or after it."""
+    """Whether the model comments on its translation, before or after it."""
     text = sides.translation.text.strip()
     if _has_chat(text, sides.source.text) or _is_announced(text, sides.source.text):
         return True
@@ -83,7 +83,7 @@ def has_comment(sides: Sides) -> bool:
 
 
 def _has_chat(text: str, source: str) -> bool:
-    """Whether the words before the first sign are an assistant's, e.g. `Sure!`."""
+    """Whether the words before the first punctuation are an assistant's, e.g. `Sure!`."""
     end = _FIRST_SIGN.search(text[:_OPENING])
     if end is None or not text[end.end() :].strip():
         return False
@@ -106,7 +106,7 @@ def _is_announced(text: str, source: str) -> bool:
     if about and not phrases.ABOUT_SOURCE.search(source):
         return True
     if phrases.POINTING.match(opening) or phrases.POINTING_AR.match(plain):
-        # Both together are found where the source is about subtitles, too.
+        # Both together are checked even if the source is about subtitles.
         excuse = phrases.ABOUT if about else phrases.POINTING_SOURCE
         return not excuse.search(source)
     is_label = phrases.LABEL.match(plain) and not phrases.ABOUT_SOURCE.search(source)
@@ -114,7 +114,7 @@ def _is_announced(text: str, source: str) -> bool:
 
 
 def _is_about(text: str) -> bool:
-    """Whether a text speaks of translating."""
+    """Whether a text is about translating."""
     if _LATIN.search(text) and phrases.ABOUT.search(text):
         return True
     known = "ترجم" in text or "عرب" in text or "عرّب" in text

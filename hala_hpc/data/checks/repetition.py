@@ -1,23 +1,23 @@
-"""Whether a translation goes round in circles."""
+"""Whether a translation repeats itself without end."""
 
 import re
 
 from hala_hpc.data.checks.views import Sides
 
 _DIGITS = re.compile(r"\d+")
-#: Ten times the same few signs in a row.
+#: The same few characters ten times in a row.
 _STUTTER = re.compile(r"(\S{1,12}?)\1{9,}")
 _SIGNS = ".,:;!?\"'()،؛؟…«»“”"
 _LONGEST_PHRASE = 60
-#: Rows of four words that were there before, of all: sentences that are given twice.
+#: Share of four-word sequences that repeat earlier ones: sentences that are given twice.
 _MAX_REPEATED_SHARE = 0.4
 
 
 def is_repetitive(sides: Sides) -> bool:
     """Whether a translation repeats itself more than its source does.
 
-    A phrase that follows itself too often, a text of which much was said before, or a sign
-    without end. A single word may follow itself twice more often than a phrase.
+    The faults are a phrase that follows itself too often, a text with too many repeated sequences,
+    and a character without end. A single word may follow itself twice more often than a phrase.
     """
     if _stutters(sides.translation.text) and not _stutters(sides.source.text):
         return True
@@ -25,7 +25,7 @@ def is_repetitive(sides: Sides) -> bool:
     if len(ours) > 5 and _is_doubled(ours):
         return not _is_doubled(_tokens(sides.source.text))
     share, max_repeats = repeated_share(ours), sides.settings.max_repeats
-    if share == 0 and max_repeats > 1:  # four words would stand there twice
+    if share == 0 and max_repeats > 1:  # otherwise four words would repeat
         return False
     theirs = _tokens(sides.source.text)
     if share > _MAX_REPEATED_SHARE and share > repeated_share(theirs) + 0.25:
@@ -40,7 +40,7 @@ def _is_doubled(tokens: list[str]) -> bool:
 
 
 def _stutters(text: str) -> bool:
-    """Whether a word is made of the same few signs again and again."""
+    """Whether a word consists of the same few characters again and again."""
     return any(
         _STUTTER.search(token) is not None
         for token in text.split()
@@ -49,13 +49,13 @@ def _stutters(text: str) -> bool:
 
 
 def repeated_share(tokens: list[str]) -> float:
-    """Share of the rows of four tokens that stood in the text before, 0 to 1."""
+    """Return the share of four-token sequences that occurred earlier in the text, 0 to 1."""
     rows = list(zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False))
     return 1 - len(set(rows)) / len(rows) if len(rows) >= 4 else 0.0
 
 
 def max_consecutive_repeats(tokens: list[str]) -> int:
-    """How often a phrase stands in a row at most; a word alone counts two less, two words one."""
+    """Return the maximum repeats of a phrase in a row; one word counts two less, two words one."""
     longest = 1
     for size in _sizes(tokens):
         run = best = 0
@@ -67,7 +67,7 @@ def max_consecutive_repeats(tokens: list[str]) -> int:
 
 
 def _sizes(tokens: list[str]) -> list[int]:
-    """The lengths of phrases that may follow themselves: distances between equal tokens."""
+    """Return the lengths of phrases that may repeat: distances between equal tokens."""
     last: dict[str, int] = {}
     sizes = set()
     for place, token in enumerate(tokens):
@@ -78,7 +78,7 @@ def _sizes(tokens: list[str]) -> list[int]:
 
 
 def _tokens(text: str) -> list[str]:
-    """Words in small letters, every number as the same one; signs where there are no spaces."""
+    """Split into lower-case words, every number as 0; into characters if there are no spaces."""
     tokens = [token.strip(_SIGNS) or token for token in _DIGITS.sub("0", text).casefold().split()]
     if tokens and len(text) > 20 * len(tokens):
         return [*tokens, *text] if len(tokens) == 1 else list(text)

@@ -1,11 +1,11 @@
-"""What a translation is checked for, and how strictly."""
+"""Settings of the checks of a translation, and the list of checks."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-#: Every check of a translation, in the order in which they are made: the reason that it gives, and
-#: the module of this folder with its function. Names, so that a launch loads none of them.
+#: Every check of a translation in the order of execution: its reason, and the module of this folder
+#: with its function. These are names, so that a launch imports none of the modules.
 CHECKS = {
     "empty": "length.is_empty",
     "template_leak": "refusals.leaks_template",
@@ -30,35 +30,34 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class CheckSettings(BaseModel):
-    """The checks of a translation's output. The bounds were set on human translations.
+    """Checks of a translation. The default bounds were set on human translations.
 
-    Those were 2,600 messages of programs from English into Arabic; `python -m benchmarks.defects`
-    counts what the defaults find and what they report wrongly, on the messages left out.
+    Those were 2,600 program messages translated from English into Arabic. `python -m
+    benchmarks.defects` measures detections and false alarms of the defaults on the other messages.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     disabled: list[Reason] = []
-    """Checks that are not made, by the reason they would give."""
+    """Checks that are not made, by their reason."""
     min_length_ratio: PositiveFloat = 0.65
-    """Letters of a translation per letter of its source at least, where one Arabic letter counts
-    as 1.19 English ones. So counted human translations have 1.0, and from 80 letters on 99 % of
-    them are between 0.61 and 1.47."""
+    """Minimum ratio of letters of a translation to letters of its source. One Arabic letter counts
+    as 1.19 English ones. Human translations have a ratio of 1.0, and 99 % of those from 80 letters
+    on are between 0.61 and 1.47."""
     max_length_ratio: PositiveFloat = 1.5
-    """Letters of a translation per letter of its source at most, counted in the same way."""
+    """Maximum ratio of letters of a translation to letters of its source, counted the same way."""
     length_slack: PositiveInt = 18
-    """Letters that may be missing besides, and by which every source is taken as longer: a short
-    text is one long word as often as three short ones."""
+    """Letters that may be missing in addition, and that are added to the length of every source. A
+    short text is as often one long word as three short ones."""
     min_script_share: Share = 0.5
-    """Share of the letters in the target's script, not counting names and abbreviations. Less is
-    text left in another language."""
+    """Minimum share of letters in the target's script, without names and abbreviations. Below it,
+    text was left in another language."""
     max_untranslated_words: PositiveInt = 4
-    """Words in a row that may stay in another script, where they are more than names."""
+    """Maximum number of consecutive words in another script, unless they are only names."""
     max_repeats: PositiveInt = 2
-    """How often a phrase may follow itself, where its source does not repeat as often."""
+    """Maximum number of times that a phrase may follow itself, unless its source does as well."""
     glossary: dict[str, str] = {}
-    """Word of the source and what must stand for it in the translation, e.g. a name in Arabic
-    letters."""
+    """Terms of the source and their required translation, e.g. a name in Arabic letters."""
     digits: Digits = "keep"
-    """Digits of the translation: as they come, 0123 or ٠١٢٣; never changed in code, formulas,
-    addresses, tags and placeholders."""
+    """Digits of the translation: as the model writes them, 0123 or ٠١٢٣. Code, formulas, addresses,
+    tags and placeholders are never changed."""

@@ -1,4 +1,4 @@
-"""Whether what a model wrote is a translation of what it was given."""
+"""Whether the output of a model is a translation of its input."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -8,7 +8,7 @@ from hala_hpc.data.checks.views import Sides, Text
 
 
 class OutputChecks:
-    """Looks for the faults of a translation: those of a model, not those of style."""
+    """Runs the checks of a translation: they find faults of a model, not of style."""
 
     def __init__(self, settings: CheckSettings, source_language: str, target_language: str) -> None:
         self._settings = settings
@@ -20,10 +20,10 @@ class OutputChecks:
         }
 
     def fault(self, source: str, translation: str) -> str:
-        """The reason why a translation is not good, "" when nothing is wrong with it.
+        """Return the reason why a translation is rejected, "" if all checks pass.
 
-        The first of several reasons, in the order of `settings.CHECKS`. A translation that was
-        cut by length is not told here: the engine knows it.
+        It is the first reason in the order of `settings.CHECKS`. A truncated translation is not
+        detected here: the engine reports it.
         """
         spoken, target = self._languages
         sides = Sides(Text(source, spoken), Text(translation, target), self._settings)
@@ -34,7 +34,7 @@ class OutputChecks:
 
 
 def load_check(name: str) -> Callable[[Sides], bool]:
-    """The function `module.function` of this folder that says whether a translation is faulty."""
+    """Import the check `module.function` of this folder; it returns whether there is a fault."""
     module, _, function = name.partition(".")
     check: Callable[[Sides], bool] = getattr(import_module(f"{__package__}.{module}"), function)
     return check

@@ -1,4 +1,4 @@
-"""A text and its translation as the checks look at them; each view is made once, when asked for."""
+"""Cached views of a text and its translation for the checks."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _CODE_SIGNS = re.compile(r"[{}()\[\];=<>_\\$#@^&|]")
 
 @dataclass(frozen=True)
 class Text:
-    """One side: the text, its language, and what was derived from them."""
+    """One side: the text, its language, and values derived from them on first use."""
 
     text: str
     language: str
@@ -29,12 +29,12 @@ class Text:
 
     @cached_property
     def plain(self) -> str:
-        """The language alone, each protected span replaced by a space."""
+        """The language only, each protected span replaced by a space."""
         return " ".join(self._parts[1])
 
     @cached_property
     def layout(self) -> str:
-        """The text with one sign in the place of each protected span."""
+        """The text with one character (U+FFFC) in place of each protected span."""
         return "\ufffc".join(self._parts[1])
 
     @cached_property
@@ -50,31 +50,31 @@ class Text:
 
     @cached_property
     def words(self) -> list[str]:
-        """The words of `plain`, without the signs around them."""
+        """The words of `plain`, without surrounding punctuation."""
         return [word for word in (token.strip(_EDGE) for token in self.plain.split()) if word]
 
     @cached_property
     def scripts(self) -> Any:
-        """A pattern for letters of the language's own scripts; None where they are not known."""
+        """A pattern for letters of the language's own scripts; None if unknown."""
         return script_pattern(primary_subtag(self.language))
 
     @cached_property
     def own_letters(self) -> int:
-        """How many letters are in the language's own scripts."""
+        """Number of letters in the language's own scripts."""
         if self.scripts is None:
             return len(self.letters)
         return sum(map(len, self.scripts.findall(self.letters)))
 
     @cached_property
     def foreign_prose(self) -> int:
-        """Letters of the words in other scripts that are not names, abbreviations or code."""
+        """Number of letters in foreign-script words that are not names, abbreviations or code."""
         return sum(len(word) for row in self.foreign_rows for word in row if is_prose_word(word))
 
     @cached_property
     def foreign_rows(self) -> list[list[str]]:
-        """The words in other scripts, in the rows in which they stand between own words.
+        """Runs of consecutive words in other scripts.
 
-        A comma ends a row as well: lists of names are left as they are.
+        A comma ends a run as well: lists of names are left as they are.
         """
         if self.own_letters == len(self.letters):
             return []
@@ -93,8 +93,8 @@ class Text:
     def has_sentence(self) -> bool:
         """Whether this is language that a translation must change: not a name, a title or code.
 
-        At least three words, two of them in small letters; in scripts without spaces eight
-        letters.
+        It has at least three words, two of them in small letters; in scripts without spaces it has
+        eight letters.
         """
         if len(self.letters) < 8:
             return False
@@ -104,14 +104,14 @@ class Text:
             return True
         if len(self.words) < 3:
             return False
-        # One-letter words are variables as often as articles.
+        # One-letter words are as often variables as articles.
         prose = (word for word in self.words if len(word) > 1 and is_prose_word(word))
         return len(list(islice(prose, 2))) == 2
 
 
 @dataclass(frozen=True)
 class Sides:
-    """A source and its translation, and how strictly they are looked at."""
+    """A source and its translation, and the settings of the checks."""
 
     source: Text
     translation: Text
@@ -119,10 +119,10 @@ class Sides:
 
     @cached_property
     def must_change(self) -> bool:
-        """Whether the source cannot stay as it is: a sentence, and not of the target's script.
+        """Whether the source must change: it is a sentence and not in the target's script.
 
-        A source that is in the target's script already, while its language has another one,
-        quotes the target language.
+        A source in the target's script, though its language uses another one, quotes the target
+        language.
         """
         if primary_subtag(self.source.language) == primary_subtag(self.translation.language):
             return False
@@ -133,11 +133,11 @@ class Sides:
 
     @cached_property
     def same_scripts(self) -> bool:
-        """Whether both languages are written with the same scripts, as far as is known."""
+        """Whether both languages use the same scripts, as far as is known."""
         source, target = self.source.scripts, self.translation.scripts
         return source is None or target is None or source.pattern == target.pattern
 
 
 def is_prose_word(word: str) -> bool:
-    """Whether a word is no name, abbreviation or code: no capital, digit or sign in it."""
+    """Whether a word is not a name, abbreviation or code: no capital, digit or symbol in it."""
     return word == word.lower() and not _NO_PROSE.search(word)

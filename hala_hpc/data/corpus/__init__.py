@@ -1,1 +1,1 @@
-"""Corpora: shards of Parquet with an index."""
+"""Corpora: Parquet shards and an index of their rows."""

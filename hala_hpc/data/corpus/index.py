@@ -1,4 +1,4 @@
-"""Where the rows of a corpus stand, so that any range of them is read at once."""
+"""Index of the row groups of a corpus, for random access to ranges of rows."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ class IndexedRowGroup:
 
 
 class CorpusIndex:
-    """The row groups of all shards in order; every footer is read once, when it is made.
+    """The row groups of all shards in order; the constructor reads every footer once.
 
-    Raises UserError (66, 65) as `parts` and `open_part` do.
+    Raises: UserError (NO_INPUT, BAD_DATA) as `list_parts` and `open_part` do.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,7 +37,7 @@ class CorpusIndex:
         self._starts = [group.first for group in self.groups]
 
     def read(self, first: int, last: int) -> Iterator[Row]:
-        """Rows number `first` up to, not including, `last`, in bounded memory."""
+        """Yield the rows from `first` up to, not including, `last` in bounded memory."""
         at = max(bisect_right(self._starts, first) - 1, 0)
         for group in islice(self.groups, at, None):
             if group.first >= last:

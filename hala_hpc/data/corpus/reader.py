@@ -1,8 +1,8 @@
-"""Read a corpus: a folder of Parquet shards `part-00007.parquet`, rejected rows beside them.
+"""Read a corpus: a folder of Parquet shards `part-00007.parquet`, and rejected rows beside them.
 
-Every row has `id` (content hash, 32 hexadecimal digits) and `origin` (name of the data set), and
-is one of two kinds: a conversation with `messages` (and, once translated, `messages_source` in
-the same order), or a pair with `source` and `target`.
+Every row has `id` (content hash, 32 hexadecimal digits) and `origin` (name of the data set). A row
+is either a conversation with `messages` (after translation also `messages_source` in the same
+order), or a pair with `source` and `target`.
 """
 
 import os
@@ -15,34 +15,35 @@ from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.core.run import describe_result_fix
 
 Kind = Literal["pairs", "conversations", "translations"]
-#: Columns that make a corpus one of a kind; the first that fits counts.
+#: Columns that identify the kind of a corpus; the first match counts.
 COLUMNS: dict[Kind, tuple[str, ...]] = {
     "pairs": ("source", "target"),
     "translations": ("messages", "messages_source"),
     "conversations": ("messages",),
 }
-#: Folder, beside the shards, of the rows that a model's stage rejected: a corpus of its own.
+#: Folder beside the shards with the rows that a model's stage rejected; it is a corpus itself.
 REJECTED = "rejected"
-#: Rows turned into Python objects at a time: bounds the memory of a reader.
+#: Rows converted to Python objects at a time; this bounds the memory of a reader.
 BATCH_ROWS = 256
 
 Row = dict[str, Any]
 
 
 def part_name(unit: int) -> str:
-    """Name of the shard that a unit writes."""
+    """Return the file name of the shard that a unit writes."""
     return f"part-{unit:05d}.parquet"
 
 
 def rejected_name(unit: int) -> str:
-    """Name of the file with the rows that a unit rejected."""
+    """Return the file name for the rows that a unit rejects."""
     return f"rejected-{unit:05d}.jsonl"
 
 
 def list_parts(folder: Path | str) -> list[Path]:
-    """The shards of a corpus in order.
+    """Return the shards of a corpus in order.
 
-    Raises UserError 66 where there is no such folder, 65 where it holds no shards.
+    Raises: UserError (NO_INPUT) if the folder does not exist, UserError (BAD_DATA) if it has no
+    shards.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -50,15 +51,18 @@ def list_parts(folder: Path | str) -> list[Path]:
     found = sorted(folder.glob("part-*.parquet"))
     if not found:
         raise UserError(
-            f"corpus {folder}: is no corpus, it has no files part-*.parquet; "
-            "make one of your files with a node of stage 'prepare'",
+            f"corpus {folder}: is not a corpus, it has no files part-*.parquet; "
+            "make a corpus from your files with a node of stage 'prepare'",
             BAD_DATA,
         )
     return found
 
 
 def corpus_kind(folder: Path | str) -> Kind:
-    """What the rows of a corpus are, from the columns that all its shards have."""
+    """Return the kind of a corpus from the columns of its shards.
+
+    Raises: UserError (BAD_DATA) if the shards are of several kinds.
+    """
     kinds = {part: part_kind(part) for part in list_parts(folder)}
     if len(set(kinds.values())) > 1:
         listing = ", ".join(f"{part.name} has {kind}" for part, kind in kinds.items())
@@ -67,63 +71,66 @@ def corpus_kind(folder: Path | str) -> Kind:
 
 
 def part_kind(part: Path) -> Kind:
-    """What the rows of one shard are. Raises UserError 65 when they are neither kind."""
+    """Return the kind of the rows of one shard.
+
+    Raises: UserError (BAD_DATA) if its columns match no kind.
+    """
     names = set(open_part(part).schema_arrow.names)
     for kind, columns in COLUMNS.items():
         if {"id", *columns} <= names:
             return kind
     raise UserError(
-        f"corpus shard {part}: has the columns {', '.join(sorted(names)) or 'none'}, but needs "
+        f"corpus shard {part}: has the columns {', '.join(sorted(names)) or 'none'}; needs "
         "id and messages (conversations) or id, source and target (pairs)",
         BAD_DATA,
     )
 
 
 def require_kind(folder: Path | str, *needed: Kind) -> Kind:
-    """The kind of a corpus if it is one of those; translations serve as conversations too.
+    """Return the kind of a corpus if it is one of `needed`; translations count as conversations.
 
-    Raises UserError 65 that names both kinds.
+    Raises: UserError (BAD_DATA) naming both kinds if it is another one.
     """
     kind = corpus_kind(folder)
     if kind in needed or (kind == "translations" and "conversations" in needed):
         return kind
     raise UserError(
-        f"corpus {folder}: is a corpus of {kind}, this stage needs {' or '.join(needed)}", BAD_DATA
+        f"corpus {folder}: holds {kind}, but this stage needs {' or '.join(needed)}", BAD_DATA
     )
 
 
 def count_rows(folder: Path | str) -> int:
-    """Rows of a corpus, from the footers of its shards alone."""
+    """Count the rows of a corpus from the footers of its shards."""
     return sum(count_part_rows(part) for part in list_parts(folder))
 
 
 def count_part_rows(part: Path) -> int:
-    """Rows of one shard, from its footer alone."""
+    """Count the rows of one shard from its footer."""
     return int(open_part(part).metadata.num_rows)
 
 
 def read_part_note(part: Path, name: str) -> str:
-    """A word that the writer of a shard kept in its footer; empty when there is none."""
+    """Return a note that the writer of a shard put into its footer; "" if there is none."""
     notes: dict[bytes, bytes] = open_part(part).metadata.metadata or {}
     return notes.get(name.encode(), b"").decode()
 
 
 def read_rows(folder: Path | str) -> Iterator[Row]:
-    """All rows in the order of the shards, in bounded memory."""
+    """Yield all rows in the order of the shards, in bounded memory."""
     for part in list_parts(folder):
         yield from read_part(part)
 
 
 def read_part(part: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
-    """The rows of one shard, all columns or those named, in bounded memory."""
+    """Yield the rows of one shard, with all or some columns, in bounded memory."""
     file = open_part(part)
     yield from read_row_groups(file, part, range(file.metadata.num_row_groups), columns)
 
 
 def read_translation_pairs(folder: Path | str) -> Iterator[tuple[str, str, str]]:
-    """Id, source and target of every pair; a translated conversation gives one per message.
+    """Yield id, source and target of every pair; a translated conversation gives one per message.
 
-    The id of a message is the id of its conversation, a dot and its number from 0.
+    The id of a message is the id of its conversation, a dot and the message number from 0.
     """
     kind = require_kind(folder, "pairs", "translations")
     for part in list_parts(folder):
@@ -135,22 +142,25 @@ def read_translation_pairs(folder: Path | str) -> Iterator[tuple[str, str, str]]
 
 
 def message_pairs(row: Row) -> Iterator[tuple[str, str, str]]:
-    """The pairs in one translated conversation."""
+    """Yield the pairs of one translated conversation."""
     both = zip(row["messages_source"], row["messages"], strict=True)
     for number, (source, target) in enumerate(both):
         yield f"{row['id']}.{number}", source["content"], target["content"]
 
 
 def open_part(part: Path) -> Any:
-    """The pyarrow ParquetFile of a shard. Raises UserError 65 when the file is torn."""
+    """Open a shard as a pyarrow ParquetFile.
+
+    Raises: UserError (BAD_DATA) if the file is damaged.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         return pq.ParquetFile(part, page_checksum_verification=True)
     except (pa.ArrowException, OSError, ValueError) as error:
-        # What the system refuses has a number and is no fault of the file, which Arrow names in the
-        # text alone.
+        # An OSError with an errno does not mean that the file is damaged. Arrow names the file
+        # only in the text of its error.
         if isinstance(error, OSError) and error.errno is not None:
             refused = OSError(error.errno, os.strerror(error.errno), str(part))
             raise convert_os_error(refused) from error
@@ -160,19 +170,28 @@ def open_part(part: Path) -> Any:
 def read_row_groups(
     file: Any, part: Path, groups: Sequence[int], columns: Sequence[str] | None
 ) -> Iterator[Row]:
-    """Rows of some row groups. Raises UserError 65 when their data is torn."""
+    """Yield the rows of some row groups.
+
+    Raises: UserError (BAD_DATA) if their data is damaged.
+    """
     batches = file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups, columns=columns)
     for batch in guard_batches(batches, part):
         yield from batch.to_pylist()
 
 
 def read_batches(part: Path, columns: Sequence[str], batch_rows: int = BATCH_ROWS) -> Iterator[Any]:
-    """Some columns of one shard as Arrow record batches. Raises UserError 65 when it is torn."""
+    """Yield some columns of one shard as Arrow record batches.
+
+    Raises: UserError (BAD_DATA) if the file is damaged.
+    """
     return guard_batches(open_part(part).iter_batches(batch_rows, columns=columns), part)
 
 
 def guard_batches(batches: Iterator[Any], part: Path) -> Iterator[Any]:
-    """The batches of a shard as they are. Raises UserError 65 when their data is torn."""
+    """Yield the batches of a shard unchanged.
+
+    Raises: UserError (BAD_DATA) if their data is damaged.
+    """
     import pyarrow as pa
 
     try:
@@ -182,16 +201,17 @@ def guard_batches(batches: Iterator[Any], part: Path) -> Iterator[Any]:
 
 
 def torn_part_error(part: Path, error: Exception) -> UserError:
-    """The mistake that tells of a file that was cut or changed."""
+    """Make the error for a shard that was truncated or changed."""
     size, reason = part.stat().st_size, " ".join(str(error).split())
     return UserError(
-        f"corpus shard {part}: cannot be read ({size} bytes; {reason}); {describe_result_fix(part)}",
+        f"corpus shard {part}: cannot be read ({size} bytes; {reason}); "
+        f"{describe_result_fix(part)}",
         BAD_DATA,
     )
 
 
 def count_characters(row: Row) -> int:
-    """Characters in the texts of a row, at least 1."""
+    """Count the characters in the texts of a row, at least 1."""
     total = 1
     for value in row.values():
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Write the two files of a corpus shard: good rows as Parquet, rejected ones as JSON lines."""
+"""Write the two files of a corpus shard: accepted rows as Parquet, rejected ones as JSON lines."""
 
 import json
 from collections import Counter
@@ -11,19 +11,19 @@ from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.files import atomic_file, run_on_success
 from hala_hpc.data.corpus.reader import COLUMNS, Kind, Row, count_characters
 
-#: Characters that a writer holds before it writes a row group: a few tens of MB as objects.
+#: Characters that a writer buffers before it writes a row group: a few tens of MB as objects.
 GROUP_CHARACTERS = 8_000_000
-#: Columns whose words repeat.
+#: Columns with few distinct values.
 REPEATED = ["origin", "messages.list.element.role", "messages_source.list.element.role"]
-#: Rows that a writer holds at most, for rows that are short.
+#: Rows that a writer buffers before it writes a row group, for short rows.
 GROUP_ROWS = 10_000
 
 
 class CorpusWriter:
     """Streams rows into one Parquet file; use as a context manager.
 
-    The file takes its name when the block ends well, and is not there otherwise. `rows` counts
-    what was added. `extra` names further columns and their Arrow types, e.g.
+    The file gets its name when the block ends without an exception, and does not exist otherwise.
+    `rows` counts the rows added. `extra` maps further columns to their Arrow types, e.g.
     `{"verdict": "string"}`.
     """
 
@@ -52,9 +52,9 @@ class CorpusWriter:
                 temporary,
                 self.schema,
                 compression="zstd",
-                # No dictionary of the texts: it would be made and thrown away.
+                # No dictionary for texts: it would be built and discarded.
                 use_dictionary=REPEATED,
-                # zstd notices three of four changed bytes, and these all of them.
+                # zstd detects three of four changed bytes; page checksums detect all.
                 write_page_checksum=True,
             )
         )
@@ -62,7 +62,10 @@ class CorpusWriter:
         return self
 
     def add(self, row: Row) -> None:
-        """Add a row. Raises KeyError when a column is missing; columns not named are left out."""
+        """Add a row; columns not in the schema are dropped.
+
+        Raises: KeyError if a column is missing.
+        """
         self._held.append({name: row[name] for name in self.schema.names})
         self.rows += 1
         self._characters += count_characters(row)
@@ -70,13 +73,13 @@ class CorpusWriter:
             self._write_group()
 
     def add_table(self, table: Any) -> None:
-        """Add the rows of an Arrow table that has just the columns of this corpus."""
+        """Add the rows of an Arrow table with exactly the columns of this corpus."""
         self._write_group()
         self._file.write_table(table.cast(self.schema), row_group_size=GROUP_ROWS)
         self.rows += table.num_rows
 
     def note(self, name: str, value: str) -> None:
-        """Keep a word about the shard in the footer of the file."""
+        """Store a note about the shard in the footer of the file."""
         self._file.add_key_value_metadata({name: value})
 
     def _write_group(self) -> None:
@@ -94,23 +97,24 @@ class CorpusWriter:
 class RejectedRow:
     """One line of `rejected-00007.jsonl`.
 
-    Bytes that are no UTF-8 stand as lone surrogates (`\\udc80`), as Python's surrogateescape has
-    it, so that nothing of a row is lost. A `Record` could not be read back: pydantic refuses them.
+    Invalid UTF-8 bytes are stored as lone surrogates (`\\udc80`), as Python's surrogateescape
+    does, so that no byte of a row is lost. A `Record` could not be read back: pydantic refuses
+    lone surrogates.
     """
 
     where: str
-    """Name of the file or data set that it came from."""
+    """Name of the file or data set of the row."""
     line: int
-    """Its line there, from 1."""
+    """Its line in the file, from 1."""
     reason: str
-    """A word why."""
+    """The reason code."""
     row: Any
-    """The row as it was."""
+    """The raw row."""
     id: str | None = None
-    """Its name by content; None for a row that could not be adapted."""
+    """Content hash of the row; None if it could not be adapted."""
 
     def to_json(self) -> str:
-        """The line with its end."""
+        """Format the row as a line with its line end."""
         value: dict[str, Any] = {"where": self.where, "line": self.line, "reason": self.reason}
         if self.id is not None:
             value["id"] = self.id
@@ -118,9 +122,9 @@ class RejectedRow:
 
     @classmethod
     def from_json(cls, text: str, source: object) -> Self:
-        """Read a line back; `source` names its file in the error.
+        """Parse a line; `source` names its file in the error.
 
-        Raises: UserError (BAD_DATA) if it is damaged or foreign.
+        Raises: UserError (BAD_DATA) if the line is damaged or has another format.
         """
         try:
             value = json.loads(text)
@@ -133,14 +137,14 @@ class RejectedRow:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{source}: holds a line that is no rejected row ({error!r}); delete the folder of "
-                "the node that wrote it and launch the same line",
+                f"{source}: has a line that is not a rejected row ({error!r}); delete the folder "
+                "of the node that wrote it and run the launch again",
                 BAD_DATA,
             ) from error
 
 
 class RejectWriter:
-    """Streams rejected rows into a JSONL file that is there whole or not at all."""
+    """Streams rejected rows into a JSONL file that is complete or does not exist."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -153,11 +157,11 @@ class RejectWriter:
         return self
 
     def add(self, row: RejectedRow) -> None:
-        """Keep a row."""
+        """Add a row."""
         self.add_line(row.to_json())
 
     def add_line(self, line: str) -> None:
-        """Keep a row by its line, `RejectedRow.to_json`, which may have been made long before."""
+        """Add a row as its line from `RejectedRow.to_json`, which may have been made earlier."""
         assert self._file is not None
         self._file.write(line)
 
@@ -166,7 +170,7 @@ class RejectWriter:
 
 
 def format_json_line(value: Any) -> str:
-    """A value as one line of JSON that any UTF-8 reader takes; unknown types become text."""
+    """Format a value as one line of valid UTF-8 JSON; unknown types become text."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     if not text.isascii():
         try:
@@ -177,13 +181,13 @@ def format_json_line(value: Any) -> str:
 
 
 def count_rejected(path: Path) -> dict[str, int]:
-    """Rejected rows by reason, read back from a file of RejectWriter."""
+    """Count the rejected rows of a RejectWriter file by reason."""
     with path.open(encoding="utf-8") as file:
         return dict(Counter(RejectedRow.from_json(line, path).reason for line in file))
 
 
 def make_schema(kind: Kind, extra: dict[str, str]) -> Any:
-    """The Arrow schema of a kind of row."""
+    """Return the Arrow schema of a kind of row."""
     import pyarrow as pa
 
     message = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -196,7 +200,7 @@ def make_schema(kind: Kind, extra: dict[str, str]) -> Any:
 
 
 def encode_hex_ids(ids: bytes) -> Any:
-    """Ids of 16 bytes each as an Arrow array of texts of 32 hexadecimal digits."""
+    """Encode ids of 16 bytes each as an Arrow array of 32 hexadecimal digits."""
     import numpy as np
     import pyarrow as pa
 

@@ -1,1 +1,1 @@
-"""From files of any size to shards: read in splits, spilled, sorted, written, verified."""
+"""Ingest of files of any size into shards: read in splits, spill, sort, write, verify."""

@@ -1,6 +1,6 @@
-"""Every row of an input, fitted to an adapter: what it says, or why it cannot be used.
+"""Adapt every row of an input to a conversation or pair, or record why it is rejected.
 
-`peek_kind` fits only the first rows, on the login node: is the data there, and can rows be made of it?
+`peek_kind` adapts only the first rows, on the login node, to check that the data exists and fits.
 """
 
 import re
@@ -33,11 +33,11 @@ from hala_hpc.data.readers.sources import (
     require_hub_id,
 )
 
-#: A fenced block of code; one that has no end goes to the end of the text.
+#: A fenced block of code; one without an end extends to the end of the text.
 FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
-#: Rows of each file that are looked at to tell its adapter.
+#: Rows of each file that are read to choose its adapter.
 PEEK_ROWS = 200
-#: Fewer when they are long, in characters.
+#: Upper bound of their characters, for long rows.
 PEEK_CHARACTERS = 1_000_000
 #: First and last bytes of a Parquet file.
 PARQUET_MAGIC = b"PAR1"
@@ -45,20 +45,20 @@ PARQUET_MAGIC = b"PAR1"
 
 @dataclass(frozen=True)
 class RowFormat:
-    """How rows are to be read."""
+    """The settings that say how rows are read."""
 
     rows: str
     """Name of an adapter, or `auto`."""
     languages: LanguagePair
     rename: Mapping[str, str] = field(default_factory=dict)
-    """Fields of other names, and what the adapter calls them."""
+    """Maps names of fields in the data to the names that the adapter expects."""
     drop: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Fields, before renaming, and the values whose rows are not wanted."""
+    """Maps fields, before renaming, to the values whose rows are dropped."""
     drop_code: CodeRows = "no"
     wanted: WantedLanguages = field(default_factory=WantedLanguages)
 
     def renamed(self, row: Row) -> Row:
-        """A row with the fields that the adapter knows."""
+        """Return a row with the field names of the adapter."""
         if not self.rename:
             return row
         return {
@@ -72,12 +72,12 @@ class RowFormat:
 
 
 class AdaptedRow(NamedTuple):
-    """One row of the input, adapted: `reason` is empty for a good one."""
+    """One adapted input row; `reason` is empty if the row is accepted."""
 
     origin: str
     reason: str
     id: bytes | None = None
-    """Name by content, of rows that could be adapted."""
+    """Content hash, for rows that could be adapted."""
     size: int = 0
     """Bytes of its texts."""
     roles: Sequence[str] = ()
@@ -85,45 +85,46 @@ class AdaptedRow(NamedTuple):
 
 
 def match_adapters(
-    found: Iterable[DataSource], shape: RowFormat
+    found: Iterable[DataSource], row_format: RowFormat
 ) -> Iterator[tuple[DataSource, Adapter, Iterator[InputRecord]]]:
-    """The sources that have rows, each with its adapter and all its records.
+    """Yield the sources that have rows, each with its adapter and all its records.
 
-    Raises UserError 65 for a source that fits no adapter, or gives another kind than the first.
+    Raises: UserError (BAD_DATA) if no adapter fits a source, or if its kind of rows differs from
+    that of the first source.
     """
     first: tuple[str, Kind] | None = None
     for source in found:
-        adapter, records = match_adapter(source, shape)
+        adapter, records = match_adapter(source, row_format)
         if adapter is None:
             continue
         first = first or (source.where, adapter.kind)
         if adapter.kind != first[1]:
             raise UserError(
                 f"data: {first[0]} holds {first[1]}, but {source.where} holds {adapter.kind} "
-                f"(read as {adapter.name}); make a node for each",
+                f"(read as {adapter.name}); use one node for each",
                 BAD_DATA,
             )
         yield source, adapter, records
 
 
 def match_adapter(
-    source: DataSource, shape: RowFormat
+    source: DataSource, row_format: RowFormat
 ) -> tuple[Adapter | None, Iterator[InputRecord]]:
-    """The adapter of a source and all its records; no adapter where there are no rows.
+    """Return the adapter of a source and all its records; no adapter if there are no rows.
 
-    Raises UserError 65 when none of the first rows has the fields that are needed.
+    Raises: UserError (BAD_DATA) if none of the first rows has the required fields.
     """
     records = source.read()
     head = first_rows(records)
-    rows = [shape.renamed(record.value) for record in head if record.value is not None]
-    adapter = find_adapter(rows, shape.rows, shape.languages)
+    rows = [row_format.renamed(record.value) for record in head if record.value is not None]
+    adapter = find_adapter(rows, row_format.rows, row_format.languages)
     if head and adapter is None:
-        raise no_adapter_error(source, head, shape)
+        raise no_adapter_error(source, head, row_format)
     return adapter, chain(head, records)
 
 
 def first_rows(records: Iterator[InputRecord]) -> list[InputRecord]:
-    """Enough rows to tell the adapter, and few enough for a login node."""
+    """Read enough rows to choose the adapter, and few enough for a login node."""
     head: list[InputRecord] = []
     characters = 0
     for record in islice(records, PEEK_ROWS):
@@ -134,8 +135,10 @@ def first_rows(records: Iterator[InputRecord]) -> list[InputRecord]:
     return head
 
 
-def no_adapter_error(source: DataSource, head: list[InputRecord], shape: RowFormat) -> UserError:
-    """The mistake that names the fields found and the adapters there are."""
+def no_adapter_error(
+    source: DataSource, head: list[InputRecord], row_format: RowFormat
+) -> UserError:
+    """Make the error that names the fields found and the available adapters."""
     start = f"data {source.where}: none of its first {len(head)} rows "
     rows = [record.value for record in head if record.value is not None]
     if not rows:
@@ -149,77 +152,81 @@ def no_adapter_error(source: DataSource, head: list[InputRecord], shape: RowForm
     names = ", ".join(sorted(map(str, fields))[:20]) or "none"
     if "translation" in fields:
         inner = {str(key) for row in rows for key in languages_in(row)}
-        names += f" (translation holds {', '.join(sorted(inner)[:20])})"
+        names += f" (translation has {', '.join(sorted(inner)[:20])})"
     wanted = "fits an adapter"
-    if shape.rows != "auto":
-        wanted = f"has the fields of rows={shape.rows} ({build_adapters(shape.languages)[shape.rows].fields})"
+    if row_format.rows != "auto":
+        fields_of_adapter = build_adapters(row_format.languages)[row_format.rows].fields
+        wanted = f"has the fields of rows={row_format.rows} ({fields_of_adapter})"
     return UserError(
         f"{start}{wanted}; they have the fields: {names}. Adapters: "
-        f"{describe_adapters(shape.languages)}. Fields with other names: "
+        f"{describe_adapters(row_format.languages)}. Fields with other names: "
         f'rename = {{ {min(map(str, fields), default="my_field")} = "instruction" }}',
         BAD_DATA,
     )
 
 
 def languages_in(row: Row) -> Iterable[str]:
-    """The languages of an OPUS row, none where it has another shape."""
+    """Return the languages of an OPUS row; empty for other formats."""
     translation = row.get("translation")
     return translation.keys() if isinstance(translation, dict) else ()
 
 
-def adapt_row(record: InputRecord, origin: str, adapter: Adapter, shape: RowFormat) -> AdaptedRow:
-    """One row, adapted and named by its content."""
+def adapt_row(
+    record: InputRecord, origin: str, adapter: Adapter, row_format: RowFormat
+) -> AdaptedRow:
+    """Adapt one row and compute its id."""
     row = record.value
     if row is None:
         return AdaptedRow(origin, record.reason)
     row_origin = row.get("origin")
-    origin = (
-        row_origin
-        if isinstance(row_origin, str) and row_origin and row_origin.isprintable()
-        else origin
-    )
-    if shape.drop and shape.unwanted(row):
+    if isinstance(row_origin, str) and row_origin and row_origin.isprintable():
+        origin = row_origin
+    if row_format.drop and row_format.unwanted(row):
         return AdaptedRow(origin, "dropped")
     try:
-        roles, texts = adapter.read(shape.renamed(row) if shape.rename else row)
+        roles, texts = adapter.read(row_format.renamed(row) if row_format.rename else row)
         name, size = compute_row_digest(roles, texts)
     except RowError as error:
         return AdaptedRow(origin, str(error))
     reason = ""
-    if shape.drop_code != "no" and is_code(shape.drop_code, roles, texts):
+    if row_format.drop_code != "no" and is_code(row_format.drop_code, roles, texts):
         reason = "code"
-    elif shape.wanted.excludes(row, roles, texts):
+    elif row_format.wanted.excludes(row, roles, texts):
         reason = "other-language"
     return AdaptedRow(origin, reason, name, size, roles, texts)
 
 
 def is_code(which: CodeRows, roles: Sequence[str], texts: Sequence[str]) -> bool:
-    """Whether a row has a fenced block of code, or with `only` whether its answers are no more."""
+    """Whether a row has a fenced code block; with `only`, whether its answers are nothing else."""
     if not any("```" in text for text in texts):
         return False
     answers = [text for role, text in zip(roles, texts, strict=False) if role == "assistant"]
     return which == "fenced" or all(not FENCED.sub("", text).strip() for text in answers or texts)
 
 
-def peek_kind(path: str, choice: DatasetSelection, shape: RowFormat) -> Kind | None:
-    """Look into a local path, or at the form of a hub id; the kind of its rows if that shows.
+def peek_kind(path: str, selection: DatasetSelection, row_format: RowFormat) -> Kind | None:
+    """Check the data at a local path, or the form of a hub id; return the kind of rows if known.
 
-    Raises UserError 66 for what is missing or unreadable, 65 for empty files and rows that fit no
-    adapter.
+    Raises: UserError (NO_INPUT) if a file is missing or unreadable, UserError (BAD_DATA) if the
+    data is empty or fits no adapter.
     """
     if not Path(path).exists():
         require_hub_id(path)
         return None
-    found = find_sources(path, choice)
+    found = find_sources(path, selection)
     if not any(Path(source.where).stat().st_size for source in found):
         raise UserError(f"data {path}: is empty, there are no rows to prepare", BAD_DATA)
     for source in found:
         check_access(Path(source.where))
-    return peek_rows(path, found, shape)
+    return peek_rows(path, found, row_format)
 
 
 def check_access(file: Path) -> None:
-    """Raise UserError 66 when a file cannot be opened, 65 when it is a torn Parquet file."""
+    """Check that a file can be opened and that a Parquet file is complete.
+
+    Raises: UserError (NO_INPUT) if it cannot be opened, UserError (BAD_DATA) if a Parquet file is
+    incomplete.
+    """
     try:
         with file.open("rb") as opened:
             start = opened.read(4)
@@ -227,20 +234,21 @@ def check_access(file: Path) -> None:
                 opened.seek(-min(4, len(start)), 2)
                 if not start == opened.read(4) == PARQUET_MAGIC:
                     raise UserError(
-                        f"data file {file}: is no whole Parquet file; copy it again", BAD_DATA
+                        f"data file {file}: is not a complete Parquet file; copy it again",
+                        BAD_DATA,
                     )
     except OSError as error:
         raise UserError(f"data file {file}: cannot be read: {error.strerror}", NO_INPUT) from error
 
 
-def peek_rows(path: str, found: list[DataSource], shape: RowFormat) -> Kind | None:
-    """Fit an adapter to the first text file that has rows, and tell their kind.
+def peek_rows(path: str, found: list[DataSource], row_format: RowFormat) -> Kind | None:
+    """Return the kind of the rows of the first text file that has any.
 
-    Parquet is left to the job: reading it needs libraries that a login node does without.
+    None for Parquet: reading it needs libraries that a login node may lack.
     """
     for source in found:
         if data_suffix(Path(source.where)) == ".parquet":
             return None
-        if (adapter := match_adapter(source, shape)[0]) is not None:
+        if (adapter := match_adapter(source, row_format)[0]) is not None:
             return adapter.kind
     raise UserError(f"data {path}: is empty, there are no rows to prepare", BAD_DATA)

@@ -1,9 +1,11 @@
-"""Which rows with code a corpus leaves out, as a recipe may say it.
+"""The setting that says which rows with code `prepare` leaves out.
 
-Not in `adapt`, which reads rows: every command loads this file for the settings of prepare.
+It is not in `adapt`, which reads rows: every command loads this file for the settings of prepare.
 """
 
 from typing import Literal
 
 CodeRows = Literal["no", "fenced", "only"]
-"""Keep all, reject rows with a fenced block of code, or only those with answers of nothing else."""
+"""`no` keeps all rows; `fenced` rejects rows with a fenced code block; `only` rejects rows whose
+answers are nothing else.
+"""

@@ -1,7 +1,7 @@
-"""Rows of one question and one answer, read many at a time.
+"""Batch reader for rows of one question and one answer.
 
-Twice as fast as row by row, and only for stretches of a file in which every row is good and plain;
-for all others the rows are read one by one, so what comes out is the same.
+It is twice as fast as reading row by row. It handles only chunks of a file in which every row is
+valid and simple. All other chunks are read row by row, so the result is the same.
 """
 
 import hashlib
@@ -13,28 +13,28 @@ from typing import Any, cast
 from hala_hpc.data.ingest.adapt import RowFormat
 from hala_hpc.data.readers.adapters import QuestionFields
 
-#: The only way in which JSON can hold a NUL, which no text may have.
+#: The only way to write a NUL in JSON; no text may contain one.
 NUL = rb"\u0000"
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionBatch:
-    """Columns of good rows."""
+    """The columns of a batch of accepted rows."""
 
     ids: list[bytes]
     sizes: list[int]
     systems: list[str]
-    """Empty where there is none."""
+    """Empty if a row has no system prompt."""
     questions: list[str]
     answers: list[str]
 
 
-def fast_path_fields(fields: QuestionFields | None, shape: RowFormat) -> QuestionFields | None:
-    """The fields as the rows have them; None where rows must be read one by one."""
-    if fields is None or shape.drop or shape.drop_code != "no" or shape.wanted.codes:
+def fast_path_fields(fields: QuestionFields | None, row_format: RowFormat) -> QuestionFields | None:
+    """Return the field names as in the data; None if rows must be read one by one."""
+    if fields is None or row_format.drop or row_format.drop_code != "no" or row_format.wanted.codes:
         return None
-    old = {new: name for name, new in shape.rename.items()}
-    if len(old) < len(shape.rename) or set(fields) & shape.rename.keys():
+    old = {new: name for name, new in row_format.rename.items()}
+    if len(old) < len(row_format.rename) or set(fields) & row_format.rename.keys():
         return None
     if {fields.more, fields.system} & old.keys():
         return None
@@ -43,7 +43,7 @@ def fast_path_fields(fields: QuestionFields | None, shape: RowFormat) -> Questio
 
 
 def read_question_batch(data: bytes, fields: QuestionFields) -> QuestionBatch | None:
-    """All rows of a stretch; None unless each is good, plain and on a line of its own."""
+    """Read all rows of a chunk; None unless each is valid, simple and on a line of its own."""
     import msgspec
 
     if NUL in data:
@@ -55,31 +55,34 @@ def read_question_batch(data: bytes, fields: QuestionFields) -> QuestionBatch | 
         rows = decode_rows(texts, fields)
         if any(row.origin is not None for row in rows):
             return None
-        asked = required([row.question for row in rows])
+        questions = required([row.question for row in rows])
         answers = required([row.answer for row in rows])
         systems = [row.system for row in rows]
         more = [row.more for row in rows] if fields.more else [None] * len(rows)
-        return make_batch(optional(systems), asked, optional(more), answers)
+        return make_batch(optional(systems), questions, optional(more), answers)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
 
 def decode_rows(texts: list[bytes], fields: QuestionFields) -> list[Any]:
-    """The rows of lines. Raises ValueError or one of msgspec where one cannot be read so."""
+    """Decode the rows of some lines.
+
+    Raises: ValueError or msgspec.MsgspecError if a line cannot be decoded this way.
+    """
     import msgspec
 
     try:
         return list(map(decoder(fields, alone=True), texts))
     except msgspec.ValidationError:
         rows = list(map(decoder(fields, alone=False), texts))
-    # Of fields that it passes over msgspec does not look at the bytes.
+    # msgspec does not check the bytes of fields that it skips.
     b"".join(texts).decode()
     return rows
 
 
 @cache
 def decoder(fields: QuestionFields, alone: bool) -> Callable[[bytes], Any]:
-    """A reader of lines with these fields, and with `alone` no others: half the time of dicts."""
+    """Return a line decoder for these fields; `alone`: for no others, in half the time of dicts."""
     import msgspec
 
     names = {name: field for name, field in fields._asdict().items() if field}
@@ -90,26 +93,26 @@ def decoder(fields: QuestionFields, alone: bool) -> Callable[[bytes], Any]:
 
 
 def required(texts: list[str]) -> list[str]:
-    """Texts that are all there. Raises ValueError where one is blank."""
+    """Return the texts. Raises: ValueError if one is blank."""
     if not all(texts) or any(map(str.isspace, texts)):
         raise ValueError("blank")
     return texts
 
 
 def optional(texts: list[str | None]) -> list[str]:
-    """Texts that may be absent or blank; then they are empty."""
+    """Replace absent and blank texts by ""."""
     return [text if text and not text.isspace() else "" for text in texts]
 
 
 def make_batch(
     systems: list[str], questions: list[str], more: list[str], answers: list[str]
 ) -> QuestionBatch:
-    """The rows with their ids. Raises UnicodeEncodeError for a text that no file can hold."""
-    asked = [f"{q}\n\n{m}" if m else q for q, m in zip(questions, more, strict=True)]
+    """Make the batch with its ids. Raises: UnicodeEncodeError if a text is not valid UTF-8."""
+    questions = [f"{q}\n\n{m}" if m else q for q, m in zip(questions, more, strict=True)]
     texts = [
         f"system\0user\0assistant\0\0{s}\0{q}\0{a}" if s else f"user\0assistant\0\0{q}\0{a}"
-        for s, q, a in zip(systems, asked, answers, strict=True)
+        for s, q, a in zip(systems, questions, answers, strict=True)
     ]
     data = [text.encode() for text in texts]
     ids = [hashlib.blake2b(each, digest_size=16).digest() for each in data]
-    return QuestionBatch(ids, list(map(len, data)), systems, asked, answers)
+    return QuestionBatch(ids, list(map(len, data)), systems, questions, answers)

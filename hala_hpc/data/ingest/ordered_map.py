@@ -1,4 +1,4 @@
-"""Work on several processors, with the results in the order of the work."""
+"""Map a function over items in several processes; the results keep the order of the items."""
 
 import gc
 from collections import deque
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from hala_hpc.core.errors import TransientError
 
-#: Each takes about 200 MB.
+#: Each process takes about 200 MB.
 MAX_PROCESSES = 4
 
 A = TypeVar("A")
@@ -17,14 +17,16 @@ B = TypeVar("B")
 
 
 def count_processors(wanted: int) -> int:
-    """Processors to use: those asked for and allowed, and no more than memory is bounded for."""
+    """Return the number of processes: as requested, within the CPU affinity and MAX_PROCESSES."""
     return max(1, min(wanted, len(sched_getaffinity(0)), MAX_PROCESSES))
 
 
 def map_in_order(work: Callable[[A], B], items: Iterator[A], processes: int) -> Iterator[B]:
-    """The results of all items; a single one is worked on here, and processes start for more.
+    """Yield the results of all items; processes start only if there is more than one item.
 
-    Few items are ahead of the reader at any time. Raises Retry when a process is killed.
+    Few items are read ahead of the consumer at any time.
+
+    Raises: TransientError if a process is killed.
     """
     head = list(islice(items, 2))
     items = chain(head, items)
@@ -35,11 +37,11 @@ def map_in_order(work: Callable[[A], B], items: Iterator[A], processes: int) -> 
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    # Not forked: this process has threads.
+    # Spawn instead of fork: this process has threads.
     pool = ProcessPoolExecutor(
         processes,
         mp_context=get_context("spawn"),
-        # As here: looks for garbage cost time where many objects stay.
+        # Same threshold as here: collections cost time while many objects are alive.
         initializer=gc.set_threshold,
         initargs=gc.get_threshold(),
     )
@@ -53,7 +55,7 @@ def map_in_order(work: Callable[[A], B], items: Iterator[A], processes: int) -> 
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise TransientError(
-            "a process that read the data was killed, perhaps for its memory"
+            "a process that read the data was killed, possibly by the OOM killer"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -1,9 +1,9 @@
-"""Which rows are in a language that is wanted: as a column of the data says, or as they read.
+"""Filter rows by language, by a column of the data or by language detection.
 
-A row is in another language where one of its messages surely is: of an English question with a
-French answer only half could be translated. What is short, mixed or unsure is left in. Read are
-the beginnings of the first messages, system prompts aside. How often it errs and how fast it is
-stands in docs/measurements.md.
+A row is in another language if one of its messages is certainly in another one: of an English
+question with a French answer only half could be translated. Short, mixed and uncertain texts are
+kept. Only the start of the first messages is read, without system prompts. The error rates and
+the speed are in docs/measurements.md.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from hala_hpc.data.corpus.reader import Row
 from hala_hpc.data.text.language import MIN_LETTERS, LanguageDetector
 from hala_hpc.data.text.scripts import extract_letters, known_codes, primary_subtag, script_share
 
-#: Of each message so many characters are read: two sentences, which tell as surely as a page.
+#: Characters read of each message: two sentences, as reliable as a page.
 MESSAGE_CHARACTERS = 200
-#: Shorter messages are told by their script alone: of 1,848 English phrases of 12 to 23 letters
-#: the model takes 11 for another language, of 4,894 longer ones none.
+#: For shorter messages only the script decides: of 1,848 English phrases of 12 to 23 letters the
+#: model takes 11 for another language, of 4,894 longer ones none.
 SENTENCE_LETTERS = 24
-#: So many messages of a conversation: two questions and their answers.
+#: Messages read of a conversation: two questions and their answers.
 MESSAGES = 4
 #: Its model is loaded on first use.
 _LANGUAGES = LanguageDetector()
@@ -26,15 +26,15 @@ _LANGUAGES = LanguageDetector()
 
 @dataclass(frozen=True)
 class WantedLanguages:
-    """The languages whose rows are kept; all where none is named."""
+    """The languages whose rows are kept; all rows if none is named."""
 
     codes: tuple[str, ...] = ()
-    """As in ISO 639."""
+    """ISO 639 codes."""
     field: str = ""
-    """Column, before renaming, that names the language of a row by its code; '' for none."""
+    """Column, before renaming, with the language code of a row; "" for none."""
 
     def excludes(self, row: Row, roles: Sequence[str], texts: Sequence[str]) -> bool:
-        """Whether a row is surely in none of them; of a pair the source counts."""
+        """Whether a row is certainly in none of the languages; for a pair the source counts."""
         if not self.codes:
             return False
         column_code = row.get(self.field) if self.field else None
@@ -51,7 +51,7 @@ class WantedLanguages:
 
 
 def may_be(text: str, code: str) -> bool:
-    """Whether a text may be in a language: too short to tell, or not surely in another."""
+    """Whether a text may be in a language: it is too short, or not certainly in another."""
     found = extract_letters(text)
     if len(found) < MIN_LETTERS:
         return True

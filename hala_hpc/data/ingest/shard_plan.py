@@ -1,9 +1,9 @@
-"""Decide for every row of an input, by id and size alone, whether it is kept and in which shard.
+"""Decide for every row, from its id and size, whether it is accepted and in which shard.
 
-Of equal rows the first in the order of the input is kept. Kept rows go, in that order, each to
-the shard that has the fewest bytes of text so far, so no two shards differ by more than the
-longest row. Memory is bounded: ids are compared bucket by bucket, and the decisions, two bytes a
-row, are in a file that is mapped.
+Of equal rows the first in input order is accepted. Accepted rows go, in that order, to the shard
+with the fewest bytes of text so far. So no two shards differ by more than the longest row. Memory
+is bounded: ids are compared bucket by bucket. The decisions, two bytes a row, are in a
+memory-mapped file.
 """
 
 import hashlib
@@ -17,77 +17,77 @@ from hala_hpc.data.ingest.spill import SpilledSplit
 
 #: Rows whose ids are compared at a time: about 100 bytes each while they are sorted.
 BUCKET_ROWS = 2_000_000
-#: What stands for the shard of a row that has none.
+#: Values in place of a shard number for rows that are not accepted.
 REJECTED, DUPLICATE = -1, -2
 
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """What every shard must hold, known before one is written."""
+    """The planned content of every shard, complete before the first one is written."""
 
     assignments: Any
-    """Shard of every row in order, or REJECTED or DUPLICATE: a mapped array."""
+    """Shard of every row in order, or REJECTED or DUPLICATE: a memory-mapped array."""
     rows_in: list[int]
-    """Rows of each shard, rejected ones included: those go by their line."""
+    """Rows of each shard, including the rejected ones, which are assigned by line number."""
     checksums: list[str]
-    """Number and XOR of the ids of the kept rows of each shard."""
+    """For each shard the number of accepted rows and the XOR of their ids."""
     digest: str
-    """Hash of all ids and rejections in order: tells whether two workers read the same."""
+    """Hash of all ids and rejections in order: it shows whether two workers read the same input."""
 
-    def by_split(self, reads: Sequence[SpilledSplit]) -> Iterator[tuple[SpilledSplit, Any]]:
-        """Every piece and the places of its rows."""
+    def by_split(self, splits: Sequence[SpilledSplit]) -> Iterator[tuple[SpilledSplit, Any]]:
+        """Yield every split with the assignments of its rows."""
         at = 0
-        for read in reads:
-            yield read, self.assignments[at : at + read.rows]
-            at += read.rows
+        for split in splits:
+            yield split, self.assignments[at : at + split.rows]
+            at += split.rows
 
 
-def plan_shards(reads: Sequence[SpilledSplit], units: int, file: Path) -> ShardPlan:
-    """Decide about all rows; `file` takes the decisions."""
+def plan_shards(splits: Sequence[SpilledSplit], units: int, file: Path) -> ShardPlan:
+    """Decide for all rows; the decisions are written to `file`."""
     import numpy as np
 
-    total = sum(read.rows for read in reads)
+    total = sum(split.rows for split in splits)
     places: Any = np.memmap(file, np.int16, "w+", shape=(total,))
     digest = hashlib.blake2b(digest_size=16)
     plan = ShardPlan(places, [], [], "")
-    for read, here in plan.by_split(reads):
-        table = read.columns("id", "reason")
+    for split, here in plan.by_split(splits):
+        table = split.columns("id", "reason")
         good = is_good(table)
         here[:] = np.where(good, 0, REJECTED)
         digest.update(np.where(good[:, None], ids_of(table), 0).tobytes())
     for bucket in range(buckets := -(-total // BUCKET_ROWS)):
-        positions = find_duplicates(plan, reads, bucket, buckets)
+        positions = find_duplicates(plan, splits, bucket, buckets)
         places[positions] = DUPLICATE
     tally = Tally(units)
-    for read, here in plan.by_split(reads):
-        tally.add(read.columns("line", "id", "size"), here)
+    for split, here in plan.by_split(splits):
+        tally.add(split.columns("line", "id", "size"), here)
     return ShardPlan(places, tally.rows_in.tolist(), tally.checksums(), digest.hexdigest())
 
 
 def find_duplicates(
-    plan: ShardPlan, reads: Sequence[SpilledSplit], bucket: int, buckets: int
+    plan: ShardPlan, splits: Sequence[SpilledSplit], bucket: int, buckets: int
 ) -> Any:
-    """Places of the rows in a bucket of ids that equal an earlier row."""
+    """Return the positions of the rows in a bucket of ids that repeat an earlier row."""
     import numpy as np
 
     keys, positions, at = [], [], 0
-    for read, here in plan.by_split(reads):
-        ids = ids_of(read.columns("id"))
+    for split, here in plan.by_split(splits):
+        ids = ids_of(split.columns("id"))
         chosen = np.flatnonzero((here != REJECTED) & (ids[:, 0] % buckets == bucket))
         keys.append(ids[chosen])
         positions.append(chosen + at)
-        at += read.rows
+        at += split.rows
     return find_later_duplicates(np.concatenate(keys), np.concatenate(positions))
 
 
 def find_later_duplicates(keys: Any, places: Any) -> Any:
-    """The places of all keys but the first of those that are equal, in no order.
+    """Return the places of all keys except the first of equal ones, in no order.
 
-    Keys are two numbers each; places rise in the order in which the first is looked for.
+    A key is two numbers. The places ascend in the order that defines the first.
     """
     import numpy as np
 
-    # Stable: of equal keys the first comes first.
+    # Stable sort: the first of equal keys comes first.
     order = np.lexsort((keys[:, 1], keys[:, 0]))
     keys = keys[order]
     same = (keys[1:] == keys[:-1]).all(axis=1)
@@ -95,7 +95,7 @@ def find_later_duplicates(keys: Any, places: Any) -> Any:
 
 
 class Tally:
-    """Gives rows to shards, and counts what each gets."""
+    """Assigns rows to shards and counts the rows of each."""
 
     def __init__(self, units: int) -> None:
         import numpy as np
@@ -107,7 +107,7 @@ class Tally:
         self.sums: Any = np.zeros((units, 2), np.uint64)
 
     def add(self, table: Any, places: Any) -> None:
-        """Decide about the rows of a piece that are kept, in `places`."""
+        """Assign the accepted rows of a split, by writing into `places`."""
         import numpy as np
 
         good = np.flatnonzero(places == 0)
@@ -119,7 +119,7 @@ class Tally:
         self.rows_in += np.bincount(shards, minlength=self.units)
 
     def lightest(self, sizes: list[int]) -> list[int]:
-        """The shard for each of these rows."""
+        """Return the shard with the fewest bytes for each of these rows."""
         loads, chosen = self.loads, []
         for size in sizes:
             load, unit = loads[0]
@@ -128,7 +128,7 @@ class Tally:
         return chosen
 
     def checksums(self) -> list[str]:
-        """Number and XOR of the ids of the rows that each shard keeps."""
+        """Format the checksum of each shard."""
         return [
             format_checksum(int(rows), both)
             for rows, both in zip(self.rows_out, self.sums, strict=True)
@@ -136,26 +136,26 @@ class Tally:
 
 
 def format_checksum(rows: int, both: Any) -> str:
-    """The words for a number of rows and the XOR of the two halves of their ids."""
+    """Format a row count and the XOR of the two halves of the ids."""
     return f"{rows} {int(both[0]):016x}{int(both[1]):016x}"
 
 
 def assign_shards(table: Any, places: Any, units: int) -> Any:
-    """The shard of every row of a piece; rows that are not kept go by their line."""
+    """Return the shard of every row of a split; rows not accepted are assigned by line number."""
     import numpy as np
 
     return np.where(places >= 0, places, table["line"].to_numpy() % units)
 
 
 def is_good(table: Any) -> Any:
-    """Which rows of a piece could be read and are wanted."""
+    """Return a mask of the rows of a split that could be read and are not excluded."""
     import pyarrow.compute as pc
 
     return pc.equal(table["reason"], "").to_numpy()
 
 
 def ids_of(table: Any) -> Any:
-    """The ids of the rows of a piece, two numbers each; those of bad rows mean nothing."""
+    """Return the ids of the rows of a split, two numbers each; undefined for rejected rows."""
     import numpy as np
 
     column = table["id"].combine_chunks()

@@ -1,4 +1,4 @@
-"""The shards of a worker in the making: kept rows and rejected ones, each to its two files."""
+"""Write the shards of a worker: accepted and rejected rows, each to its own file."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,16 +20,16 @@ from hala_hpc.data.corpus.writer import (
 from hala_hpc.data.ingest.shard_plan import DUPLICATE, ShardPlan, assign_shards
 from hala_hpc.data.ingest.spill import SpilledSplit
 
-#: Bytes of text that all shards hold together before they write.
-HELD_BYTES = 128_000_000
-#: What stands for a row that is no more.
+#: Bytes of text that all shards buffer together before they write.
+BUFFERED_BYTES = 128_000_000
+#: Marks a raw row that no longer exists in the input.
 CHANGED = object()
-#: Columns that tell why a row is not kept.
-REJECTION_COLUMNS = ["line", "id", "reason", "kept"]
+#: Columns with the reason why a row is rejected.
+REJECTION_COLUMNS = ["line", "id", "reason", "raw"]
 
 
 class Shard:
-    """The two files of a unit, and the rows that wait for them; use as a context manager."""
+    """The two files of a unit and their buffered rows; use as a context manager."""
 
     def __init__(self, folder: Path, unit: int, kind: Kind) -> None:
         self.writer = CorpusWriter(folder / part_name(unit), kind)
@@ -38,7 +38,7 @@ class Shard:
         self._stack = ExitStack()
 
     def write_waiting(self) -> None:
-        """Write what waits as row groups."""
+        """Write the buffered rows as row groups."""
         import pyarrow as pa
 
         if self.waiting:
@@ -52,7 +52,7 @@ class Shard:
         return self
 
     def close(self) -> None:
-        """Give the files their names."""
+        """Rename the files to their final names."""
         self._stack.close()
 
     def __exit__(self, *error: Any) -> None:
@@ -60,54 +60,54 @@ class Shard:
 
 
 class Shards:
-    """Takes the pieces of an input in order and writes some of its shards; a context manager."""
+    """Writes some shards from the splits of an input, added in order; a context manager."""
 
     def __init__(self, folders: dict[int, Path], kind: Kind, units: int, threads: int) -> None:
         self.shards = {unit: Shard(folder, unit, kind) for unit, folder in folders.items()}
         self.columns = ["id", "origin", *COLUMNS[kind]]
         self.units = units
-        self.limit = min(HELD_BYTES, GROUP_CHARACTERS * len(folders))
-        self.held = 0
+        self.limit = min(BUFFERED_BYTES, GROUP_CHARACTERS * len(folders))
+        self.buffered_bytes = 0
         self._stack = ExitStack()
         self._threads = ThreadPoolExecutor(threads)
 
-    def add(self, read: SpilledSplit, places: Any) -> None:
-        """Take the rows of a piece that belong to these shards."""
+    def add(self, split: SpilledSplit, places: Any) -> None:
+        """Add the rows of a split that belong to these shards."""
         import numpy as np
 
-        owner = assign_shards(read.columns("line"), places, self.units)
+        owner = assign_shards(split.columns("line"), places, self.units)
         mine = np.isin(owner, list(self.shards))
-        raws = read.raws(np.flatnonzero(mine & (places == DUPLICATE)).tolist())
+        raws = split.raws(np.flatnonzero(mine & (places == DUPLICATE)).tolist())
         at = 0
-        for table in read.tables():
+        for table in split.tables():
             rows = slice(at, at + table.num_rows)
             self.add_accepted(table.select(self.columns), places[rows])
             bad = np.flatnonzero(mine[rows] & (places[rows] < 0))
-            lines = rejected_rows(read, table.select(REJECTION_COLUMNS).take(bad), raws)
+            lines = rejected_rows(split, table.select(REJECTION_COLUMNS).take(bad), raws)
             for unit, line in zip(owner[rows][bad].tolist(), lines, strict=True):
                 self.shards[unit].rejects.add_line(line)
             at += table.num_rows
-            if self.held >= self.limit:
+            if self.buffered_bytes >= self.limit:
                 self.write_waiting()
 
     def add_accepted(self, table: Any, places: Any) -> None:
-        """Take the rows that have a place."""
+        """Buffer the accepted rows."""
         import numpy as np
 
         units = sorted(self.shards)
         mine = np.flatnonzero(np.isin(places, units))
         order = mine[np.argsort(places[mine], kind="stable")]
         chosen = table.take(order)
-        self.held += chosen.nbytes
+        self.buffered_bytes += chosen.nbytes
         starts: Any = np.searchsorted(places[order], units)
         for unit, (start, end) in zip(units, pairwise([*starts.tolist(), len(order)]), strict=True):
             if start < end:
                 self.shards[unit].waiting.append(chosen.slice(start, end - start))
 
     def write_waiting(self) -> None:
-        """Write what waits as row groups, all shards at once."""
+        """Write the buffered rows as row groups, all shards in parallel."""
         list(self._threads.map(Shard.write_waiting, self.shards.values()))
-        self.held = 0
+        self.buffered_bytes = 0
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self._threads)
@@ -120,39 +120,39 @@ class Shards:
         self._stack.__exit__(*error)
 
     def close(self) -> None:
-        """Give all files their names. Each waits for the disk: all at once."""
+        """Rename all files to their final names, in parallel: each rename waits for the disk."""
         list(self._threads.map(Shard.close, self.shards.values()))
 
 
 def write_shards(
-    shards: Shards, plan: ShardPlan, reads: Sequence[SpilledSplit], is_stopped: Callable[[], bool]
+    shards: Shards, plan: ShardPlan, splits: Sequence[SpilledSplit], is_stopped: Callable[[], bool]
 ) -> None:
-    """Write all rows of these shards; leave early when stopped."""
-    for read, places in plan.by_split(reads):
+    """Write all rows of these shards; return early when stopped."""
+    for split, places in plan.by_split(splits):
         if is_stopped():
             return
-        shards.add(read, places)
+        shards.add(split, places)
     shards.write_waiting()
 
 
-def rejected_rows(read: SpilledSplit, table: Any, raws: Iterator[Any]) -> Iterator[str]:
-    """The lines of rows that are not kept; `raws` are those of them that are repeats."""
+def rejected_rows(split: SpilledSplit, table: Any, raws: Iterator[Any]) -> Iterator[str]:
+    """Yield the lines of rejected rows; `raws` are the raw rows of the duplicates among them."""
     for row in table.to_pylist():
         if row["reason"]:
-            yield row["kept"]
+            yield row["raw"]
         else:
             raw = next(raws, CHANGED)
             if raw is CHANGED:
                 raise UserError(
-                    f"data {read.where}: was changed while it was read; launch the same line again",
+                    f"data {split.where}: changed while it was read; run the launch again",
                     BAD_DATA,
                 )
-            repeat = RejectedRow(read.where, row["line"], "duplicate", raw, row["id"].hex())
+            repeat = RejectedRow(split.where, row["line"], "duplicate", raw, row["id"].hex())
             yield repeat.to_json()
 
 
 def hex_ids(column: Any) -> Any:
-    """Ids of 16 bytes as texts of 32 hexadecimal digits."""
+    """Convert ids of 16 bytes to texts of 32 hexadecimal digits."""
     ids = column.combine_chunks()
     return encode_hex_ids(
         ids.buffers()[1][ids.offset * 16 : (ids.offset + len(ids)) * 16].to_pybytes()

@@ -1,8 +1,8 @@
-"""Adapted rows on the disk, one Arrow file for each piece of the input.
+"""Spill adapted rows to disk, in one Arrow file for each input split.
 
-What is decided over all rows (duplicates, shards) needs their ids and sizes alone, so the texts
-wait here and never stand in memory together. A row is at its place in the piece: rows that cannot
-be used are in the file as well, without content.
+Decisions over all rows (duplicates, shards) need only ids and sizes, so the texts are spilled and
+never in memory together. A row keeps its position in the split: rejected rows are in the file as
+well, without content.
 """
 
 import json
@@ -23,46 +23,46 @@ from hala_hpc.data.readers.adapters import Adapter, build_adapters
 from hala_hpc.data.readers.json_lines import LineRange, read_chunks
 from hala_hpc.data.readers.records import InputRecord
 
-#: How many batches of a file are read back at a time, each of a few MB. Columns of more than 32 MB
-#: are memory that glibc takes from the kernel anew each time.
+#: Batches of a file that are read back at a time, each of a few MB. For columns of more than 32 MB
+#: glibc asks the kernel for new memory each time.
 TABLE_BATCHES = 2
-#: Bytes of text and rows that are held as objects before they are written: a few tens of MB.
+#: Bytes of text and rows that are buffered as objects before writing: a few tens of MB.
 BATCH_BYTES = 4_000_000
 BATCH_ROWS = 5_000
 
 
 @dataclass(frozen=True)
 class SplitTask:
-    """A piece that is to be read: names and plain values, so that it can travel."""
+    """A split to be read, as names and plain values, so that it can be pickled."""
 
     split: InputSplit
     where: str
     origin: str
     adapter: str
-    shape: RowFormat
+    row_format: RowFormat
     file: Path
 
     @property
     def kind(self) -> Kind:
-        """Of the rows that come out."""
-        return build_adapters(self.shape.languages)[self.adapter].kind
+        """The kind of the adapted rows."""
+        return build_adapters(self.row_format.languages)[self.adapter].kind
 
 
 @dataclass(frozen=True)
 class SpilledSplit:
-    """A piece that was read: the file with its rows, and how many they are."""
+    """A split that was read: the file with its rows, and their number."""
 
     file: Path
     where: str
     kind: Kind
     split: InputSplit | None
-    """To read a row again as it was; None where the file holds that too."""
+    """To read a raw row again; None if the file holds the raw rows too."""
     rows: int
     reasons: dict[str, int]
-    """Rows by reason, good ones under ''."""
+    """Rows by reason; accepted rows under ""."""
 
     def columns(self, *names: str) -> Any:
-        """Some columns of all rows; of the others nothing is read."""
+        """Read some columns of all rows; other columns are not read."""
         import pyarrow as pa
 
         fields = [make_spill_schema(self.kind).get_field_index(name) for name in names]
@@ -72,7 +72,7 @@ class SpilledSplit:
         return table.slice(0, self.rows).combine_chunks()
 
     def tables(self) -> Iterator[Any]:
-        """All columns, some rows at a time."""
+        """Yield all columns, some rows at a time."""
         import pyarrow as pa
 
         left = self.rows
@@ -83,11 +83,11 @@ class SpilledSplit:
                 batches = [file.get_batch(number) for number in range(first, last)]
                 table = pa.Table.from_batches(batches).slice(0, left)
                 left -= table.num_rows
-                # In one chunk: of several, pyarrow takes lists fifteen times as slowly.
+                # One chunk: for several, pyarrow takes lists fifteen times as slowly.
                 yield table.combine_chunks()
 
     def cut(self, rows: int) -> "SpilledSplit":
-        """The first rows of it alone."""
+        """Return the split with its first rows only."""
         import pyarrow.compute as pc
 
         counts = pc.value_counts(self.columns("reason")["reason"].slice(0, rows)).to_pylist()
@@ -95,37 +95,35 @@ class SpilledSplit:
         return replace(self, rows=rows, reasons=reasons)
 
     def raws(self, wanted: Sequence[int]) -> Iterator[Any]:
-        """Some rows as they were, named by their numbers from 0, in order."""
+        """Yield the raw rows with these indexes from 0, in order."""
         if self.split is not None:
             return self.split.raws(wanted)
-        raws = self.columns("kept")["kept"].take(wanted).to_pylist() if wanted else []
+        raws = self.columns("raw")["raw"].take(wanted).to_pylist() if wanted else []
         return map(json.loads, raws)
 
 
-def spill_split(reading: SplitTask) -> SpilledSplit:
-    """Adapt the rows of a piece and write them to its file."""
+def spill_split(task: SplitTask) -> SpilledSplit:
+    """Adapt the rows of a split and write them to its file."""
     use_system_memory_pool()
-    adapter = build_adapters(reading.shape.languages)[reading.adapter]
-    keeps_raw = isinstance(reading.split, BufferedSplit)
-    with SpillWriter(reading.file, reading.kind, keeps_raw) as writer:
-        for part, line, questions in read_parts(reading, adapter):
-            if questions is not None:
-                writer.add_questions(line, reading.origin, questions)
+    adapter = build_adapters(task.row_format.languages)[task.adapter]
+    keeps_raw = isinstance(task.split, BufferedSplit)
+    with SpillWriter(task.file, task.kind, keeps_raw) as writer:
+        for part, line, batch in read_parts(task, adapter):
+            if batch is not None:
+                writer.add_questions(line, task.origin, batch)
                 continue
             for record in part.records():
-                writer.add(record, adapt_row(record, reading.origin, adapter, reading.shape))
-    split = None if keeps_raw else reading.split
+                writer.add(record, adapt_row(record, task.origin, adapter, task.row_format))
+    split = None if keeps_raw else task.split
     reasons = dict(writer.reasons)
-    return SpilledSplit(
-        reading.file, reading.where, reading.kind, split, sum(reasons.values()), reasons
-    )
+    return SpilledSplit(task.file, task.where, task.kind, split, sum(reasons.values()), reasons)
 
 
 def read_parts(
-    reading: SplitTask, adapter: Adapter
+    task: SplitTask, adapter: Adapter
 ) -> Iterator[tuple[InputSplit, int, QuestionBatch | None]]:
-    """The parts of a piece in order, each with its line, and all its rows if it is plain."""
-    fields, split = fast_path_fields(adapter.question, reading.shape), reading.split
+    """Yield the parts of a split in order with line number, and the batch if the fast path fits."""
+    fields, split = fast_path_fields(adapter.question, task.row_format), task.split
     if fields is None or not isinstance(split, LineRange):
         yield split, 1, None
         return
@@ -134,10 +132,10 @@ def read_parts(
 
 
 def use_system_memory_pool() -> None:
-    """Let Arrow take the memory of its columns from the C library, which keeps what was freed.
+    """Let Arrow allocate from the C library, which keeps freed memory.
 
-    The pool that pyarrow takes by itself gives it back to the kernel at once: half of the time of
-    writing went into getting it again.
+    pyarrow's default pool returns memory to the kernel at once; half of the writing time went into
+    allocating it again.
     """
     import pyarrow as pa
 
@@ -145,19 +143,19 @@ def use_system_memory_pool() -> None:
 
 
 def make_spill_schema(kind: Kind) -> Any:
-    """The columns of a file of adapted rows."""
+    """Return the schema of a file of adapted rows."""
     import pyarrow as pa
 
     types = {"line": pa.int64(), "id": pa.binary(16), "size": pa.int64()}
-    types |= {"reason": pa.string(), "kept": pa.string()}
+    types |= {"reason": pa.string(), "raw": pa.string()}
     return pa.schema([*types.items(), *list(make_schema(kind, {}))[1:]])
 
 
 class SpillWriter:
-    """Streams the rows of one piece into its file; use as a context manager.
+    """Streams the rows of one split into its file; use as a context manager.
 
-    `reasons` counts what was added, good rows under ''. With `keeps_raw` the file holds of good
-    rows also what they were.
+    `reasons` counts the rows added, accepted rows under "". With `keeps_raw` the file also holds
+    accepted rows in raw form.
     """
 
     def __init__(self, path: Path, kind: Kind, keeps_raw: bool) -> None:
@@ -169,7 +167,7 @@ class SpillWriter:
         self._clear()
 
     def _clear(self) -> None:
-        """Begin a batch."""
+        """Start a new batch."""
         self.bytes = 0
         self.lines: list[int] = []
         self.ids: list[bytes | None] = []
@@ -192,7 +190,7 @@ class SpillWriter:
         self._stack.__exit__(*error)
 
     def add(self, record: InputRecord, adapted: AdaptedRow) -> None:
-        """Add a row. One that cannot be used is kept as the line that tells of it."""
+        """Add a row; a rejected row is stored as its line of the rejected file."""
         origin, reason, name, size, roles, texts = adapted
         self.reasons[reason] += 1
         raw = None
@@ -218,11 +216,11 @@ class SpillWriter:
         self.bytes += size + (len(raw) if raw else 0)
         self._added()
 
-    def add_questions(self, line: int, origin: str, questions: QuestionBatch) -> None:
-        """Add good rows that stand on lines that follow each other from `line`."""
-        systems, asked, answers = questions.systems, questions.questions, questions.answers
+    def add_questions(self, line: int, origin: str, batch: QuestionBatch) -> None:
+        """Add accepted rows that are on consecutive lines from `line`."""
+        systems, questions, answers = batch.systems, batch.questions, batch.answers
         at = len(self.texts)
-        for system, *texts in zip(systems, asked, answers, strict=True):
+        for system, *texts in zip(systems, questions, answers, strict=True):
             if system:
                 self.roles += ("system", "user", "assistant")
                 self.texts += (system, *texts)
@@ -232,14 +230,14 @@ class SpillWriter:
                 self.texts += texts
                 at += 2
             self.ends.append(at)
-        count = len(questions.ids)
+        count = len(batch.ids)
         self.lines += range(line, line + count)
-        self.ids += questions.ids
-        self.sizes += questions.sizes
+        self.ids += batch.ids
+        self.sizes += batch.sizes
         self.row_reasons += [""] * count
         self.raws += [None] * count
         self.origins += [origin] * count
-        self.bytes += sum(questions.sizes)
+        self.bytes += sum(batch.sizes)
         self.reasons[""] += count
         self._added()
 
@@ -252,7 +250,7 @@ class SpillWriter:
         self._clear()
 
     def table(self) -> Any:
-        """What was added, as Arrow columns."""
+        """Return the buffered rows as Arrow columns."""
         import pyarrow as pa
 
         columns = self.lines, self.ids, self.sizes, self.row_reasons, self.raws, self.origins
@@ -263,7 +261,7 @@ class SpillWriter:
         return pa.Table.from_arrays([*arrays, *self.content()], schema=self.schema)
 
     def content(self) -> list[Any]:
-        """The columns of the texts."""
+        """Return the columns of the texts."""
         import pyarrow as pa
 
         texts = pa.array(self.texts, pa.string())

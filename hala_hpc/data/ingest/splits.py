@@ -1,4 +1,4 @@
-"""Cut an input into pieces that several processes can read at once."""
+"""Cut an input into splits that several processes can read in parallel."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,40 +12,40 @@ from hala_hpc.data.readers.parquet import row_groups
 from hala_hpc.data.readers.records import InputRecord
 from hala_hpc.data.readers.sources import DataSource, data_suffix
 
-#: Rows of a piece that travels to another process, fewer where they are long.
+#: Bounds of a split that is pickled to another process: rows, and characters for long rows.
 BUFFERED_ROWS = 2000
 BUFFERED_CHARACTERS = 8_000_000
 
 
 class InputSplit(Protocol):
-    """Rows that follow each other in an input. Small: it travels to another process."""
+    """Consecutive rows of an input; small enough to be pickled to another process."""
 
     def records(self) -> Iterator[InputRecord]:
-        """Its rows in order."""
+        """Yield the records in order."""
         ...
 
     def raws(self, wanted: Sequence[int]) -> Iterator[Any]:
-        """Some rows as they were, named by their numbers in the piece from 0, in order."""
+        """Yield the raw rows with these indexes from 0 in the split, in order."""
         ...
 
 
 @dataclass(frozen=True)
 class BufferedSplit:
-    """Rows that were read already, because nothing but their reader can tell them apart."""
+    """Rows already read, from a source that only its reader can split."""
 
     rows: list[InputRecord]
 
     def records(self) -> Iterator[InputRecord]:
-        """Its rows in order."""
+        """Yield the records in order."""
         return iter(self.rows)
 
     def raws(self, wanted: Sequence[int]) -> Iterator[Any]:
-        """Some rows as they were, named by their numbers in the piece from 0, in order."""
+        """Yield the raw rows with these indexes from 0 in the split, in order."""
         return (self.rows[number].decoded_raw for number in wanted)
 
 
 def split_source(source: DataSource, records: Iterator[InputRecord]) -> Iterator[InputSplit]:
-    """All rows of a source in order: `records`, unless they can be read in another process."""
+    """Split a source; `records` are buffered unless another process can read the file itself."""
     path, kind = Path(source.where), data_suffix(Path(source.where))
     if not path.is_file() or path.suffix == ".gz":
         return buffer_records(records)
@@ -57,7 +57,7 @@ def split_source(source: DataSource, records: Iterator[InputRecord]) -> Iterator
 
 
 def buffer_records(records: Iterator[InputRecord]) -> Iterator[BufferedSplit]:
-    """Records in pieces of bounded size."""
+    """Buffer records into splits of bounded size."""
     while head := list(islice(records, 1)):
         characters = 0
         for record in islice(records, BUFFERED_ROWS - 1):

@@ -1,4 +1,4 @@
-"""The check of a finished shard, from its two files alone."""
+"""Verify a finished shard from its two files alone."""
 
 import hashlib
 from dataclasses import dataclass
@@ -24,19 +24,19 @@ PLANNED = "hala.planned"
 
 @dataclass(frozen=True)
 class ShardCounts:
-    """What a finished shard holds."""
+    """Row counts of a finished shard."""
 
     rows_in: int
-    """What its writer was told to take."""
+    """Rows that its writer was given."""
     rows_out: int
     rejected: dict[str, int]
 
 
 def verify_shard(folder: Path, unit: int) -> ShardCounts:
-    """Hash every row again and count both files.
+    """Recompute the hash of every row and count both files.
 
-    Raises UserError 70 when a row is not what its id says, stands twice, or is not one of those
-    that were to be written, 65 for a torn file.
+    Raises: UserError (INTERNAL) if a row does not match its id, is there twice or was not planned,
+    UserError (BAD_DATA) if a file is damaged.
     """
     import numpy as np
     import pyarrow as pa
@@ -53,15 +53,18 @@ def verify_shard(folder: Path, unit: int) -> ShardCounts:
     ids = np.frombuffer(bytes(found), "<u8").reshape(-1, 2)
     order = ids[np.lexsort((ids[:, 1], ids[:, 0]))]
     if (order[1:] == order[:-1]).all(axis=1).any():
-        raise UserError(f"{part}: a row stands twice", INTERNAL)
+        raise UserError(f"{part}: a row is there twice", INTERNAL)
     if format_checksum(len(ids), np.bitwise_xor.reduce(ids, axis=0)) != notes.get(PLANNED):
-        raise UserError(f"{part}: holds other rows than were to be written", INTERNAL)
+        raise UserError(f"{part}: holds other rows than planned", INTERNAL)
     rejected = count_rejected(folder / rejected_name(unit))
     return ShardCounts(int(notes[ROWS_IN]), len(ids), rejected)
 
 
 def checked_ids(table: Any, part: Path) -> bytes:
-    """The ids of all rows. Raises UserError 70 when one is not the hash of its row."""
+    """Return the ids of all rows.
+
+    Raises: UserError (INTERNAL) if an id is not the hash of its row.
+    """
     ids = b""
     for batch in table.to_batches():
         hashes = [hashlib.blake2b(row, digest_size=16).digest() for row in joined_texts(batch)]
@@ -75,9 +78,9 @@ def checked_ids(table: Any, part: Path) -> bytes:
 
 
 def joined_texts(batch: Any) -> list[Any]:
-    """Roles, an empty text and texts of each row with a NUL between them, as ids are made of.
+    """Join roles, an empty text and texts of each row with NUL, as for the ids.
 
-    Not with the code that made the ids: this one goes over whole columns.
+    The code that made the ids is not used on purpose: this one works on whole columns.
     """
     import numpy as np
     import pyarrow as pa
@@ -96,7 +99,7 @@ def joined_texts(batch: Any) -> list[Any]:
 
 
 def slice_bytes(texts: Any) -> list[Any]:
-    """The bytes of each text of an array, without a copy."""
+    """Return the bytes of each text of an array without copying."""
     import numpy as np
 
     _, offsets, data = texts.buffers()

@@ -1,1 +1,1 @@
-"""Readers of files and data sets, and adapters of their rows."""
+"""Readers of files and data sets, and the adapters that map their rows."""

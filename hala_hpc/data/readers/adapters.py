@@ -1,7 +1,7 @@
-"""From the row shapes of public data sets to conversations and pairs.
+"""Adapters that map the row formats of public data sets to conversations and pairs.
 
-A row that cannot be used has one word why: missing-field, wrong-type, empty-text, unknown-role,
-tool-use, no-answer, nul or lone-surrogate.
+The reasons for rejecting a row are missing-field, wrong-type, empty-text, unknown-role, tool-use,
+no-answer, nul and lone-surrogate.
 """
 
 import hashlib
@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from hala_hpc.data.corpus.reader import Kind, Row
 
-#: Fields that hold a list of turns; the first is that of the adapter `messages`.
+#: Fields that hold a list of turns; the adapter `messages` uses the first.
 LISTS = ("messages", "conversations", "conversation")
 LanguagePair = tuple[str, str]
 Texts = tuple[list[str], list[str]]
-"""Roles and texts of a conversation in order; no roles and two texts of a pair."""
+"""Roles and texts of a conversation in order; for a pair no roles and two texts."""
 
 ROLES = {
     "system": "system",
@@ -32,7 +32,7 @@ ROLES = {
 }
 
 
-#: Roles of what a tool was asked and what it answered.
+#: Roles of tool calls and tool results.
 TOOL_ROLES = {
     "tool",
     "tool_call",
@@ -43,17 +43,18 @@ TOOL_ROLES = {
     "ipython",
     "observation",
 }
-#: Fields of a turn that calls a tool; its content may be absent.
+#: Fields of a turn that calls a tool; the content of such a turn may be absent.
 CALLS = ("tool_calls", "function_call")
 
 
 class RowError(Exception):
-    """A row that cannot be used; the text is one word why."""
+    """A row that cannot be used; the text of the exception is the reason."""
 
 
 class QuestionFields(NamedTuple):
-    """Fields of a question and its answer; `more`, which follows the question, and `system` may be
-    absent.
+    """Names of the fields of a question and its answer.
+
+    `more`, whose text is appended to the question, and `system` may be absent.
     """
 
     question: str
@@ -64,20 +65,20 @@ class QuestionFields(NamedTuple):
 
 @dataclass(frozen=True)
 class Adapter:
-    """One row shape: the fields that tell it, and how its texts are read."""
+    """One row format: the fields that identify it, and the function that reads its texts."""
 
     name: str
     kind: Kind
     fields: str
-    """The fields it needs, for people."""
+    """The required fields, for messages."""
     fits: Callable[[Row], bool]
     read: Callable[[Row], Texts]
     question: QuestionFields | None = None
-    """Where rows are one question and one answer: they can be read many at a time."""
+    """Set if a row is one question and one answer; such rows can be read in batches."""
 
 
 def required_text(row: Row, name: str) -> str:
-    """A text that must be there and not be blank."""
+    """Return a text that must be present and not blank."""
     text = row.get(name)
     if isinstance(text, str) and text and not text.isspace():
         return text
@@ -87,7 +88,7 @@ def required_text(row: Row, name: str) -> str:
 
 
 def optional_text(row: Row, name: str) -> str:
-    """A text that may be absent or blank; then it is empty."""
+    """Return a text that may be absent or blank; "" in that case."""
     text = row.get(name)
     if not text and (text is None or isinstance(text, str)):
         return ""
@@ -97,7 +98,7 @@ def optional_text(row: Row, name: str) -> str:
 
 
 def turns(system: str, user: str, assistant: str) -> Texts:
-    """A conversation of one question and its answer."""
+    """Build a conversation of one question and its answer."""
     if system:
         return ["system", "user", "assistant"], [system, user, assistant]
     return ["user", "assistant"], [user, assistant]
@@ -108,7 +109,7 @@ OPENORCA = QuestionFields("question", "response", "", "system_prompt")
 
 
 def read_question(fields: QuestionFields, row: Row) -> Texts:
-    """A conversation of one question, with `more` after a blank line, and its answer."""
+    """Read a conversation of a question, with `more` after a blank line, and its answer."""
     question = required_text(row, fields.question)
     if fields.more and (more := optional_text(row, fields.more)):
         question = f"{question}\n\n{more}"
@@ -116,13 +117,13 @@ def read_question(fields: QuestionFields, row: Row) -> Texts:
 
 
 def read_messages(row: Row) -> Texts:
-    """A list of turns, with `role` and `content` or `from` and `value`."""
+    """Read a list of turns with `role` and `content`, or `from` and `value`."""
     listing = next((row[name] for name in LISTS if row.get(name) is not None), None)
     if listing is None:
         raise RowError("missing-field")
     if not isinstance(listing, list):
         raise RowError("wrong-type")
-    # A blank system prompt, which many data sets carry, is no message.
+    # Many data sets carry a blank system prompt; it is dropped.
     messages = [(role, text) for role, text in map(read_turn, listing) if text]
     system = optional_text(row, "system")
     if system and (not messages or messages[0][0] != "system"):
@@ -134,7 +135,7 @@ def read_messages(row: Row) -> Texts:
 
 
 def read_turn(turn: Any) -> tuple[str, str]:
-    """Role and text of one turn; of a system prompt the text may be empty."""
+    """Return role and text of one turn; the text of a system prompt may be empty."""
     if not isinstance(turn, dict):
         raise RowError("wrong-type")
     role_name = required_text(turn, "role" if "role" in turn else "from").lower()
@@ -148,7 +149,7 @@ def read_turn(turn: Any) -> tuple[str, str]:
 
 
 def read_opus(languages: LanguagePair, row: Row) -> Texts:
-    """`translation` with a text per language, or a column per language, or source and target."""
+    """Read `translation` with a text per language, a column per language, or source and target."""
     texts = row.get("translation", row)
     if not isinstance(texts, dict):
         raise RowError("wrong-type")
@@ -157,7 +158,7 @@ def read_opus(languages: LanguagePair, row: Row) -> Texts:
 
 
 def fits_opus(languages: LanguagePair, row: Row) -> bool:
-    """Whether both languages are there."""
+    """Whether a row has texts in both languages."""
     texts = row.get("translation", row)
     return isinstance(texts, dict) and (
         set(languages) <= texts.keys() or {"source", "target"} <= texts.keys()
@@ -165,17 +166,17 @@ def fits_opus(languages: LanguagePair, row: Row) -> bool:
 
 
 def fits_sharegpt(row: Row) -> bool:
-    """Whether there is a list of turns under one of ShareGPT's names."""
+    """Whether a row has a list of turns under one of ShareGPT's field names."""
     return not set(LISTS[1:]).isdisjoint(row)
 
 
 def has(*names: str) -> Callable[[Row], bool]:
-    """A test for fields that must all be there."""
+    """Return a predicate for rows that have all of these fields."""
     return lambda row: set(names) <= row.keys()
 
 
 def build_adapters(languages: LanguagePair) -> dict[str, Adapter]:
-    """All adapters by name, in the order in which they are tried."""
+    """Return all adapters by name, in the order in which `auto` tries them."""
     conversations: Kind = "conversations"
     opus = partial(fits_opus, languages), partial(read_opus, languages)
     opus_fields = f"translation with {' and '.join(languages)}, or source, target"
@@ -190,32 +191,32 @@ def build_adapters(languages: LanguagePair) -> dict[str, Adapter]:
 
 
 def question_adapter(name: str, fields: QuestionFields) -> Adapter:
-    """The adapter of rows of one question and one answer."""
+    """Make the adapter of rows with one question and one answer."""
     needed = fields.question, fields.answer
     read = partial(read_question, fields)
     return Adapter(name, "conversations", ", ".join(needed), has(*needed), read, fields)
 
 
 def find_adapter(rows: Iterable[Row], wanted: str, languages: LanguagePair) -> Adapter | None:
-    """The adapter that one of the rows fits: the wanted one, or with `auto` the first of all."""
+    """Return the first adapter that fits one of the rows: `wanted`, or any with `auto`."""
     known = build_adapters(languages)
     tried = list(known.values()) if wanted == "auto" else [known[wanted]]
     return next((adapter for row in rows for adapter in tried if adapter.fits(row)), None)
 
 
 def describe_adapters(languages: LanguagePair) -> str:
-    """The adapters and the fields they need, for people."""
+    """List the adapters and their required fields for a message."""
     return "; ".join(
         f"{known.name} ({known.fields})" for known in build_adapters(languages).values()
     )
 
 
 def compute_row_digest(roles: Sequence[str], texts: Sequence[str]) -> tuple[bytes, int]:
-    """16 bytes that name roles and texts, and the bytes of both.
+    """Return the 16-byte row id, a hash of roles and texts, and the number of bytes hashed.
 
-    Raises RowError for text that no file can hold.
+    Raises: RowError if a text has a NUL or a lone surrogate.
     """
-    # No text is empty or holds a NUL, so this tells any two rows apart.
+    # No text is empty or contains NUL, so different rows give different joined strings.
     joined = "\0".join([*roles, "", *texts])
     if joined.count("\0") != len(roles) + len(texts):
         raise RowError("nul")

@@ -1,4 +1,4 @@
-"""Rows of JSON arrays, in bounded memory."""
+"""Read the rows of JSON arrays in bounded memory."""
 
 import json
 import re
@@ -16,28 +16,31 @@ from hala_hpc.data.readers.records import (
     parse_json_record,
 )
 
-#: How much of an array is read at a time, in characters.
+#: Characters of an array that are read at a time.
 CHUNK_CHARACTERS = 1024 * 1024
 BETWEEN = re.compile(r"[\s,]*")
 
 
 def json_file(path: Path) -> Iterator[InputRecord]:
-    """The objects of a JSON array, or of JSON lines that go by the name of .json."""
+    """Read a JSON array, or JSON lines in a file named .json."""
     return json_array(path) if is_json_array(path) else json_lines(path)
 
 
 def is_json_array(path: Path) -> bool:
-    """Whether a file begins as an array does, or holds nothing."""
+    """Whether a file begins with `[` or is empty."""
     with open_bytes(path) as file:
         start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
     return start[:1] in (b"[", b"")
 
 
 def json_array(path: Path) -> Iterator[InputRecord]:
-    """The objects of one JSON array, in bounded memory.
+    """Read the objects of one JSON array in bounded memory.
 
-    Not with ijson: its fast backend turns lone surrogates into question marks and keeps no text.
-    Raises UserError 65 where the array breaks: what follows cannot be told apart.
+    ijson is not used: its fast backend replaces lone surrogates by question marks and does not
+    keep the text of a row.
+
+    Raises: UserError (BAD_DATA) if the array is malformed; the rows after that point cannot be
+    separated.
     """
     with open_text(path) as file:
         for number, text in enumerate(array_texts(file, path), start=1):
@@ -45,31 +48,33 @@ def json_array(path: Path) -> Iterator[InputRecord]:
 
 
 def array_texts(file: IO[str], path: Path) -> Iterator[str]:
-    """The text of each element of an array."""
+    """Yield the text of each element of an array."""
     buffer, at, number = file.read(CHUNK_CHARACTERS).lstrip(), 1, 0
     while buffer:
         at = cast(re.Match[str], BETWEEN.match(buffer, at)).end()
         if buffer[at : at + 1] == "]":
             if (buffer[at + 1 :] + file.read(CHUNK_CHARACTERS)).strip():
-                raise broken_file_error(path, f"row {number}", "more follows the end of the array")
+                raise broken_file_error(
+                    path, f"row {number}", "there is text after the end of the array"
+                )
             return
         end = element_end(buffer, at)
-        # A number that ends where the buffer ends may go on in the next chunk.
+        # A number that ends at the end of the buffer may continue in the next chunk.
         if end < len(buffer):
             yield buffer[at:end]
             at, number = end, number + 1
             continue
-        # Doubled each time, so that a long row is not parsed over and over.
+        # The buffer doubles each time, so that a long row is not parsed again for every chunk.
         more = file.read(max(CHUNK_CHARACTERS, len(buffer) - at))
         if not more or len(buffer) - at > ROW_BYTES:
             raise broken_file_error(
-                path, f"row {number}", "what follows is no JSON, or the array has no end"
+                path, f"row {number}", "the next element is not JSON, or the array has no end"
             )
         buffer, at = buffer[at:] + more, 0
 
 
 def element_end(buffer: str, at: int) -> int:
-    """Where the element that begins at `at` ends; the end of the buffer when it is not whole."""
+    """Return the end of the element at `at`; the end of the buffer if it is incomplete."""
     try:
         return json.JSONDecoder().raw_decode(buffer, at)[1]
     except (ValueError, RecursionError):
@@ -77,7 +82,7 @@ def element_end(buffer: str, at: int) -> int:
 
 
 def reject_bad_utf8(record: InputRecord) -> InputRecord:
-    """The record, or its rejection when its text held bytes that are no UTF-8."""
+    """Return the record, with reason bad-utf8 and no value if its bytes were not UTF-8."""
     if record.raw.isascii():
         return record
     try:

@@ -1,6 +1,6 @@
-"""Rows of files of JSON lines, read fast and, where that fails, exactly.
+"""Read files of JSON lines: with msgspec, or with `json` where msgspec fails.
 
-A login node without the libraries of the jobs can look into a file as well.
+Works without the libraries of the jobs, so a login node can inspect a file as well.
 """
 
 import json
@@ -18,31 +18,31 @@ from hala_hpc.data.readers.records import (
     parse_json_record,
 )
 
-#: What is kept of a row that is too long, in bytes.
+#: Bytes that are stored of a row that is too long.
 RAW_PREFIX_BYTES = 1000
-#: How much of a file one piece of it has, in bytes.
+#: Bytes of one split of a file.
 SPLIT_BYTES = 32 * 1024 * 1024
-#: Bytes that are read at a time. One bad row makes all of a stretch slow, and of megabytes the
-#: memory would be cleared by the kernel anew for every read.
+#: Bytes that are read at a time. One bad row makes its whole chunk slow to read. For chunks of
+#: megabytes the kernel would clear new memory at every read.
 READ_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
 class LineRange:
-    """A stretch of a file of JSON lines, or all of it."""
+    """A range of lines in a file of JSON lines, or the whole file."""
 
     path: Path
     offset: int = 0
-    """Byte of the file where it begins, at the start of a line."""
+    """Byte offset of the range, at the start of a line."""
     size: int | None = None
-    """Bytes of it; None for all that follow."""
+    """Bytes of the range; None for the rest of the file."""
     line: int = 1
-    """Number of its first line."""
+    """Number of the first line, from 1."""
 
     def rows(self) -> Iterator[tuple[int, bytes, bool]]:
-        """Number and bytes of each line that is not blank, and whether it is too long.
+        """Yield number and bytes of each line that is not blank, and whether it is too long.
 
-        Of a line that is too long only the start is given, so that memory stays bounded.
+        Only the start of a line that is too long is given, so that memory stays bounded.
         """
         with open_bytes(self.path) as file:
             file.seek(self.offset)
@@ -59,12 +59,12 @@ class LineRange:
                 left = None if left is None else left - length
 
     def raws(self, wanted: Sequence[int]) -> Iterator[Any]:
-        """What is kept of some rows, named by their numbers from 0, in order."""
+        """Yield the raw rows with these indexes from 0, in order."""
         at = first = 0
         for part, data in read_chunks(self):
             if at == len(wanted):
                 return
-            # Where a mark at the start of the file or a line too long may be: the exact way.
+            # A byte order mark or a line that is too long needs the exact path.
             exact = part.line == 1 or not data
             rows = [row for _, row, _ in part.rows()] if exact else full_lines(data)
             while at < len(wanted) and wanted[at] < first + len(rows):
@@ -73,7 +73,7 @@ class LineRange:
             first += len(rows)
 
     def records(self) -> Iterator[InputRecord]:
-        """The records of these lines."""
+        """Yield the records of these lines."""
         where, loads, bad = str(self.path), fast_loads(), fast_errors()
         for line, data, too_long in self.rows():
             if too_long:
@@ -91,7 +91,7 @@ class LineRange:
 
 
 def read_chunks(lines: LineRange) -> Iterator[tuple[LineRange, bytes]]:
-    """A piece of a file in short stretches, each with its bytes; none for a line too long."""
+    """Yield chunks of a range of known size with their bytes; b"" if a line is too long."""
     assert lines.size is not None
     at, end, line = lines.offset, lines.offset + lines.size, lines.line
     with open_bytes(lines.path) as file:
@@ -107,12 +107,12 @@ def read_chunks(lines: LineRange) -> Iterator[tuple[LineRange, bytes]]:
 
 
 def full_lines(data: bytes) -> list[bytes]:
-    """The lines that are not blank."""
+    """Return the lines that are not blank."""
     return list(filter(bytes.strip, data.split(b"\n")))
 
 
 def skip_line(file: IO[bytes]) -> int:
-    """Read to the end of a line, and count its bytes."""
+    """Read to the end of a line; return the number of bytes read."""
     skipped = 0
     while rest := file.readline(ROW_BYTES):
         skipped += len(rest)
@@ -123,10 +123,10 @@ def skip_line(file: IO[bytes]) -> int:
 
 @cache
 def fast_loads() -> Callable[[bytes], Any]:
-    """A JSON reader that gives what `json` gives, or one of `fast_errors`.
+    """Return a JSON decoder that gives the same values as `json` or raises a `fast_errors`.
 
-    msgspec where it is installed: three times as fast, and it refuses lone surrogates and bytes
-    that are no UTF-8.
+    It is msgspec where that is installed: three times as fast, and it refuses lone surrogates and
+    bytes that are not UTF-8.
     """
     try:
         import msgspec
@@ -137,7 +137,7 @@ def fast_loads() -> Callable[[bytes], Any]:
 
 @cache
 def fast_errors() -> tuple[type[Exception], ...]:
-    """What `fast_loads` raises for text that it cannot read; `json` may still read it."""
+    """Return the exceptions of `fast_loads` for text it cannot read; `json` may still read it."""
     try:
         import msgspec
     except ImportError:
@@ -146,12 +146,12 @@ def fast_errors() -> tuple[type[Exception], ...]:
 
 
 def json_lines(path: Path) -> Iterator[InputRecord]:
-    """One JSON object per line; blank lines are no rows, but count as lines."""
+    """Read one JSON object per line; blank lines are no rows but count in line numbers."""
     return LineRange(path).records()
 
 
 def split_lines(path: Path, split_bytes: int = SPLIT_BYTES) -> Iterator[LineRange]:
-    """A file that is not gzipped, in pieces that end where a line ends."""
+    """Cut a file that is not gzipped into ranges that end at line ends."""
     offset, line = 0, 1
     with path.open("rb") as file:
         size, lines = next_lines(file, split_bytes)
@@ -162,7 +162,7 @@ def split_lines(path: Path, split_bytes: int = SPLIT_BYTES) -> Iterator[LineRang
 
 
 def next_lines(file: IO[bytes], wanted_bytes: int) -> tuple[int, int]:
-    """Bytes and lines of what is read on: about as many bytes as wanted, to the end of a line."""
+    """Read about `wanted_bytes`, up to the end of a line; return the bytes and lines read."""
     size, lines, ended = 0, 0, True
     while size < wanted_bytes and (data := file.read(min(READ_BYTES, wanted_bytes - size))):
         size, lines, ended = size + len(data), lines + data.count(b"\n"), data.endswith(b"\n")
@@ -170,7 +170,7 @@ def next_lines(file: IO[bytes], wanted_bytes: int) -> tuple[int, int]:
 
 
 def from_bytes(where: str, line: int, data: bytes) -> InputRecord:
-    """The record of one line of a file, read the slow and exact way."""
+    """Return the record of one line, decoded with `json`."""
     try:
         return parse_json_record(where, line, data.decode())
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Rows of Parquet files and of data sets on the hub, each with its number from 1."""
+"""Read rows of Parquet files and of data sets on the hub, each with its number from 1."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,15 @@ from hala_hpc.core.errors import BAD_DATA, UNAVAILABLE, TransientError, UserErro
 from hala_hpc.data.corpus.reader import BATCH_ROWS
 from hala_hpc.data.readers.records import InputRecord, broken_file_error
 
-#: Bytes of each column that are read at a time.
+#: Bytes of each column that are buffered at a time.
 BUFFER_BYTES = 1024 * 1024
 
 
 def parquet_rows(path: Path) -> Iterator[InputRecord]:
-    """The rows of a Parquet file in bounded memory. Raises UserError 65 when it is torn."""
+    """Read the rows of a Parquet file in bounded memory.
+
+    Raises: UserError (BAD_DATA) if the file is damaged.
+    """
     for group in row_groups(path):
         yield from group.records()
 
@@ -29,7 +32,10 @@ class RowGroup:
     """Number of its first row, from 1."""
 
     def records(self) -> Iterator[InputRecord]:
-        """The records of the group. Raises UserError 65 when it is torn."""
+        """Yield the records of the row group.
+
+        Raises: UserError (BAD_DATA) if the file is damaged.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -44,13 +50,16 @@ class RowGroup:
             raise broken_file_error(self.path, f"row {line}", str(error)) from error
 
     def raws(self, wanted: Sequence[int]) -> Iterator[Any]:
-        """Some rows as they were, named by their numbers in the group from 0, in order."""
+        """Yield the raw rows with these indexes from 0 in the row group, in order."""
         numbers = set(wanted)
         return (record.raw for n, record in enumerate(self.records()) if n in numbers)
 
 
 def row_groups(path: Path) -> Iterator[RowGroup]:
-    """The row groups of a Parquet file. Raises UserError 65 when it is torn."""
+    """Yield the row groups of a Parquet file.
+
+    Raises: UserError (BAD_DATA) if the file is damaged.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -66,7 +75,7 @@ def row_groups(path: Path) -> Iterator[RowGroup]:
 
 
 def batch_records(batch: Any, where: str, line: int) -> Iterator[InputRecord]:
-    """The records of a batch; text that is no UTF-8 spoils its own row only."""
+    """Yield the records of a batch; invalid UTF-8 rejects only the row that holds it."""
     try:
         rows = batch.to_pylist()
     except UnicodeDecodeError:
@@ -78,7 +87,7 @@ def batch_records(batch: Any, where: str, line: int) -> Iterator[InputRecord]:
 
 
 def row_record(batch: Any, where: str, line: int) -> InputRecord:
-    """The record of a batch of one row, whose texts may be no UTF-8."""
+    """Return the record of a batch of one row, whose texts may be invalid UTF-8."""
     try:
         row = batch.to_pylist()[0]
     except UnicodeDecodeError:
@@ -88,7 +97,7 @@ def row_record(batch: Any, where: str, line: int) -> InputRecord:
 
 
 def decode_scalar(scalar: Any) -> Any:
-    """An Arrow value as a Python value, with bytes that are no UTF-8 as lone surrogates."""
+    """Convert an Arrow scalar to Python; invalid UTF-8 bytes become lone surrogates."""
     import pyarrow as pa
 
     if not scalar.is_valid:
@@ -105,10 +114,11 @@ def decode_scalar(scalar: Any) -> Any:
 def hub_rows(
     name: str, split: str, subset: str | None, revision: str | None
 ) -> Iterator[InputRecord]:
-    """The rows of a data set on the hub, streamed.
+    """Stream the rows of a data set on the hub.
 
-    Raises UserError 69 when the hub or the data set cannot be reached, 65 when it has no such
-    split or subset, Retry when the line breaks later.
+    Raises: UserError (UNAVAILABLE) if the hub or the data set cannot be reached, UserError
+    (BAD_DATA) if the data set has no such split or subset, TransientError if the connection
+    breaks later.
     """
     import datasets
 
@@ -120,7 +130,7 @@ def hub_rows(
         raise unreachable_dataset_error(name, summarize_error(error)) from error
     except ValueError as error:
         raise UserError(
-            f"data set {name}: {error}; set `subset` and `split` to what it has", BAD_DATA
+            f"data set {name}: {error}; set `subset` and `split` to existing ones", BAD_DATA
         ) from error
     if first is not None:
         yield InputRecord(name, 1, first, first)
@@ -128,19 +138,21 @@ def hub_rows(
         for number, row in enumerate(rows, start=2):
             yield InputRecord(name, number, row, row)
     except OSError as error:
-        raise TransientError(f"data set {name}: the line to the hub broke: {error}") from error
+        raise TransientError(
+            f"data set {name}: the connection to the hub broke: {error}"
+        ) from error
 
 
 def summarize_error(error: Exception) -> str:
-    """The first line of what a library says."""
+    """Return the type and the first line of a library's exception."""
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no text'}"
 
 
 def unreachable_dataset_error(reference: str, reason: str) -> UserError:
-    """The mistake that tells how to get a data set onto a machine without a network."""
+    """Make the error for a missing data set; it says how to fetch it for an offline machine."""
     return UserError(
         f"data set {reference}: there is no such file or folder, and it cannot be reached on the "
-        f"hub ({reason}); fetch it on the login node, with `python -m hala_hpc.fetch` and the words "
-        "of the launch, and launch the same line again",
+        f"hub ({reason}); fetch it on the login node: run `python -m hala_hpc.fetch` with the "
+        "arguments of the launch, then run the launch again",
         UNAVAILABLE,
     )

@@ -1,4 +1,4 @@
-"""What a row of an input is, and the rows of CSV files."""
+"""The record of one input row, and the reader of CSV files."""
 
 import csv
 import gzip
@@ -10,35 +10,35 @@ from typing import IO, Any, NamedTuple, cast
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 
-#: A longer row is rejected before it is parsed, in bytes: it would not fit any model.
+#: Longer rows, in bytes, are rejected before parsing: they would not fit any model.
 ROW_BYTES = 16 * 1024 * 1024
 
 
 class InputRecord(NamedTuple):
-    """One row of an input: where it stands, and its value or the reason why it has none."""
+    """One input row: its source, its line, and its value or the reason why it has none."""
 
     where: str
     line: int
-    """Line of a text file from 1; number of the row in an array, a Parquet file or a data set."""
+    """Line of a text file from 1; row number in an array, a Parquet file or a data set."""
     raw: Any
-    """The text or bytes of the row, or the object where the file holds no text."""
+    """Text or bytes of the row; the decoded object for a file that holds no text."""
     value: dict[str, Any] | None
     reason: str = ""
     """Why there is no value: bad-utf8, corrupt-json, not-an-object, too-long, wrong-columns."""
 
     @property
     def decoded_raw(self) -> Any:
-        """The row as it was, for JSON: bytes that are no UTF-8 stand as lone surrogates."""
+        """The raw row as a JSON value; invalid UTF-8 bytes become lone surrogates."""
         return decode_raw(self.raw)
 
 
 def decode_raw(raw: Any) -> Any:
-    """A raw row as a value for JSON, of which every byte can be had back."""
+    """Convert a raw row to a JSON value from which every byte can be recovered."""
     return raw.decode(errors="surrogateescape") if isinstance(raw, bytes) else raw
 
 
 def parse_json_record(where: str, line: int, text: str) -> InputRecord:
-    """The record of one JSON text; bytes that were no UTF-8 stand in it as lone surrogates."""
+    """Parse one JSON text, in which invalid UTF-8 bytes are lone surrogates."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -49,16 +49,16 @@ def parse_json_record(where: str, line: int, text: str) -> InputRecord:
 
 
 def broken_file_error(path: Path, place: str, problem: str) -> UserError:
-    """The mistake that tells of a file which cannot be read on."""
+    """Make the error for a data file that cannot be read further."""
     return UserError(
-        f"data file {path}: cannot be read after {place}: {problem}; mend the file or copy it "
+        f"data file {path}: cannot be read after {place}: {problem}; repair the file or copy it "
         "again",
         BAD_DATA,
     )
 
 
 def csv_file(path: Path) -> Iterator[InputRecord]:
-    """Rows of a CSV file (.tsv: tabs between fields) with a first line of column names."""
+    """Read a CSV file (.tsv: tab-separated) whose first line has the column names."""
     csv.field_size_limit(ROW_BYTES)
     where = str(path)
     with open_text(path) as file:
@@ -71,7 +71,7 @@ def csv_file(path: Path) -> Iterator[InputRecord]:
 
 
 def csv_record(where: str, line: int, row: dict[Any, Any]) -> InputRecord:
-    """The record of one CSV row; rows with fields too many or too few have no value."""
+    """Return the record of one CSV row; no value if it has too many or too few fields."""
     if None in row or None in row.values():
         raw = {key or "more": value for key, value in row.items()}
         return InputRecord(where, line, raw, None, "wrong-columns")
@@ -83,13 +83,13 @@ def csv_record(where: str, line: int, row: dict[Any, Any]) -> InputRecord:
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """A file for reading, unpacked where it is gzipped."""
+    """Open a file for reading bytes; gzip is decompressed."""
     return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
 @contextmanager
 def open_text(path: Path) -> Iterator[IO[str]]:
-    """A file for reading as text, unpacked where it is gzipped; newlines stay as they are."""
+    """Open a file for reading text; gzip is decompressed, newlines are not translated."""
     import io
 
     with open_bytes(path) as file:

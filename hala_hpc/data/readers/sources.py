@@ -1,4 +1,4 @@
-"""Which files a word like `data=corpora/opus` stands for, and what reads each."""
+"""Resolve a setting such as `data=corpora/opus` to files, and choose a reader for each."""
 
 import os
 import re
@@ -30,7 +30,7 @@ READERS: dict[str, Callable[[Path], Iterator[InputRecord]]] = {
     ".tsv": csv_file,
     ".parquet": parquet_rows,
 }
-#: JSON files that stand beside data and describe it.
+#: JSON files that describe the data beside them.
 NOT_DATA = re.compile(r"dataset_infos?\.json|config\.json|rejected-\d+\.jsonl")
 #: `train-00002-of-00005.parquet`
 ONE_OF_MANY = re.compile(r"(.*)-(\d+)-of-(\d+)(\..*)")
@@ -38,60 +38,66 @@ ONE_OF_MANY = re.compile(r"(.*)-(\d+)-of-(\d+)(\..*)")
 
 @dataclass(frozen=True)
 class DatasetSelection:
-    """Which part of a data set is meant; None means all of a folder, and `train` on the hub."""
+    """Split and subset of a data set; None means a whole folder, or `train` on the hub."""
 
     split: str | None = None
     subset: str | None = None
 
     @property
     def on_hub(self) -> "DatasetSelection":
-        """The same of a data set of the hub."""
+        """The same selection for a data set on the hub."""
         return DatasetSelection(self.split or "train", self.subset)
 
 
 @dataclass(frozen=True)
 class DataSource:
-    """One file or one data set on the hub, and the name of the data set that it is of."""
+    """One file or one data set on the hub, and the name of its data set (`origin`)."""
 
     origin: str
     where: str
     read: Callable[[], Iterator[InputRecord]]
 
 
-def find_sources(path: str, choice: DatasetSelection, reference: str = "") -> list[DataSource]:
-    """What a local path or a reference to the hub stands for. Raises UserError 66, 65 or 69.
+def find_sources(path: str, selection: DatasetSelection, reference: str = "") -> list[DataSource]:
+    """Return the sources of a local path or a hub reference.
 
-    `reference`: what the setting names, where `path` is the snapshot that it means.
+    `reference` is the value of the setting if `path` is the snapshot it resolves to.
+
+    Raises: UserError (NO_INPUT) if the path, subset or split is missing, UserError (BAD_DATA) if
+    no reader knows the file, UserError (UNAVAILABLE) if the hub cannot be reached.
     """
     if Path(path).exists():
         if is_hub_id(reference):
-            return local_sources(Path(path), parse_hub_reference(reference).name, choice.on_hub)
-        return local_sources(Path(path), dataset_name_from_path(Path(path)), choice)
+            return local_sources(Path(path), parse_hub_reference(reference).name, selection.on_hub)
+        return local_sources(Path(path), dataset_name_from_path(Path(path)), selection)
     require_hub_id(path)
     if is_offline():
-        return cached_sources(path, choice)
-    return [streamed_source(parse_hub_reference(path), choice.on_hub)]
+        return cached_sources(path, selection)
+    return [streamed_source(parse_hub_reference(path), selection.on_hub)]
 
 
-def streamed_source(reference: HubReference, choice: DatasetSelection) -> DataSource:
-    """A data set of the hub, read over the network while its rows are asked for."""
+def streamed_source(reference: HubReference, selection: DatasetSelection) -> DataSource:
+    """Return the source of a hub data set that is streamed over the network."""
     name, revision = reference
-    split = choice.split or "train"
-    return DataSource(name, name, lambda: hub_rows(name, split, choice.subset, revision))
+    split = selection.split or "train"
+    return DataSource(name, name, lambda: hub_rows(name, split, selection.subset, revision))
 
 
-def local_sources(path: Path, origin: str, choice: DatasetSelection) -> list[DataSource]:
-    """The data files at a path, each with its reader."""
-    return [make_source(file, origin) for file in list_data_files(path, choice)]
+def local_sources(path: Path, origin: str, selection: DatasetSelection) -> list[DataSource]:
+    """Return the data files at a path, each with its reader."""
+    return [make_source(file, origin) for file in list_data_files(path, selection)]
 
 
 def make_source(file: Path, origin: str) -> DataSource:
-    """One file with its reader. Raises UserError 65 when nothing reads its ending."""
+    """Return a file with its reader.
+
+    Raises: UserError (BAD_DATA) if no reader knows the file suffix.
+    """
     reader = READERS.get(data_suffix(file))
     if reader is None:
         raise UserError(
-            f"data file {file}: nothing reads files that end in {file.suffix or 'no ending'!r}; "
-            f"known endings are {', '.join(READERS)}, and .gz after one of the text files",
+            f"data file {file}: no reader for the suffix {file.suffix or 'none'!r}; "
+            f"use one of {', '.join(READERS)}, or .gz after one of the text formats",
             BAD_DATA,
         )
     return DataSource(origin, str(file), lambda: read_source(reader, file))
@@ -100,7 +106,10 @@ def make_source(file: Path, origin: str) -> DataSource:
 def read_source(
     reader: Callable[[Path], Iterator[InputRecord]], file: Path
 ) -> Iterator[InputRecord]:
-    """The records of a file. Raises UserError 66 when it cannot be opened, 65 when it is cut."""
+    """Yield the records of a file.
+
+    Raises: UserError (NO_INPUT) if it cannot be opened, UserError (BAD_DATA) if it is truncated.
+    """
     try:
         yield from reader(file)
     except PermissionError as error:
@@ -109,40 +118,40 @@ def read_source(
         raise broken_file_error(file, "its start", str(error)) from error
 
 
-def list_data_files(path: Path, choice: DatasetSelection) -> list[Path]:
-    """A file itself, or the data files under a folder, in order of their names."""
+def list_data_files(path: Path, selection: DatasetSelection) -> list[Path]:
+    """Return a file itself, or the data files in a folder, sorted by name."""
     if path.is_file():
         return [path]
-    folder = path / choice.subset if choice.subset else path
+    folder = path / selection.subset if selection.subset else path
     if not folder.is_dir():
         names = ", ".join(sorted(child.name for child in path.iterdir() if child.is_dir()))
         raise UserError(
-            f"subset={choice.subset}: {path} has no such folder; it has {names or 'none'}",
+            f"subset={selection.subset}: {path} has no such folder; it has {names or 'none'}",
             NO_INPUT,
         )
     files = [file for file in sorted(folder.rglob("*")) if is_data(file, folder)]
-    files = filter_split(files, folder, choice.split)
+    files = filter_split(files, folder, selection.split)
     if not files:
         raise UserError(
-            f"data folder {folder}: holds no data files; known endings are {', '.join(READERS)}",
+            f"data folder {folder}: has no data files; known suffixes are {', '.join(READERS)}",
             NO_INPUT,
         )
     require_whole_sets(files)
     return files
 
 
-def select_hub_files(names: Sequence[str], choice: DatasetSelection) -> list[str]:
-    """Of the paths of all files of a data set on the hub those that are read, in order.
+def select_hub_files(names: Sequence[str], selection: DatasetSelection) -> list[str]:
+    """Select the data files of a hub data set from the paths of all its files, sorted.
 
-    Raises UserError 66 where a subset or split has none.
+    Raises: UserError (NO_INPUT) if a subset or split has no data files.
     """
-    root = Path("/", choice.subset or "")
+    root = Path("/", selection.subset or "")
     inside = [Path("/", name) for name in sorted(names)]
     inside = [file for file in inside if root in file.parents]
     files = [file for file in inside if is_named_as_data(file, root)]
-    files = filter_split(files, root, choice.on_hub.split)
+    files = filter_split(files, root, selection.on_hub.split)
     if not files:
-        where = f"subset={choice.subset}" if choice.subset else "the data set"
+        where = f"subset={selection.subset}" if selection.subset else "the data set"
         raise UserError(
             f"{where} has no data files on the hub; it has {list_some_names(names)}", NO_INPUT
         )
@@ -150,35 +159,40 @@ def select_hub_files(names: Sequence[str], choice: DatasetSelection) -> list[str
 
 
 def list_some_names(names: Sequence[str]) -> str:
-    """The first of some names."""
+    """Format the first five of some names."""
     return ", ".join(sorted(names)[:5]) or "none"
 
 
 def is_data(file: Path, folder: Path) -> bool:
-    """Whether a file of a folder is meant to be read."""
+    """Whether a path in a folder is a data file."""
     return is_named_as_data(file, folder) and file.is_file()
 
 
 def is_named_as_data(file: Path, folder: Path) -> bool:
-    """Whether a path in a folder is one of data, by its name."""
+    """Whether a path in a folder has the name of a data file."""
     hidden = any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
     return data_suffix(file) in READERS and not NOT_DATA.fullmatch(file.name) and not hidden
 
 
 def filter_split(files: list[Path], folder: Path, split: str | None) -> list[Path]:
-    """The files with the split as a word of their names; `train` may have no name."""
+    """Return the files with the split as a word in their names; all for a missing `train`."""
     if split is None or not files:
         return files
     pattern = re.compile(rf"(?<![a-zA-Z]){re.escape(split)}(?![a-zA-Z])")
     found = [file for file in files if pattern.search(str(file.relative_to(folder)))]
     if not found and split != "train":
         names = ", ".join(file.name for file in files[:5])
-        raise UserError(f"split={split}: no file in {folder} is named so; it has {names}", NO_INPUT)
+        raise UserError(
+            f"split={split}: no file in {folder} has that name; it has {names}", NO_INPUT
+        )
     return found or files
 
 
 def require_whole_sets(files: list[Path]) -> None:
-    """Raise UserError 66 when of `train-00000-of-00005.parquet` and so on some are missing."""
+    """Check that sets such as `train-00000-of-00005.parquet` are complete.
+
+    Raises: UserError (NO_INPUT) if a file of a set is missing.
+    """
     present: dict[tuple[Path, str, int, str], set[int]] = {}
     for file in files:
         if match := ONE_OF_MANY.fullmatch(file.name):
@@ -187,29 +201,35 @@ def require_whole_sets(files: list[Path]) -> None:
     for (folder, start, total, _), numbers in present.items():
         if len(numbers) < total:
             raise UserError(
-                f"data folder {folder}: holds {len(numbers)} of the {total} files "
-                f"{start}-*-of-{total:05d}; fetch the others",
+                f"data folder {folder}: has {len(numbers)} of the {total} files "
+                f"{start}-*-of-{total:05d}; fetch the missing ones",
                 NO_INPUT,
             )
 
 
-def cached_sources(reference: str, choice: DatasetSelection) -> list[DataSource]:
-    """A data set that was fetched into the hub's cache. Raises UserError 69 when it was not."""
+def cached_sources(reference: str, selection: DatasetSelection) -> list[DataSource]:
+    """Return the files of a data set in the hub cache.
+
+    Raises: UserError (UNAVAILABLE) if the data set was not fetched.
+    """
     folder = fetched_folder("datasets", reference, os.environ)
     if folder is None:
         raise unreachable_dataset_error(reference, "it is not in the hub cache")
-    return local_sources(folder, parse_hub_reference(reference).name, choice.on_hub)
+    return local_sources(folder, parse_hub_reference(reference).name, selection.on_hub)
 
 
 def is_offline() -> bool:
-    """Whether the user asked the hub's library to stay off the network."""
+    """Whether the environment keeps the hub libraries offline."""
     return is_hub_offline(
         os.environ, default=is_true_value(os.environ.get("HF_DATASETS_OFFLINE", ""))
     )
 
 
 def require_hub_id(path: str) -> None:
-    """Raise UserError 66 when a missing path cannot be a hub id either."""
+    """Check that a path that does not exist is at least a valid hub id.
+
+    Raises: UserError (NO_INPUT) if it is not.
+    """
     if not is_hub_id(path):
         raise UserError(
             f"data {path}: there is no such file or folder (a hub id is written owner/name)",
@@ -218,11 +238,11 @@ def require_hub_id(path: str) -> None:
 
 
 def data_suffix(file: Path) -> str:
-    """The ending that tells the format: `.jsonl` of `a.jsonl` and of `a.jsonl.gz`."""
+    """Return the suffix of the format: `.jsonl` for `a.jsonl` and for `a.jsonl.gz`."""
     return Path(file.stem).suffix if file.suffix == ".gz" else file.suffix
 
 
 def dataset_name_from_path(path: Path) -> str:
-    """The name of a data set at a path: that of the file or folder without its ending."""
+    """Return the data set name of a path: the file or folder name without the suffix."""
     name = path.resolve().name
     return name.removesuffix(".gz").removesuffix(data_suffix(path)) if path.is_file() else name

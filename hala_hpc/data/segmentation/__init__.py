@@ -1,1 +1,1 @@
-"""Texts cut into segments for a translator, with what must not change masked."""
+"""Cut texts into segments for a translator, with protected spans masked."""

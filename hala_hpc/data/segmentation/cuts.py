@@ -1,4 +1,4 @@
-"""Where a text that is too long may be cut, best places first."""
+"""Offsets at which a text that is too long may be cut, the best kind first."""
 
 import itertools
 import re
@@ -14,10 +14,10 @@ _WHITE_SPACE = re.compile(r"\s++")
 
 
 def sentence_cuts(text: str) -> Iterator[int]:
-    """Offsets at which a sentence starts, the first one apart.
+    """Yield the offsets at which a sentence starts, except the first.
 
-    By sentencex (Wikimedia), with its rules for English: it knows the full stops of all scripts
-    in any language and only the abbreviations differ.
+    By sentencex (Wikimedia), with its rules for English: it knows the full stops of all scripts in
+    any language, and only the abbreviations differ.
     """
     from sentencex import segment  # type: ignore[import-untyped]
 
@@ -26,18 +26,18 @@ def sentence_cuts(text: str) -> Iterator[int]:
         at += len(sentence)
         if text[at - 1].isspace() or text[at - 1] in "。！？":
             yield at
-        # It cuts **so.** Then before the closing mark.
+        # sentencex cuts **so.** Then before the closing asterisks.
         elif behind := _CLOSING_PUNCTUATION.match(text, at):
             yield behind.end()
 
 
 def clause_cuts(text: str) -> Iterator[int]:
-    """Offsets behind commas, colons, dashes and brackets."""
+    """Yield the offsets after commas, colons, dashes and brackets."""
     return (clause.end() for clause in _CLAUSE_END.finditer(text))
 
 
 def word_cuts(text: str) -> Iterator[int]:
-    """Offsets at which a word starts."""
+    """Yield the offsets at which a word starts."""
     return (gap.end() for gap in _WHITE_SPACE.finditer(text))
 
 
@@ -45,7 +45,7 @@ LEVELS: tuple[Cuts, ...] = (sentence_cuts, clause_cuts, word_cuts)
 
 
 def cuts_outside(text: str, cuts: Cuts, places: Sequence[Range]) -> list[int]:
-    """Those of `cuts(text)` that leave the `places` whole."""
+    """Return the offsets of `cuts(text)` that are not inside one of the `places`."""
     starts = [start for start, _ in places]
     allowed = []
     for at in cuts(text):
@@ -57,15 +57,15 @@ def cuts_outside(text: str, cuts: Cuts, places: Sequence[Range]) -> list[int]:
 
 
 def ranges_between_cuts(length: int, cuts: Sequence[int]) -> list[Range]:
-    """What lies between the cuts of a text of `length` characters."""
+    """Return the ranges between the cuts of a text of `length` characters."""
     return list(itertools.pairwise([0, *cuts, length]))
 
 
 def merge_ranges(ranges: Sequence[Range], fits: Callable[[Range], bool]) -> list[Range]:
-    """Neighbours joined as long as they fit together.
+    """Merge neighbouring ranges as long as they fit together.
 
-    Doubles the number of neighbours and then narrows it down, so that a thousand words ask `fits`
-    a few times a piece and not once a word.
+    Doubles the number of neighbours and then narrows it down. So a thousand words call `fits` a few
+    times for each merged range, not once for each word.
     """
     out: list[Range] = []
     at = 0

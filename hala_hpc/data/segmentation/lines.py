@@ -1,4 +1,4 @@
-"""Where the language stands in a text: its lines without marks, indentation and table pipes."""
+"""Find the language in a text: its lines without bullets, indentation and table pipes."""
 
 import itertools
 import re
@@ -16,25 +16,25 @@ _LINE_MARKERS = re.compile(
     r"(?:\s*+(?:>|\#{1,6}|[-*+•‣▪●◦–—]|\[[ xX]\]"
     r"|\d{1,3}[.)]|\(?(?:[A-Za-z]|[ivxIVX]{2,5}|\d{1,3})\))(?=\s))*+"
 )
-# A quotation mark may be glued to the text: >text.
+# A quotation marker may be joined to the text: >text.
 _QUOTE = re.compile(r"(?:\s*+>)++")
 _PIPE = re.compile(r"(?<!\\)\|")
 _SEPARATOR_ROW = re.compile(
     r"^[ \t>]*+\|?[ \t]*+:?-{2,}+:?[ \t]*+(?:\|[ \t]*+:?-++:?[ \t]*+)*+\|?[ \t\r]*+$",
     re.MULTILINE,
 )
-# One Latin letter alone is a variable, an option or a unit.
+# A single Latin letter is a variable, an option or a unit.
 _LANGUAGE = re.compile(r"[^\W\d_A-Za-z]|[A-Za-z]{2}")
 _HEADING_END = re.compile(r"\s#{1,6}\Z")
 
 
 def lines_of_language(text: str, spans: Sequence[Span]) -> Iterator[Range]:
-    """The part of each line that is to be translated, of each cell in a table's row.
+    """Yield the part of each line, or of each cell in a table row, that is to be translated.
 
-    A span that holds a line end ends the line before it; code blocks are such.
+    A span with a line end, such as a code block, ends the line before it.
     """
     pipes = _pipes(text, spans) if "|" in text else []
-    marked = bool(pipes) and _has_separator_row(text)
+    has_separator = bool(pipes) and _has_separator_row(text)
     at = 0
     blocks = [span for span in spans if _LINE_END.search(text, span.start, span.end)]
     for start, end in [*((block.start, block.end) for block in blocks), (len(text), len(text))]:
@@ -42,14 +42,14 @@ def lines_of_language(text: str, spans: Sequence[Span]) -> Iterator[Range]:
             line = _without_markers(text, found.span())
             inside = pipes[bisect_left(pipes, line[0]) : bisect_left(pipes, line[1])]
             framed = len(inside) > 1 and not text[line[0] : inside[0]].strip()
-            edges = [line[0] - 1, *(inside if framed or marked else ()), line[1]]
+            edges = [line[0] - 1, *(inside if framed or has_separator else ()), line[1]]
             for before, after in itertools.pairwise(edges):
                 yield before + 1, after
         at = end
 
 
 def has_language(text: str, spans: Sequence[Span], place: Range) -> bool:
-    """Whether words stand outside of the `spans`, which are those in this place."""
+    """Whether a range has words outside of `spans`, the spans in this range."""
     at, end = place
     for span in spans:
         if _LANGUAGE.search(text, at, span.start):
@@ -59,7 +59,7 @@ def has_language(text: str, spans: Sequence[Span], place: Range) -> bool:
 
 
 def _pipes(text: str, spans: Sequence[Span]) -> list[int]:
-    """Where pipes stand that are in no span; a table's row is cut there."""
+    """Return the offsets of pipes outside of spans; a table row is cut there."""
     pipes, at = [], 0
     for span in [*spans, Span(len(text), len(text), "")]:
         pipes += [pipe.start() for pipe in _PIPE.finditer(text, at, span.start)]

@@ -1,4 +1,4 @@
-"""A text as pieces: segments that a model translates, and what comes back as it is."""
+"""Split a text into segments that a model translates and literals that stay unchanged."""
 
 import re
 from bisect import bisect_left
@@ -27,21 +27,24 @@ _LEADING_PUNCTUATION = re.compile(r"[\s,.;:!?)\]|’/،؛؟–—-]*+")
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Language on one line without white space around it, with the spans inside of it."""
+    """Language on one line without white space around it, with its protected spans."""
 
     text: str
     spans: tuple[Span, ...] = ()
 
     def masked(self) -> str:
-        """What the model reads: a mark such as `[[1]]` in place of each span."""
+        """Return the text for the model: a placeholder such as `[[1]]` in place of each span."""
         return placeholders.mask_ranges(self.text, self._places()) if self.spans else self.text
 
     def restored(self, answer: str) -> str | None:
-        """The model's answer with the spans back; None if a mark is lost, doubled or invented."""
+        """Restore the spans in the model's answer; None if one is lost, doubled or invented."""
         return placeholders.unmask_ranges(answer, self.text, self._places())
 
     def _places(self) -> list[Range]:
-        """Spans that touch, such as two tags, share a mark: fewer marks are lost less often."""
+        """Return the masked ranges.
+
+        Adjacent spans, such as two tags, share a placeholder: fewer are lost less often.
+        """
         places: list[Range] = []
         for span in self.spans:
             if places and places[-1][1] == span.start:
@@ -53,24 +56,24 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The pieces of a text in order: literals, which come back as they are, and segments."""
+    """The parts of a text in order: literals, which stay unchanged, and segments."""
 
     parts: tuple[str | Segment, ...]
 
     @property
     def segments(self) -> list[Segment]:
-        """What is to be translated."""
+        """The segments to translate."""
         return [part for part in self.parts if isinstance(part, Segment)]
 
     def join(self, translations: Sequence[str]) -> str:
-        """The text with one translation for each segment, in their order."""
+        """Join the literals and one translation for each segment, in their order."""
         assert len(translations) == len(self.segments), "one translation for each segment"
         left = iter(translations)
         return "".join(part if isinstance(part, str) else next(left) for part in self.parts)
 
 
 class AnnotatedText:
-    """A text and its spans, from which segments are taken by their place."""
+    """A text with its protected spans, from which segments are taken by range."""
 
     def __init__(self, text: str, spans: Sequence[Span]) -> None:
         self.text = text
@@ -78,11 +81,11 @@ class AnnotatedText:
         self._starts = [span.start for span in spans]
 
     def spans_in(self, start: int, end: int) -> Sequence[Span]:
-        """The spans of a place."""
+        """Return the spans in a range."""
         return self.spans[bisect_left(self._starts, start) : bisect_left(self._starts, end)]
 
     def language(self, start: int, end: int) -> Range | None:
-        """The place without white space and tags around it; None if no word is in it."""
+        """Return the range without white space and tags around it; None if it has no words."""
         while True:
             inner_text = self.text[start:end]
             start, end = end - len(inner_text.lstrip()), start + len(inner_text.rstrip())
@@ -95,7 +98,7 @@ class AnnotatedText:
             start, end = inner
 
     def _without_tags(self, start: int, end: int, spans: Sequence[Span]) -> Range:
-        """Without the line break or the pair of tags that encloses the place."""
+        """Strip the line break or the pair of tags that encloses the range."""
         if not spans:
             return start, end
         first, last = spans[0], spans[-1]
@@ -110,25 +113,25 @@ class AnnotatedText:
         return start, end
 
     def _are_a_pair(self, spans: Sequence[Span]) -> bool:
-        """Whether the first tag is closed by the last one, and not before."""
+        """Whether the first tag is closed by the last one, and not earlier."""
         tags = (_TAG.match(self.text, span.start, span.end) for span in spans)
         names = [(tag["slash"], tag["name"].lower()) if tag else ("", "") for tag in tags]
         alone = [name for _, name in names].count(names[0][1]) == 2
         return alone and names[0][0] == "" and names[-1] == ("/", names[0][1])
 
     def segment(self, start: int, end: int) -> Segment:
-        """The place as a segment, whatever is in it."""
+        """Return the range as a segment, whatever it holds."""
         spans = self.spans_in(start, end)
         moved = tuple(Span(span.start - start, span.end - start, span.kind) for span in spans)
         return Segment(self.text[start:end], moved)
 
     def cuts(self, level: Cuts) -> list[int]:
-        """Where the text may be cut between its spans."""
+        """Return the offsets at which the text may be cut outside of its spans."""
         places = [(span.start, span.end) for span in self.spans]
         return cuts_outside(self.text, level, places)
 
     def cut(self, place: Range, fits: Callable[[Segment], bool], level: int = 0) -> list[Range]:
-        """Places that fit, as large as they may be."""
+        """Cut a range into ranges that fit, as large as possible."""
         segment = self.segment(*place)
         if fits(segment) or level == len(LEVELS):
             return [place]
@@ -143,7 +146,7 @@ class AnnotatedText:
         return out
 
     def layout(self, ranges: Iterable[Range]) -> Layout:
-        """These places as segments where they hold language, and all between as literals."""
+        """Return the ranges that hold language as segments, and all text between as literals."""
         parts: list[str | Segment] = []
         at = 0
         for rough in ranges:
@@ -157,11 +160,11 @@ class AnnotatedText:
 
 
 def lay_out(text: str, limit: int, count: Callable[[str], int]) -> Layout:
-    """Cut `text` into segments of at most `limit` tokens, as few as its structure allows.
+    """Split `text` into segments of at most `limit` tokens, as few as its structure allows.
 
-    A segment is a line without its marks, or a table's cell; over the limit it is cut at
-    sentences, then clauses, then words. One word, or one span, over the limit stays whole.
-    `count` gives the tokens of a text, none of which may be shorter than a byte.
+    A segment is a line without its bullets, or a table cell. Above the limit it is cut at
+    sentences, then clauses, then words. A single word or span above the limit stays whole.
+    `count` returns the number of tokens of a text; no token may be shorter than a byte.
     """
 
     def fits(segment: Segment) -> bool:
@@ -178,7 +181,7 @@ def lay_out(text: str, limit: int, count: Callable[[str], int]) -> Layout:
 
 
 def split_at_spans(segment: Segment) -> Layout:
-    """The segment cut at its spans, so that the model reads no mark."""
+    """Split a segment at its spans, so that the model reads no placeholder."""
     source = AnnotatedText(segment.text, segment.spans)
     edges = [0, *(edge for span in segment.spans for edge in (span.start, span.end))]
     ranges = []
@@ -189,9 +192,9 @@ def split_at_spans(segment: Segment) -> Layout:
 
 
 def split_segment(segment: Segment) -> Layout:
-    """The segment cut into its sentences; a single sentence into two, at a clause or a word.
+    """Split a segment into its sentences; a single sentence into two, at a clause or a word.
 
-    One segment if there is nowhere to cut.
+    Returns one segment if it cannot be cut.
     """
     source = AnnotatedText(segment.text, segment.spans)
     length = len(segment.text)
@@ -199,7 +202,7 @@ def split_segment(segment: Segment) -> Layout:
     if len(sentences.segments) > 1:
         return sentences
     for level in (clause_cuts, word_cuts):
-        # Nearest the middle, and only where there is language on both sides.
+        # Try the cut nearest to the middle first; both sides must hold language.
         for cut in sorted(source.cuts(level), key=lambda at: abs(2 * at - length)):
             halves = source.layout(ranges_between_cuts(length, [cut]))
             if len(halves.segments) > 1:

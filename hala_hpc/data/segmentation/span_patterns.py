@@ -1,43 +1,43 @@
-"""How each protected part of a text looks.
+"""Regular expressions for each kind of protected span.
 
-Every pattern either stops at the next character that could start it again or takes what it read,
-and repeats possessively (`*+`), so that no text makes one look at the same character often.
+Every pattern either stops at the next character that could start it again or consumes what it
+read, and repeats possessively (`*+`). So no text makes a pattern read the same character often.
 """
 
 import re
 
-# Literals only: `re` then skips to the first characters that any of them starts with.
+# Only literals: `re` then skips to the first characters that any of them starts with.
 TRIGGER = re.compile(r"`|~~~|\$|\\|<|&|\{|%|@|\[\[|://|www\.")
 RUN = re.compile(r"`+|\$+|~+|.", re.DOTALL)
 BLANK_LINE = re.compile(r"\n[ \t\r]*+\n")
 
-# CommonMark 4.5, and behind quote and list marks.
+# CommonMark 4.5, also after quote and list markers.
 FENCE = re.compile(
-    r"^[ \t>]*+(?:(?:[-*+]|\d{1,9}[.)])[ \t]++)?(?P<mark>`{3,}+(?=[^`\n]*+$)|~{3,}+)[^\n]*+",
+    r"^[ \t>]*+(?:(?:[-*+]|\d{1,9}[.)])[ \t]++)?(?P<fence>`{3,}+(?=[^`\n]*+$)|~{3,}+)[^\n]*+",
     re.MULTILINE,
 )
-# Wider than CommonMark: models often end a block behind the last line of code.
+# Wider than CommonMark: models often end a block after the last line of code.
 FENCE_ENDS = {
-    "`": re.compile(r"(?<!`)(?P<mark>`{3,}+)[ \t\r]*+$", re.MULTILINE),
-    "~": re.compile(r"^[ \t>]*+(?P<mark>~{3,}+)[ \t\r]*+$", re.MULTILINE),
+    "`": re.compile(r"(?<!`)(?P<fence>`{3,}+)[ \t\r]*+$", re.MULTILINE),
+    "~": re.compile(r"^[ \t>]*+(?P<fence>~{3,}+)[ \t\r]*+$", re.MULTILINE),
 }
-# The language of the code behind a fence, and what may stand before it: it opens, closes nothing.
+# A code language after a fence, and what may precede it: such a fence opens a block, closes none.
 CODE_LANGUAGE = re.compile(r"[A-Za-z][\w+#.-]*+[ \t\r]*+$", re.MULTILINE)
 BEFORE_FENCE = re.compile(r"\n[ \t>]*+\Z")
-# One pattern for each length; longer runs are no inline code.
+# One pattern for each length; longer runs are not inline code.
 BACKTICKS = [re.compile(rf"(?<!`)`{{{length}}}(?!`)") for length in range(1, 9)]
 
 DOLLAR = re.compile(r"(?<!\\)\$")
 DISPLAY_DOLLARS = re.compile(r"\$\$")
 ROUND_END = re.compile(r"\\\)")
 SQUARE_END = re.compile(r"\\\]")
-# Newlines that somebody escaped once too often; a small letter behind one makes it LaTeX or a path.
+# Newlines that were escaped twice; a small letter after one makes it LaTeX or a path.
 ESCAPED_NEWLINES = re.compile(r"(?:(?:\\r)?\\n){2,}|(?:\\r)?\\n(?![a-z])")
 ENVIRONMENT = re.compile(r"\\(?P<side>begin|end)\{(?P<name>[A-Za-z]++\*?)\}")
 
 _ATTRIBUTE = (
     r"\s++(?:[A-Za-z_:@][\w:.@-]*+\s*+=\s*+(?:\"[^\"]*+\"|'[^']*+'|[^\s\"'=<>`]++)"
-    # Names without a value are words as often, as in "a <b and c> d": only those of HTML.
+    # Names without a value are often words, as in "a <b and c> d": only those of HTML count.
     r"|(?:allowfullscreen|async|autofocus|autoplay|checked|controls|defer|disabled|hidden|loop"
     r"|multiple|muted|novalidate|open|readonly|required|selected)\b)"
 )
@@ -46,7 +46,7 @@ TAG = re.compile(
     r"|<![A-Za-z][^<>]*+>|<\?[A-Za-z][^<>]*+>",
 )
 COMMENT_END = re.compile(r"-->")
-# What stands inside of these is no language either.
+# The content of these elements is not language either.
 CODE_ELEMENTS = {
     name: re.compile(rf"</{name}\s*+>", re.IGNORECASE)
     for name in ("code", "kbd", "math", "pre", "samp", "script", "style", "svg")
@@ -59,30 +59,30 @@ MAILBOX_BACKWARDS = re.compile(r"[A-Za-z0-9_.+-]+")
 DOMAIN = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.[A-Za-z]{2,24}(?![A-Za-z0-9])")
 
 DOLLAR_SLOT = re.compile(r"\$\{[^\W\d][\w.]*+\}")
-# No amount of money starts with a letter; a single one may be math that was not closed.
+# No amount of money starts with a letter; a single letter may be math that was not closed.
 VARIABLE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]++(?:\.[A-Za-z_]\w*+)*+")
 BRACES = re.compile(
     r"\{\{[^{}\n]++\}\}|\{%[^{}\n]*+(?<=%)\}"
     r"|\{(?:[^\W\d][\w.\-]*+|\d*+)(?:\[\w*+\])?(?:![rsa])?(?::[^{}\s]*+)?\}"
 )
-# No space flag: "5% discount" is a share. Nothing glued behind: %d8 is half of a URL.
+# No space flag: "5% discount" is a share. No letter may follow: %d8 is half of a URL.
 PERCENT = re.compile(
     r"(?<![\d%])%(?:\([^\W\d]\w*+\)|\d{1,2}\$)?[-+#0]*+\d{0,4}(?:\.\d{1,3})?"
     r"(?:hh|ll|[hlLzjt])?[diouxXeEfFgGcrs](?!\w)"
 )
-# The form of our own marks (`marks.py`): one that a text brings along is protected like any slot.
+# The form of our own placeholders (`placeholders.py`): one in a source text is protected too.
 PLACEHOLDER = re.compile(r"\[\[[\s\u200e\u200f]*+(?P<number>\d{1,6})[\s\u200e\u200f]*+\]\]")
 CALCULATION = re.compile(r"<<[^<>\n]++>>")
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _PHRASE = re.compile(r"[^\W\d_]{3,} [^\W\d_]{3,}|: ")
-# Of a formula: behind it stands the next amount, or the next shell variable.
+# Text that cannot end a formula: the dollar belongs to the next amount or shell variable.
 _NO_END = re.compile(r"(?:[/(\[_*+\-=<|,;:]|\s['\"])\Z")
 _MONEY_WORD = re.compile(r"[^\W\d_]{2,}|[\u0590-\U0010FFFF]")
 
 
 def is_prose_between_delimiters(inner: str) -> bool:
-    """Whether what stands between two LaTeX delimiters is language, as in `\\[see below\\]`."""
+    """Whether a text between two LaTeX delimiters is language, as in `\\[see below\\]`."""
     if "\\" in inner:
         return False
     equation = any(sign in inner for sign in "=^_")
@@ -92,10 +92,10 @@ def is_prose_between_delimiters(inner: str) -> bool:
 def is_inline_math(inner: str, around: tuple[str, str]) -> bool:
     """Whether `$inner$` is math and not two amounts of money with words between.
 
-    `around`: the characters right before and behind the dollars, or "".
+    `around`: the characters directly before and after the dollar signs, or "".
     """
     before, behind = around
-    # Pandoc's rule for `tex_math_dollars`: no space at the inner side of either dollar.
+    # Pandoc's rule for `tex_math_dollars`: no space on the inner side of either dollar sign.
     if inner[0].isspace() or inner[-1].isspace():
         return False
     if "\\" in inner:
@@ -115,7 +115,7 @@ def is_calculation(expression: str) -> bool:
 
 
 def url_end(rest: str, start: int) -> int:
-    """Where the URL ends whose part from `start` on reads `rest`: not in a sentence's marks."""
+    """Return the end of a URL whose text from `start` is `rest`, without sentence punctuation."""
     unmatched = {")": rest.count(")") - rest.count("("), "]": rest.count("]") - rest.count("[")}
     length = len(rest)
     while length and rest[length - 1] in ".,;:!?'*_)]~$":

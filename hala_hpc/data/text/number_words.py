@@ -1,9 +1,9 @@
-"""Numbers as words, in English and in Arabic."""
+"""Number words in English and in Arabic."""
 
 import re
 
-#: Patterns of the words for a number, cardinal and ordinal. Arabic stems are written as `normalize_arabic`
-#: leaves them: without marks, hamza and the dots of ta marbuta.
+#: Patterns of the words for a number, cardinal and ordinal. Arabic stems are written as returned by
+#: `normalize_arabic`: without diacritics, hamza and the dots of ta marbuta.
 _ENGLISH = {
     0: "zero|nil",
     1: "one|first|once|single|an?|another|each",
@@ -71,7 +71,7 @@ _WORDS = {
     "en": {n: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for n, words in _ENGLISH.items()},
     "ar": {n: re.compile(words) for n, words in _ARABIC.items()},
 }
-#: What says 0, 1 and 2 of something without a number.
+#: Patterns for counts of 0, 1 and 2 that are expressed without a number.
 _COUNTED = {
     "en": [re.compile(rf"\b(?:{w})\b", re.IGNORECASE) for w in ("no|none|any|not", "an?", "both")],
     "ar": [
@@ -87,8 +87,9 @@ _PLAIN_LETTERS = str.maketrans("أإآىةؤئ", "ااايهوي")
 def is_spelled(number: int, text: str, language: str, *, counts: bool = False) -> bool:
     """Whether a text has the words of a number, e.g. 25 as `خمسة وعشرون`.
 
-    The parts may stand anywhere. Where it `counts` things, `no` says 0, and the singular and the
-    dual of Arabic say 1 and 2. Languages without a table here are taken to spell up to 20.
+    The parts may be anywhere in the text. With `counts`, `no` also means 0, and in Arabic the
+    singular means 1 and the dual 2. For languages without a table here, numbers up to 20 count as
+    spelled.
     """
     words = _WORDS.get(language)
     if words is None:
@@ -101,7 +102,7 @@ def is_spelled(number: int, text: str, language: str, *, counts: bool = False) -
 
 
 def has_scale_word(scale: int, text: str, language: str) -> bool:
-    """Whether a text has a word such as `million`."""
+    """Whether a text has a scale word such as `million`."""
     words = _WORDS.get(language)
     if words is None or scale not in words:
         return False
@@ -109,12 +110,12 @@ def has_scale_word(scale: int, text: str, language: str) -> bool:
 
 
 def normalize_arabic(text: str) -> str:
-    """Arabic without marks and with one form of alef, ya and ta marbuta."""
+    """Remove the Arabic diacritics and unify the forms of alef, ya and ta marbuta."""
     return _DIACRITICS.sub("", text).translate(_PLAIN_LETTERS)
 
 
 def _parts(number: int, words: dict[int, re.Pattern[str]]) -> list[int]:
-    """The numbers whose words together are the word of a number, e.g. 2, 20, 100 of 122."""
+    """Return the numbers whose words together spell a number, e.g. 2, 20, 100 for 122."""
     if number in words and number < 100:
         return [number]
     if number < 20:
@@ -123,6 +124,6 @@ def _parts(number: int, words: dict[int, re.Pattern[str]]) -> list[int]:
         return [number - number % 10, number % 10]
     scale = max(scale for scale in _SCALES if scale <= number)
     times, rest = divmod(number, scale)
-    # One hundred has no word for one, and the dual of Arabic none for two.
+    # One hundred needs no word for one; the Arabic dual needs none for two.
     parts = [scale] if times <= 2 else [scale, *_parts(times, words)]
     return parts + (_parts(rest, words) if rest else [])

@@ -1,16 +1,16 @@
-"""The letters of a text, and which languages write with them.
+"""Extract the letters of a text and match them with the scripts of languages.
 
-The table gives each language the script that CLDR's likely subtags (`likelySubtags.xml`) give it;
-Serbian has Latin as well, as it is written in both, and Japanese its three. Codes are those of ISO
-639 in the form of fastText's lid.176, the model of `language`; some that it does not know are told
-by their script alone. A language that is not listed has no script here: the model decides.
+The table assigns each language the script of CLDR's likely subtags (`likelySubtags.xml`). Serbian
+has Latin as well, as it is written in both, and Japanese its three. Codes are ISO 639 in the form
+of fastText's lid.176, the model of `language`. Some codes that the model does not know are
+detected by script alone. A language that is not listed has no script here: the model decides.
 """
 
 import re
 from functools import cache
 from typing import Any
 
-#: Languages by the Unicode names of their scripts.
+#: Languages by the Unicode name of their script.
 _SCRIPTS = {
     "Arabic": "ar arz azb ckb fa ks lrc mzn pnb prs ps sd ug ur",
     "Armenian": "hy",
@@ -48,16 +48,16 @@ _NO_ASCII_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha()
 
 
 def extract_letters(text: str) -> str:
-    """The letters of a text alone, without marks, digits, signs and spaces."""
+    """Return only the letters of a text, without diacritics, digits, punctuation and spaces."""
     if text.isascii():
         return text.encode().translate(None, _NO_ASCII_LETTERS).decode()
     return "".join(_WORD.findall(text))
 
 
 def script_share(text: str, code: str) -> float:
-    """Share of the letters that are in the scripts of a language, 0 to 1.
+    """Return the share of letters in the scripts of a language, 0 to 1.
 
-    1 where there is nothing to tell by: no letters, or a language whose script is not known here.
+    It is 1 if it cannot be computed: no letters, or a language whose script is not listed.
     """
     scripts = script_pattern(primary_subtag(code))
     found = extract_letters(text)
@@ -69,20 +69,20 @@ def script_share(text: str, code: str) -> float:
 
 
 def primary_subtag(code: str) -> str:
-    """The language of a tag, e.g. `pt` of `pt-BR` and `zh` of `zh_Hans`."""
+    """Return the primary subtag of a language tag, e.g. `pt` of `pt-BR` and `zh` of `zh_Hans`."""
     return re.split("[-_]", code, maxsplit=1)[0].lower()
 
 
 @cache
 def known_codes() -> frozenset[str]:
-    """Codes of all languages whose scripts are known here."""
+    """Return the codes of all languages with a listed script."""
     return frozenset(code for codes in _SCRIPTS.values() for code in codes.split())
 
 
 @cache
 def script_pattern(code: str) -> Any:
-    """A pattern for runs of letters in the scripts of a language; None when not known here."""
-    import regex  # type: ignore[import-untyped]  # knows Unicode's scripts, which `re` does not
+    """Return a pattern for runs of letters in the scripts of a language; None if not listed."""
+    import regex  # type: ignore[import-untyped]  # supports Unicode scripts; `re` does not
 
     names = [name for name, codes in _SCRIPTS.items() if code in codes.split()]
     if not names:
@@ -92,13 +92,13 @@ def script_pattern(code: str) -> Any:
 
 @cache
 def _lone_languages() -> tuple[tuple[str, Any], ...]:
-    """The languages that are alone in writing their script, e.g. Greek and Thai."""
+    """Return the languages that are the only ones of their script, e.g. Greek and Thai."""
     lone = [codes for codes in _SCRIPTS.values() if " " not in codes]
     return tuple((code, script_pattern(code)) for code in lone if code != "ja")
 
 
 def detect_by_script(found: str) -> str:
-    """The language whose script nobody else writes, where these letters are in it."""
+    """Return the language that alone uses the script of these letters; "" if there is none."""
     if len(found) < 2 or found.isascii():
         return ""
     first = found[0]
@@ -109,7 +109,7 @@ def detect_by_script(found: str) -> str:
 
 
 def select_words_in_scripts(text: str, code: str) -> str:
-    """The words with letters of a language's scripts: names in others do not mislead a model."""
+    """Return the words with letters of a language's scripts: foreign names mislead a model."""
     scripts = script_pattern(code)
     if scripts is None:
         return text

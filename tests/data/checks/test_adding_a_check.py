@@ -1,4 +1,4 @@
-"""The page about checks of translations: its function and its line make a check."""
+"""The function and the line of docs/adding-a-check.md make a check."""
 
 import os
 import shutil

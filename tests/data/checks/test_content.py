@@ -1,4 +1,4 @@
-"""Tasks about other languages, other languages and code are told from what a model may spoil."""
+"""Tasks about other languages, other languages and code are distinguished from model faults."""
 
 import pytest
 
@@ -42,7 +42,7 @@ for number in range(10):
 
 
 @pytest.mark.parametrize("text", TASKS)
-def test_a_task_about_another_language_is_one(text: str) -> None:
+def test_a_task_about_another_language_is_detected(text: str) -> None:
     assert is_translation_task(text)
 
 
@@ -51,7 +51,7 @@ def test_what_only_speaks_of_languages_is_no_task(text: str) -> None:
     assert not is_translation_task(text)
 
 
-def test_another_language_is_told_from_that_of_the_corpus() -> None:
+def test_text_in_another_language_is_detected() -> None:
     assert is_other_language(FRENCH, "en")
     assert is_other_language("Дверь открыта, и девочка читает книгу.", "en")
     assert not is_other_language(PROSE, "en")
@@ -59,7 +59,7 @@ def test_another_language_is_told_from_that_of_the_corpus() -> None:
     assert not is_other_language("OK", "en")
 
 
-def test_code_is_told_with_and_without_its_fence() -> None:
+def test_code_is_detected_with_and_without_a_fence() -> None:
     assert code_share(PROGRAM) > 0.9
     assert code_share(f"Here it is:\n```python\n{PROGRAM}```\n") > 0.5
     assert code_share(PROSE) == 0.0

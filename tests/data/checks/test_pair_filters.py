@@ -1,4 +1,4 @@
-"""Rules on pairs: what each rejects, what none may reject, and which copy of a pair is kept."""
+"""Rules on pairs: what each rejects, what none may reject, and which copy of a pair stays."""
 
 import random
 from pathlib import Path
@@ -74,7 +74,7 @@ def test_bounds_are_settings_and_unknown_rules_are_refused() -> None:
         PairRules.model_validate({"disabled": ["blanks"]})
 
 
-def test_the_first_of_pairs_that_say_the_same_is_kept(tmp_path: Path) -> None:
+def test_the_first_of_equal_pairs_stays(tmp_path: Path) -> None:
     first = [
         pair("Page 12 of 40", "صفحة 12 من 40"),
         pair("Good morning", "صباح الخير"),

@@ -1,4 +1,4 @@
-"""The faults of translations: each kind is found, and good translations are left alone."""
+"""Each kind of translation fault is detected, and good translations pass."""
 
 import pytest
 from pydantic import ValidationError
@@ -94,12 +94,12 @@ CLEAN = [
     ("He wrote 25 letters in the 1990s.", "كتب خمسة وعشرين رسالة في التسعينيات."),
     ("Meet me at 10:00 on day 1.", "قابلني في الساعة 10 في اليوم الأول."),
     ("a 3D film", "فيلم ثلاثي الأبعاد"),
-    # Markup and placeholders that came back, in another order or with other list marks.
+    # Markup and placeholders that were returned in another order or with other bullets.
     ("**Open** %s and <i>close</i> {b}.", "<i>أغلق</i> {b} و**افتح** %s."),
     ("- one thing\n- two things", "• شيء\n• شيئان"),
     ("1. Open it.\n2. Close it.", "١- افتحه.\n٢- أغلقه."),
     ("# Title\n\n> quoted *words*", "# عنوان\n\n> *كلمات* مقتبسة"),
-    # What looks like a remark, but stands in the source.
+    # Looks like a remark, but is in the source.
     ("I'm sorry, but I can't help you.", "عذرًا، لا أستطيع مساعدتك."),
     ("Excuse me, could you help me?", "عذرًا، هل يمكنك مساعدتي؟"),
     ("Unfortunately the request failed.", "للأسف فشل الطلب."),
@@ -159,7 +159,7 @@ def test_other_languages_have_no_fault(
     assert OutputChecks(CheckSettings(), source, target).fault(text, translation) == ""
 
 
-def test_a_copy_and_a_third_language_are_told_with_one_script() -> None:
+def test_a_copy_and_a_third_language_are_detected_within_one_script() -> None:
     checks = OutputChecks(CheckSettings(), "en", "de")
     assert checks.fault(OPEN, OPEN) == "copied"
     french = "Ouvrez le fichier avant de lancer le programme, puis attendez un peu."
@@ -167,7 +167,7 @@ def test_a_copy_and_a_third_language_are_told_with_one_script() -> None:
     assert OutputChecks(CheckSettings(), "ar", "en").fault(OPEN_AR, OPEN_AR) == "copied"
 
 
-def test_wanted_words_stand_in_the_translation() -> None:
+def test_the_glossary_is_required_in_the_translation() -> None:
     settings = CheckSettings(glossary={"Hala": "هالة", "river": "نهر"})
     checks = OutputChecks(settings, "en", "ar")
     assert checks.fault("Hala went home.", "ذهبت حلا إلى البيت.") == "glossary"

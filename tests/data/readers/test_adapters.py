@@ -1,4 +1,4 @@
-"""The data sets of the paper, in rows of the shape they are published in, through its recipe."""
+"""Rows in the published format of the paper's data sets run through the recipe."""
 
 import json
 from pathlib import Path

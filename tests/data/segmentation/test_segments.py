@@ -1,4 +1,4 @@
-"""A text falls into segments and literals, and comes back to the character."""
+"""A text is split into segments and literals and restored character by character."""
 
 import random
 import re
@@ -89,7 +89,7 @@ def test_blocks_never_enter_a_segment() -> None:
     ]
 
 
-def test_tags_around_a_whole_segment_stay_out_of_it() -> None:
+def test_tags_around_a_segment_stay_outside() -> None:
     text = "<p>Hello <b>you</b></p><br>\n<li>one</li>\n<b>a</b> and <b>c</b>"
     assert texts(lay_out(text, limit=1000, count=words)) == [
         *("Hello <b>you</b>", "one", "<b>a</b> and <b>c</b>"),
@@ -121,7 +121,7 @@ def test_over_the_limit_it_is_cut_at_sentences_then_clauses_then_words() -> None
     ]
 
 
-def test_arabic_is_cut_at_its_own_marks() -> None:
+def test_arabic_is_cut_at_its_own_punctuation() -> None:
     text = "هل اشترى شيئا من السوق؟ نعم، اشترى 3.5 كيلو! ثم عاد إلى البيت؛ وكان متعبا."
     assert texts(lay_out(text, limit=5, count=words)) == [
         "هل اشترى شيئا من السوق؟",
@@ -138,7 +138,7 @@ def test_a_span_is_never_cut() -> None:
     ]
 
 
-def test_the_model_reads_marks_and_the_spans_return() -> None:
+def test_the_model_reads_placeholders_and_spans_are_restored() -> None:
     segment = only_segment("Use `x`, then <b>`y`</b> or see https://a.org now.")
     assert segment.masked() == "Use [[1]], then [[2]] or see [[3]] now."
     assert segment.restored("now [[3]] [[2]]; [[1]]") == "now https://a.org <b>`y`</b>; `x`"
@@ -149,12 +149,12 @@ def test_the_model_reads_marks_and_the_spans_return() -> None:
     "answer",
     ["[[1]] [[2]]", "[[1]] [[2]] [[3]] [[3]]", "[[1]] [[2]] [[3]] [[4]]", "[[1]] [[2]] ((3))", ""],
 )
-def test_a_mark_that_is_lost_doubled_or_invented_is_told(answer: str) -> None:
+def test_a_lost_doubled_or_invented_placeholder_is_detected(answer: str) -> None:
     segment = only_segment("Use `x`, then <b>`y`</b> or see https://a.org now.")
     assert segment.restored(answer) is None
 
 
-def test_marks_of_the_text_are_not_confused_with_ours() -> None:
+def test_placeholders_in_the_text_are_not_confused_with_ours() -> None:
     segment = only_segment("See [[2]] and `x` and [[1]].")
     assert segment.masked() == "See [[1]] and [[2]] and [[3]]."
     assert segment.restored("[[1]] [[2]] [[3]]") == "[[2]] `x` [[1]]"
@@ -165,7 +165,7 @@ def test_marks_of_the_text_are_not_confused_with_ours() -> None:
     assert only_segment("Plain.").restored("[[1]]") is None
 
 
-def test_a_segment_is_cut_around_its_spans_so_that_no_mark_is_needed() -> None:
+def test_a_segment_split_at_its_spans_needs_no_placeholder() -> None:
     segment = only_segment("Use `x`, then <b>`y`</b> or see https://a.org. Now.")
     layout = split_at_spans(segment)
     assert texts(layout) == ["Use", "then", "or see", "Now."]
@@ -186,7 +186,7 @@ def test_smaller_is_sentences_then_halves_then_itself() -> None:
     assert texts(split_segment(only_segment("One `a b`"))) == ["One `a b`"]
 
 
-def test_lost_spans_tells_both_ways_and_how_often() -> None:
+def test_lost_spans_counts_lost_and_invented_spans() -> None:
     assert lost_spans("a `x` %s `x`", "a %s `x`") == ["`x`"]
     assert lost_spans("a %s", "a %s %s") == ["%s"]
     assert lost_spans("a {x}", "a {y}") == ["{x}", "{y}"]

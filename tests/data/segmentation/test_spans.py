@@ -1,4 +1,4 @@
-"""What a translation must return to the character is found, and nothing else."""
+"""Protected spans are found, and nothing else."""
 
 import subprocess
 import sys
@@ -71,9 +71,7 @@ def found(text: str) -> list[tuple[str, str]]:
         ],
     ],
 )
-def test_a_part_that_is_not_language_is_protected_as_a_whole(
-    text: str, kind: str, part: str
-) -> None:
+def test_a_part_that_is_not_language_is_one_protected_span(text: str, kind: str, part: str) -> None:
     assert found(text) == [(kind, part)]
 
 

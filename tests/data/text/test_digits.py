@@ -1,4 +1,4 @@
-"""Which digits a text is written with."""
+"""The digits of a text are converted outside of protected spans."""
 
 import pytest
 
@@ -26,5 +26,5 @@ def test_western_digits_outside_of_protected_spans() -> None:
     assert to_western_digits("١२๓４۵") == "12345"
 
 
-def test_digits_are_kept_when_nothing_is_asked() -> None:
+def test_digits_stay_by_default() -> None:
     assert apply_digits("٢ و 2 و ۲", "keep") == "٢ و 2 و ۲"

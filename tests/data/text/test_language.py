@@ -1,4 +1,4 @@
-"""Which language a text is in."""
+"""The language of a text is detected."""
 
 import pytest
 
@@ -50,7 +50,7 @@ def test_no_other_language_is_taken_for_arabic(languages: LanguageDetector, code
         "يدعم مشغل VLC بروتوكول RTSP عبر الشبكة المحلية",
     ],
 )
-def test_dialects_marks_and_foreign_names_are_arabic(
+def test_dialects_diacritics_and_foreign_names_are_arabic(
     languages: LanguageDetector, text: str
 ) -> None:
     assert languages.is_language(text, "ar") is True
