@@ -35,7 +35,7 @@ def test_a_dry_run_refuses_an_engine_that_nobody_offers(
     line = [recipe(tmp_path, f'[node]\nstage = "{stage}"\n{inputs}'), f"work={work}"]
     ended = launch("stage=all", *line, "node.engine.name=vlm", "dry_run=true")
     assert ended.code == CONFIG
-    assert "node: engine.name=vlm: nobody offers this engine; known are vllm; write " in ended.err
+    assert "node: engine.name=vlm: unknown engine; known are vllm; write " in ended.err
 
 
 def test_the_package_imports_vllm_behind_the_choice_only() -> None:
@@ -52,7 +52,7 @@ def test_a_name_that_cannot_be_a_class_is_refused_by_its_form() -> None:
     assert engine_mistakes("vllm") == engine_mistakes("my.engines:Mine") == []
     for name in ("my engine:Mine", "mine:", ":Mine", "a:b:c"):
         [mistake] = engine_mistakes(name)
-        assert mistake.startswith(f"engine.name={name}: this is not module:Class; write ")
+        assert mistake.startswith(f"engine.name={name}: not of the form module:Class; write ")
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ THINKING = ("<think>so", False, 88)
 @pytest.mark.parametrize(
     ("answers", "told"),
     [
-        ([EMPTY] * 3, "look at prompt_style and at the chat template"),
+        ([EMPTY] * 3, "check prompt_style and the chat template"),
         ([CUT] * 3, "raise engine.max_new_tokens"),
         ([TAGGED] * 3, "let the tokenizer of the model have them as added tokens"),
         ([THINKING] * 3, "raise engine.max_growth and engine.max_new_tokens"),

@@ -61,11 +61,12 @@ def test_choices_that_one_token_cannot_tell_apart_are_named() -> None:
     assert len(label_tokens(tokenizer, ("yes", "no"))) == 2
     for wrong in (("yes", "yesno"), ("no", "yes", "no"), ("nose", "no")):
         with pytest.raises(
-            UserError, match=r"choices '(no|yes|nose)' and '(no|yes|yesno)' begin with the same"
+            UserError,
+            match=r"labels '(no|yes|nose)' and '(no|yes|yesno)': they begin with the same",
         ) as error:
             label_tokens(tokenizer, wrong)
         assert error.value.code == CONFIG
-    with pytest.raises(UserError, match="choice ' ' has no tokens"):
+    with pytest.raises(UserError, match="label ' ': it has no tokens"):
         label_tokens(tokenizer, ("yes", " "))
 
 

@@ -78,8 +78,8 @@ def test_fp8_is_refused_on_cards_that_cannot_do_it(tmp_path: Path) -> None:
     folder = model(tmp_path, TRANSLATOR | FP8, weights_gb=1.2)
     [fault] = faults(folder, [A100])
     assert fault == (
-        "its weights are FP8, but NVIDIA A100-SXM4-40GB has compute capability 8.0 and FP8 takes "
-        "8.9 (L4, L40S, H100 or newer); take the model that was not quantized, or ask for such GPUs"
+        "its weights are FP8, but NVIDIA A100-SXM4-40GB has compute capability 8.0 and FP8 needs "
+        "8.9 (L4, L40S, H100 or newer); use the model that was not quantized, or request such GPUs"
     )
     assert faults(folder, [H100]) == []
 
@@ -109,7 +109,7 @@ def test_heads_that_cannot_be_shared_are_refused(tmp_path: Path) -> None:
     [fault] = faults(folder, [H100] * 3, tensor_parallel_size=3)
     assert fault == (
         "engine.tensor_parallel_size=3 does not divide its 32 attention heads (8 of the cache); "
-        "take one of 1, 2, 4, 8, 16"
+        "use one of 1, 2, 4, 8, 16"
     )
 
 

@@ -119,7 +119,7 @@ def test_what_is_asked_again_is_counted_by_its_reason(tmp_path: Path) -> None:
 def test_a_run_that_mostly_rejects_stops_early(tmp_path: Path) -> None:
     texts = [f"{'bad' if number % 3 else 'good'} {number}" for number in range(3000)]
     with pytest.raises(
-        UserError, match=r"of the first 1\d\d\d rows .*max_rejected_fraction is 0.5"
+        UserError, match=r"max_rejected_fraction=0.5: \d+ of the first 1\d\d\d rows "
     ) as caught:
         run(tmp_path, texts, max_rejected_fraction=0.5)
     assert caught.value.code == BAD_DATA
