@@ -125,10 +125,10 @@ def test_an_answer_that_was_drawn_in_another_way_is_another_answer(tmp_path: Pat
         assert set(drawn) == {DEFAULT_SAMPLING, *ways}
 
 
-def test_the_key_of_a_question_is_its_words_and_its_sampling_alone() -> None:
+def test_the_key_of_a_prompt_is_its_text_and_its_sampling_alone() -> None:
     keys = [
-        compute_answer_key(Prompt(words, sampling))
-        for words in ("a", "b", "")
+        compute_answer_key(Prompt(prompt_text, sampling))
+        for prompt_text in ("a", "b", "")
         for sampling in (DEFAULT_SAMPLING, Sampling(labels=("a", "b")), Sampling(labels=("b", "a")))
     ]
     assert len(set(keys)) == len(keys)
@@ -158,7 +158,7 @@ class Tagged(Asked):
         return [replace(one, text=f"<|A|>{one.text}<|B|>") for one in super().step()]
 
 
-def test_answers_are_kept_and_passed_on_without_what_framed_them(tmp_path: Path) -> None:
+def test_answers_are_stored_and_shared_without_their_frames(tmp_path: Path) -> None:
     added = [{"content": "<|A|>"}, {"content": "<|B|>"}]
     (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
     config = EngineConfig(str(tmp_path), EngineSettings())
@@ -168,30 +168,30 @@ def test_answers_are_kept_and_passed_on_without_what_framed_them(tmp_path: Path)
     RowScheduler(FramedEngine(first, config), work, Out(tmp_path, work, 0)).run([0, 1])
     RowScheduler(FramedEngine(second, config), work, Out(tmp_path, work, 1)).run([2, 3])
     assert (len(first.asked), len(second.asked)) == (1, 0)
-    [kept] = json.loads((tmp_path / "shared" / "00000.json").read_text()).values()
-    assert json.loads(kept) == [arabic("often"), ""]
+    [shared] = json.loads((tmp_path / "shared" / "00000.json").read_text()).values()
+    assert json.loads(shared) == [arabic("often"), ""]
 
 
 def test_answers_pass_on_while_workers_run(tmp_path: Path) -> None:
     mine, others = AnswerCache(), AnswerCache()
     one, two = SharedAnswers(tmp_path, 0, mine), SharedAnswers(tmp_path, 1, others)
-    said = [
+    given = [
         Answer("نعم\n", ""),
         Answer("", EMPTY),
         Answer("accept", "", (0.1, 0.9)),
     ]
-    keys = [compute_answer_key(Prompt(f"q{number}")) for number in range(len(said))]
-    for key, answer in zip(keys, said, strict=True):
+    keys = [compute_answer_key(Prompt(f"q{number}")) for number in range(len(given))]
+    for key, answer in zip(keys, given, strict=True):
         mine.put(key, answer)
         for _ in range(FREQUENT):
             mine.get(key)
     assert [others.get(key) for key in keys] == [None] * len(keys)
     one.exchange()
     two.exchange()
-    assert [others.get(key) for key in keys] == said
+    assert [others.get(key) for key in keys] == given
     # The first answer stays, whoever has another.
     mine.put(keys[0], Answer("another"))
-    assert mine.get(keys[0]) == said[0]
+    assert mine.get(keys[0]) == given[0]
 
 
 def test_a_worker_leaves_one_file_of_a_bounded_size(

@@ -24,9 +24,7 @@ def test_the_default_engine_leaves_fingerprints_as_they_are_and_another_does_not
 
 
 @pytest.mark.parametrize("stage", ["translate", "filter", "evaluate"])
-def test_a_dry_run_refuses_an_engine_that_nobody_offers(
-    tmp_path: Path, work: Path, stage: str
-) -> None:
+def test_a_dry_run_refuses_an_unknown_engine(tmp_path: Path, work: Path, stage: str) -> None:
     model = empty_model(tmp_path / "model")
     corpus = write_corpus(tmp_path / "c", [pair("One.", "")])
     inputs = f'model = "{model}"\ncorpus = "{corpus}"\n'
@@ -56,17 +54,17 @@ def test_a_name_that_cannot_be_a_class_is_refused_by_its_form() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("nowhere:Mine", "No module named 'nowhere'; put the folder of the module on PYTHONPATH"),
         ("standin_engine:Mine", "standin_engine has no Mine; write the name of a class in it"),
     ],
 )
-def test_a_class_that_is_not_there_stops_the_job_at_once(name: str, told: str) -> None:
+def test_a_class_that_is_not_there_stops_the_job_at_once(name: str, message: str) -> None:
     with pytest.raises(UserError) as refused:
         make_engine(stand_in_config(name=name))
     assert refused.value.code == CONFIG
-    assert str(refused.value).startswith(f"engine.name={name}: {told}")
+    assert str(refused.value).startswith(f"engine.name={name}: {message}")
 
 
 def test_an_installed_package_may_offer_an_engine(

@@ -113,7 +113,7 @@ def test_heads_that_cannot_be_shared_are_refused(tmp_path: Path) -> None:
     )
 
 
-def test_a_model_too_large_for_any_machine_says_so(tmp_path: Path) -> None:
+def test_a_model_too_large_for_any_machine_is_refused_with_a_fix(tmp_path: Path) -> None:
     [fault] = faults(model(tmp_path, TEACHER_CONFIG, weights_gb=2000), [A100])
     assert "no engine.tensor_parallel_size up to 16 is enough" in fault
 
@@ -164,12 +164,12 @@ def test_a_latent_cache_is_small_and_whole_on_every_card(tmp_path: Path) -> None
     assert need.bytes_per_gpu(8) == 100 * GB // 8 + need.row_bytes
 
 
-def test_a_folder_whose_config_tells_nothing_is_left_to_vllm(tmp_path: Path) -> None:
+def test_a_folder_whose_config_has_no_shape_is_left_to_vllm(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert read_memory_requirement(tmp_path, EngineSettings()) is None
 
 
 @pytest.mark.parametrize("quantization", [None, {}, {"quant_method": "fp8"}])
-def test_fp8_that_vllm_calls_so_is_seen(tmp_path: Path, quantization: dict[str, Any]) -> None:
+def test_fp8_that_vllm_calls_so_is_found(tmp_path: Path, quantization: dict[str, Any]) -> None:
     folder = model(tmp_path, TRANSLATOR | {"quantization_config": quantization}, weights_gb=1.2)
     assert len(faults(folder, [A100])) == (1 if quantization else 0)
