@@ -45,9 +45,7 @@ class LetterTokenizer:
 TOKENIZER = LetterTokenizer()
 
 
-def bare(
-    *parts: str, prompt_text: str = "", prompt_end: Sequence[str] = (), cut: bool = True
-) -> Any:
+def bare(*parts: str, prompt: str = "", prompt_end: Sequence[str] = (), cut: bool = True) -> Any:
     """Text of an answer without its frame, or the reason why there is none."""
     frame = AnswerFrame(TOKENIZER, cut, TOKENIZER.ids(*prompt_end))
     (found,) = frame.decode([(TOKENIZER.ids(*parts), prompt)])
