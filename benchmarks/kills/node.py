@@ -99,7 +99,7 @@ class KillNode:
         """The line that a person would write, and what it names."""
         recipe = self.base / "recipe.toml"
         # What a tiny model says is no translation.
-        lenient = f"retries = 0\nchecks.skip = {DISABLED_CHECKS}\n" if self.model else ""
+        lenient = f"retries = 0\nchecks.disabled = {DISABLED_CHECKS}\n" if self.model else ""
         recipe.write_text(
             f'[translate]\ncorpus = "{self.corpus}"\nunits = {self.shape.units}\n{lenient}'
         )

@@ -27,7 +27,7 @@ def test_the_class_and_the_setting_of_the_page_run_a_node(tmp_path: Path, work: 
     corpus = write_corpus(tmp_path / "c", [pair(text, "") for text in TEXTS])
     more = (
         f'model = "{empty_model(tmp_path / "model")}"\ncorpus = "{corpus}"\nunits = 2\n'
-        f'prompt = "{{text}}"\nchecks.skip = {DISABLED_CHECKS}\n'
+        f'prompt = "{{text}}"\nchecks.disabled = {DISABLED_CHECKS}\n'
     )
     line = ("stage=all", recipe(tmp_path, block("toml") + more), f"work={work}")
     ended = launch(*line, PYTHONPATH=str(tmp_path))
