@@ -1,8 +1,8 @@
 """Stops a node whose first rows are nearly all rejected for one reason that the rows do not cause.
 
-A wrong template, a broken number format, or an engine with empty answers affects every row, and
-every GPU hour after the first minutes is lost. Each worker writes a file with the finished rows of
-its units to the folder that all workers read. All files together are the first rows of the node.
+A wrong template, a broken number format, or an engine with empty answers affects every row: every
+GPU hour after the first minutes is lost. Each worker writes a file with the finished rows of its
+units to the folder that all workers read. All files together are the first rows of the node.
 The counts of a unit come from the rows that are on the disk, so that no row counts twice after a
 kill. Once enough rows are finished, nothing more is written or read.
 """

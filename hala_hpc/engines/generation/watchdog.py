@@ -29,7 +29,7 @@ MAIN_THREAD_GRACE_S = 2.0
 class EngineWatch:
     """Watches an engine that was started before the `with` block and is closed after it.
 
-    `with EngineWatch(limit_s, abort, engine.processes) as watch:`, and in the block
+    Use it as `with EngineWatch(limit_s, abort, engine.processes) as watch:`. In the block, call
     `watch.beat(in_flight)` before every engine step, with the number of requests in flight, and
     `watch.beat(0)` after it. `processes` returns the processes that must be alive; it is called at
     once and after a restart. `abort(error)` is called from another thread, after all descendants of

@@ -22,9 +22,9 @@ CPU_OPTIONS = {
     "compilation_config": {"custom_ops": ["all", "-rotary_embedding"]},
     "enable_chunked_prefill": False,
 }
-#: Rows up to which vLLM captures CUDA graphs by default, on Hopper and before, and the distances of
-#: the sizes that it captures, below 256 and from there on (vLLM 0.32,
-#: `VllmConfig._set_cudagraph_sizes`). It measures the graphs before it sizes the cache.
+#: Rows up to which vLLM captures CUDA graphs by default, on Hopper and before (vLLM 0.32,
+#: `VllmConfig._set_cudagraph_sizes`). The steps between captured sizes are
+#: smaller below 256 rows. vLLM measures the graphs before it sizes the cache.
 DEFAULT_GRAPH_ROWS = 512
 GRAPH_STEP, WIDE_GRAPH_ROWS, WIDE_GRAPH_STEP = 8, 256, 16
 #: Options that do not change the compiled code.
