@@ -1,4 +1,4 @@
-"""Every question goes to the model once, in one worker and, if it is frequent, in all of them."""
+"""Every prompt goes to the model once per worker and, if it is frequent, once for all of them."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ UNITS = 4
 
 
 class Asked(StandInEngine):
-    """Remembers what it was asked."""
+    """Stores its prompts and their sampling."""
 
     def __init__(self) -> None:
         super().__init__(stand_in_config(max_num_seqs=4))
@@ -52,7 +52,7 @@ class Asked(StandInEngine):
 
 
 class AsksTwice:
-    """Asks about a pair as it is set, and once more drawn in another way."""
+    """Prompts for a pair with the default sampling, and once for each other sampling."""
 
     kind: Kind = "pairs"
     wanted: frozenset[str] | None = None
@@ -136,7 +136,7 @@ def test_the_key_of_a_prompt_is_its_text_and_its_sampling_alone() -> None:
 
 
 def test_frequent_answers_pass_from_one_worker_to_another(tmp_path: Path) -> None:
-    # Units 0 and 1 have "often" again and again, "rare" twice; so have units 2 and 3.
+    # Units 0 and 1 have "often" many times, "rare" twice; so have units 2 and 3.
     texts = [
         "often" if number % 2 else ("rare" if number % 8 == 4 else f"text {number}")
         for number in range(32)
@@ -164,7 +164,7 @@ def test_answers_are_stored_and_shared_without_their_frames(tmp_path: Path) -> N
     config = EngineConfig(str(tmp_path), EngineSettings())
     work = work_of(tmp_path, ["often"] * 20)
     first, second = Tagged(), Tagged()
-    # A commit holds each row against the bare answer.
+    # A commit compares each row with the answer without its frame.
     RowScheduler(FramedEngine(first, config), work, Out(tmp_path, work, 0)).run([0, 1])
     RowScheduler(FramedEngine(second, config), work, Out(tmp_path, work, 1)).run([2, 3])
     assert (len(first.asked), len(second.asked)) == (1, 0)

@@ -1,4 +1,4 @@
-"""What frames an answer is cut at both ends, and not a byte of the rest is touched."""
+"""The frame of an answer is stripped at both ends, and no byte of the rest is changed."""
 
 import json
 from collections.abc import Sequence
@@ -132,7 +132,7 @@ def test_texts_are_cut_by_the_same_rule(block: ThinkingBlock) -> None:
 
 
 class Framing(StandInEngine):
-    """Puts its answers between tags, and forgets an end where it is asked to think."""
+    """Puts its answers between tags, and does not finish its thinking if prompted to think."""
 
     def _answer(self, request: Request) -> Completion:
         plain = super()._answer(request)
@@ -158,7 +158,7 @@ def test_cutting_leaves_fingerprints_as_they_are_and_keeping_does_not() -> None:
     assert EngineSettings(cut_thinking=False).result_half()["cut_thinking"] is False
 
 
-#: Texts that are to come back to the byte.
+#: Texts that must stay the same to the byte.
 BYTES = [
     "نعم، الباب مفتوح.",
     " two  spaces\n\n\tand a tab ",

@@ -1,4 +1,4 @@
-"""Answers to a list of prompts: watched, and reported while the first of them are pending."""
+"""Answers to a list of prompts: the engine is watched, and progress is reported from the start."""
 
 import subprocess
 import sys

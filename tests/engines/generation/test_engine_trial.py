@@ -1,4 +1,4 @@
-"""Three questions come before the rows; only an engine that answers none of them stops its node."""
+"""Three test prompts come before the rows; an engine that answers none of them stops its node."""
 
 from pathlib import Path
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""A fault that no row escapes stops its node after 200 rows; what rows are themselves does not."""
+"""A fault that affects every row stops its node after 200 rows; content of rows does not."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ SLACK_ROWS = 60
 
 
 class RejectByLabel:
-    """Rejects a row for the first word of its text, unless that is `good`."""
+    """Rejects a row with the first word of its text as the reason, unless that is `good`."""
 
     kind: Kind = "pairs"
 
@@ -122,7 +122,7 @@ def test_a_fault_of_nearly_all_rows_stops_the_node_after_its_first_rows(
     assert caught.value.gpu_seconds == round(first_rows.seconds * 8, 1)
     assert f"{caught.value.gpu_seconds:.0f} GPU seconds" in str(caught.value)
     assert failure_facts(caught.value).gpu_seconds == caught.value.gpu_seconds
-    # Whoever begins later does not start an engine.
+    # A worker that starts later does not start an engine.
     with pytest.raises(EarlyStop):
         FirstRowsCheck(work, Out(tmp_path, work, 1)).publish_and_check()
     FirstRowsCheck(
@@ -150,7 +150,7 @@ def test_any_fault_goes_on_where_all_rows_may_be_rejected(tmp_path: Path) -> Non
 
 
 def test_rows_that_no_model_was_prompted_with_do_not_count(tmp_path: Path) -> None:
-    # The rules are done with their rows before the engine has said a word.
+    # The rules reject their rows before the engine has generated a token.
     work = work_of(tmp_path, ["rule"] * 2 + ["broken"])
     with pytest.raises(EarlyStop) as caught:
         run(tmp_path, work)
@@ -213,7 +213,7 @@ def left(outs: list[Out]) -> list[int]:
 
 
 def read_first_rows(base: Path) -> FirstRows:
-    """What the first worker left for the others."""
+    """Read what the first worker published."""
     return FirstRows.read_if_valid(base / "shared" / "first-00000.json") or FirstRows()
 
 

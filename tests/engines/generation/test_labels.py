@@ -1,4 +1,4 @@
-"""A choice costs one token, and its shares are what the model's own probabilities say."""
+"""A label costs one token, and label probabilities agree with those of transformers."""
 
 from contextlib import closing
 from math import inf
@@ -111,7 +111,7 @@ def test_the_engine_gives_the_shares_that_transformers_gives(
     with closing(VllmEngine(EngineConfig(str(folder), settings))) as engine:
         prompts = engine.prompt_ids(judged + free)
         labelled, plain = Sampling(labels=LABELS), Sampling()
-        # Choices and free answers in one batch, in turns.
+        # Labels and free answers in one batch, in turns.
         order = sorted(range(len(prompts)), key=lambda key: key % len(free))
         asked = (
             Request(key, prompts[key], 30, labelled if key < len(judged) else plain)

@@ -1,4 +1,4 @@
-"""A model that cannot run on the cards of a job is refused with the numbers before it is loaded."""
+"""A model that cannot run on the GPUs of a job is refused with the sizes before it is loaded."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ def model(folder: Path, config: dict[str, Any], weights_gb: float, files: int = 
 
 
 def faults(folder: Path, gpus: list[Gpu] | None, host_gb: float = 64, **settings: Any) -> list[str]:
-    """What is said against a model."""
+    """Messages that refuse a model."""
     engine = EngineSettings(**settings)
     need = read_memory_requirement(folder, engine)
     assert need

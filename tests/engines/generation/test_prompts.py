@@ -1,4 +1,4 @@
-"""The fixed beginning of prompts is cut into tokens once, and nobody can tell."""
+"""The common prefix of prompts is tokenized once, with the same tokens as without."""
 
 import random
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ in its order, and nothing else.  Keep numbers as they are.
 Translate into Arabic:
 
 {text}"""
-#: Pieces of texts that tokenizers tie to what stands before them.
+#: Parts of texts that tokenizers merge with what is before them.
 PARTS = [
     *("a", " the", "\n", "\n\n", "  ", "\t", "12", "3.5", "'s", "!", "<|im_end|>"),
     *("\u00e9", "e\u0301", "\u0301", "مرحبا", "你好", "😀", "\u200d", "\u00a0"),

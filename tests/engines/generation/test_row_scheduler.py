@@ -31,7 +31,7 @@ UNITS = 4
 
 
 class OneQuestion:
-    """Asks about the source of a pair; a row with a question mark is asked again."""
+    """Prompts with the source of a pair; retries a row with a question mark."""
 
     kind: Kind = "pairs"
 
@@ -159,7 +159,7 @@ def test_rows_that_are_the_cause_themselves_are_counted_apart(tmp_path: Path) ->
     work: RowJob = out.stage.work  # type: ignore[attr-defined]
     markers = [out.markers[unit] for unit in range(UNITS)]
     assert sum(marker.rows_rejected for marker in markers) == 40
-    # What the task wants to leave out, and what nobody could do anything with.
+    # What the task leaves out, and what no model could translate.
     assert sum(marker.rows_rejected_content for marker in markers) == 20
     folders = [out.folder(unit) for unit in range(UNITS)]
     details = collect_corpus(markers, folders, tmp_path / "all", work)

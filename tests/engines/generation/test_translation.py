@@ -1,6 +1,6 @@
-"""Texts are translated piece by piece; a piece that fails is asked again, then rejected.
+"""Texts are translated segment by segment; a segment that fails is retried, then rejected.
 
-The model here is a function of the words it is asked: no engine.
+The model here is a function of the prompt: no engine.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def task_of(kind: type[TranslationTask] = ConversationTask, **more: Any) -> Tran
 
 
 def run(task: Any, row: Row, model: Model) -> tuple[Any, list[Prompt]]:
-    """The result of a row, and everything that was asked about it."""
+    """The result of a row, and all its prompts."""
     program = task.program(row)
     asked: list[Prompt] = []
     answers = None

@@ -1,4 +1,4 @@
-"""What is finished of a unit outlives a kill, counts once, and is worth nothing when damaged."""
+"""Finished rows of a unit survive a kill, count once, and are redone if damaged."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Killed(Exception):
 
 
 class Mortal(StandInEngine):
-    """Dies when it has made so many steps; `asked` has what it was asked until then."""
+    """Dies after so many steps; `asked` has its prompts until then."""
 
     def __init__(self, steps: int | None = None) -> None:
         super().__init__(stand_in_config(max_num_seqs=SEQS))
@@ -45,7 +45,7 @@ class Mortal(StandInEngine):
 
 
 class Shout:
-    """Asks once about most rows, twice about some; some are rejected."""
+    """Prompts once for most rows, twice for some; some are rejected."""
 
     kind: Kind = "pairs"
     wanted: frozenset[str] | None = None
@@ -79,7 +79,7 @@ class Checked:
 
 
 class Out(PlainContext):
-    """Keeps the facts of every unit, and makes none a second time."""
+    """Stores the counts of every unit, and commits none a second time."""
 
     def __init__(self, base: Path, work: RowJob) -> None:
         super().__init__(base, Checked(work))  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ def work(tmp_path: Path) -> RowJob:
 
 
 def attempt(base: Path, work: RowJob, engine: Mortal, units: list[int] | None = None) -> Out:
-    """An attempt that commits pieces after every step, ended by its engine or by itself."""
+    """An attempt that writes a segment after every step, ended by its engine or by itself."""
     out = Out(base, work)
     feed = RowScheduler(engine, work, out, commit_interval_s=1e-9)
     with suppress(Killed):
@@ -131,7 +131,7 @@ def test_a_killed_unit_goes_on_to_the_same_rows(work: RowJob, tmp_path: Path) ->
         rest = attempt(base, work, second, [unit for unit in range(UNITS) if unit not in done])
         for made, right in zip(tables(rest), tables(whole), strict=True):
             assert made.equals(right)
-        # All was committed but first answers of rows that have two questions.
+        # All was committed but first answers of rows that have two prompts.
         repeated = set(first.asked) & set(second.asked)
         assert all("5" in text and not text.endswith("!") for text in repeated)
         assert set(first.asked) | set(second.asked) == set(calm.asked)

@@ -1,4 +1,4 @@
-"""The engine says what transformers says, whatever else is in the batch."""
+"""The engine gives the answers of transformers, whatever else is in the batch."""
 
 from contextlib import closing
 from pathlib import Path

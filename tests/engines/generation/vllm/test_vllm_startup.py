@@ -1,4 +1,4 @@
-"""An engine is refused or started with what settings and machine say."""
+"""An engine is refused, or started with the options of settings and machine."""
 
 import json
 import os
