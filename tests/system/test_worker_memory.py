@@ -14,18 +14,18 @@ def held_mb():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 """
 ANSWERS = """
-from hala_hpc.engines.generation.answer_cache import Answers, key_of
-from hala_hpc.engines.generation.row_program import Answer, Ask
-answers, before = Answers(), held_mb()
+from hala_hpc.engines.generation.answer_cache import AnswerCache, compute_answer_key
+from hala_hpc.engines.generation.row_program import Answer, Prompt
+answers, before = AnswerCache(), held_mb()
 for number in range(20_000):
-    answers.put(key_of(Ask(str(number))), Answer("x" * 3000))
-assert answers.get(key_of(Ask("7"))) == Answer("x" * 3000)
+    answers.put(compute_answer_key(Prompt(str(number))), Answer("x" * 3000))
+assert answers.get(compute_answer_key(Prompt("7"))) == Answer("x" * 3000)
 print(held_mb() - before)
 """
 SHARDS = """
 from pathlib import Path
-from hala_hpc.core.environment import prepare_environment
-prepare_environment()
+from hala_hpc.core.environment import set_job_environment
+set_job_environment()
 from hala_hpc.data.corpus.reader import part_name, read_part
 from hala_hpc.data.corpus.writer import CorpusWriter
 path = Path(sys.argv[1]) / part_name(0)

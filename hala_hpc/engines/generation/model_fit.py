@@ -56,7 +56,7 @@ class MemoryRequirement:
         return self.heads % gpus == 0 and even
 
 
-def find_misfits(
+def find_engine_misfits(
     need: MemoryRequirement, settings: EngineSettings, gpus: list[Gpu] | None, host_bytes: int
 ) -> list[str]:
     """List what keeps a model from running on these GPUs, or without any (None).

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sparse_models import TEACHER_CONFIG
 
-from hala_hpc.engines.generation.model_fit import Gpu, find_misfits, read_memory_requirement
+from hala_hpc.engines.generation.model_fit import Gpu, find_engine_misfits, read_memory_requirement
 from hala_hpc.engines.generation.settings import EngineSettings
 
 GB = 2**30
@@ -50,7 +50,7 @@ def faults(folder: Path, gpus: list[Gpu] | None, host_gb: float = 64, **settings
     engine = EngineSettings(**settings)
     need = read_memory_requirement(folder, engine)
     assert need
-    return find_misfits(need, engine, gpus, int(host_gb * GB))
+    return find_engine_misfits(need, engine, gpus, int(host_gb * GB))
 
 
 def test_the_teacher_in_bf16_takes_four_cards(tmp_path: Path) -> None:

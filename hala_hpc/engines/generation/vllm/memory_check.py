@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hala_hpc.core.cgroup_memory import job_memory_bytes
 from hala_hpc.core.errors import CONFIG, UserError
-from hala_hpc.engines.generation.model_fit import Gpu, find_misfits, read_memory_requirement
+from hala_hpc.engines.generation.model_fit import Gpu, find_engine_misfits, read_memory_requirement
 from hala_hpc.engines.generation.settings import EngineSettings
 
 
@@ -16,7 +16,7 @@ def refuse_misfits(model: str, settings: EngineSettings, gpus: list[Gpu] | None)
     Raises: UserError (CONFIG) with the sizes if the model cannot run.
     """
     need = read_memory_requirement(Path(model), settings)
-    mistakes = find_misfits(need, settings, gpus, job_memory_bytes()) if need else []
+    mistakes = find_engine_misfits(need, settings, gpus, job_memory_bytes()) if need else []
     if mistakes:
         raise UserError([f"model={model}: {mistake}" for mistake in mistakes], CONFIG)
 
