@@ -36,8 +36,8 @@ def losses(log: Path, commit_interval_s: float) -> list[Loss]:
 def max_within(times: list[float], commit_interval_s: float) -> int:
     """Most answers between two commits, from the times of all answers of a process in seconds.
 
-    A commit comes with the first engine step that ends `commit_interval_s` after the last one, and the
-    longest pause between two answers is a step or more.
+    A commit comes with the first engine step that ends `commit_interval_s` after the last one, and
+    the longest pause between two answers is a step or more.
     """
     span = commit_interval_s + max(
         (after - before for before, after in pairwise(times)), default=0.0

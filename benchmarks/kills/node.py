@@ -52,9 +52,9 @@ class Shape:
         """Answers that a kill may cost.
 
         Those since the last commit: each step takes `step_s` at least and brings `max_num_seqs` at
-        most, and a commit is due with the first step that ends `commit_interval_s` after the last. Then one
-        step more for the time that a commit takes, and the answers of rows in flight that are asked
-        more than once.
+        most, and a commit is due with the first step that ends `commit_interval_s` after the last.
+        Then one step more for the time that a commit takes, and the answers of rows in flight that
+        are asked more than once.
         """
         steps = ceil(self.commit_interval_s / self.step_s) + 1
         return steps * self.max_num_seqs + self.in_flight_answers

@@ -96,7 +96,7 @@ def rounds_of(
         line = {
             "raw_s": raw_s,
             "worker_s": run.seconds,
-            "commit_interval_s": run.commit_interval_s,
+            "commit_s": run.commit_seconds,
             "datatrove_s": peer_s,
             "raw_duplicates_s": raw_repeated_s,
             "worker_duplicates_s": repeated_run.seconds,
@@ -131,7 +131,7 @@ def figures(
     return {
         "ratio_to_raw": ratio("raw_s", "worker_s"),
         "ratio_to_datatrove": ratio("datatrove_s", "worker_s"),
-        "commit_share": ratio("commit_interval_s", "worker_s"),
+        "commit_share": ratio("commit_s", "worker_s"),
         "ratio_to_raw_duplicates": ratio("raw_duplicates_s", "worker_duplicates_s"),
         "step_efficiency": round(tally.lower_bound(seqs) / tally.steps, 4),
         "prefix_hits": round(tally.tokens_cached / possible, 4) if possible else None,

@@ -45,7 +45,7 @@ class TimedContext(JobContext):
         artifact = Artifact(base)
         WorkerLease(attempt=ATTEMPT).write(artifact.lease_file(0))
         super().__init__(artifact, stage, 0, ATTEMPT)
-        self.commit_interval_s = 0.0
+        self.commit_seconds = 0.0
 
     @property
     def seconds_left(self) -> float | None:
@@ -56,7 +56,7 @@ class TimedContext(JobContext):
         """Check, publish and mark a unit, and count how long that takes."""
         started = time.monotonic()
         super().commit(unit)
-        self.commit_interval_s += time.monotonic() - started
+        self.commit_seconds += time.monotonic() - started
 
     def abort(self, error: TransientError) -> NoReturn:
         """Raise RuntimeError: the measurement does not go on without its worker."""
@@ -74,7 +74,7 @@ class WorkerRun:
     """What a worker did with a corpus."""
 
     seconds: float
-    commit_interval_s: float
+    commit_seconds: float
     """Of these, what the commits of its units took."""
     rows: int
     rejected: dict[str, int]
@@ -113,7 +113,7 @@ class Worker:
         rejected = sum((Counter(marker.rejected) for marker in markers), Counter[str]())
         rows = sum(marker.rows_in for marker in markers)
         costs = sum((Counter(marker.details) for marker in markers), Counter[str]())
-        return WorkerRun(seconds, out.commit_interval_s, rows, dict(rejected), dict(costs))
+        return WorkerRun(seconds, out.commit_seconds, rows, dict(rejected), dict(costs))
 
     def prompts(self, corpus: Path, base: Path) -> Iterator[tuple[int, ...]]:
         """Prompt ids of all texts of a corpus as the worker asks them first, in their order."""

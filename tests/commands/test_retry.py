@@ -99,7 +99,7 @@ def test_a_node_that_its_first_rows_stopped_is_judged_by_the_next_ones(
     ended = launch(*line, **variables(tmp_path))
     assert ended.code == 65, ended
     failure = json.loads((work / "latest/arabic/failure.json").read_text())
-    assert "rejected for 'empty', which says something of the model" in ended.err
+    assert "rejected for 'empty', a fault of the model" in ended.err
     assert failure["reasons"][0]["gpu_seconds"] == 0.0
     first = len(asked(tmp_path))
     # Each row is asked three times; the rest of the node is spared.

@@ -205,7 +205,7 @@ def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
     assert stage_of().preflight() == []
     assert stage_of(target_share=0.4).preflight() == []
     assert stage_of(accept="Yes", reject="yes", prompt="{source}").preflight() == [
-        "prompt='{source}' has no place {target} for the text of a row",
+        "prompt='{source}': no field {target} for the text of a row; add it",
         "accept=Yes: same as reject; give two different answers",
     ]
     assert stage_of(reject=" ", threshold=0.7, target_share=0.4).preflight() == [

@@ -214,7 +214,7 @@ def test_a_file_that_lost_a_row_is_not_committed(folder: Path, tmp_path: Path) -
     [
         ({"train": []}, "no corpus; give at least one"),
         ({"weights": [1.0, 2.0]}, "2 numbers for 1 corpora; give one per corpus"),
-        ({"objective": "translate", "prompt": "Translate"}, "has no place {text}"),
+        ({"objective": "translate", "prompt": "Translate"}, "no field {text}"),
     ],
 )
 def test_mistakes_are_found_before_a_job_is_submitted(

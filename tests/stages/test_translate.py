@@ -125,7 +125,7 @@ def test_a_unit_that_lost_a_row_is_not_good(tmp_path: Path) -> None:
     for made, fault in (
         ([pair(KNOWN[0], "")], "row 1 of its corpus: has a blank translation"),
         ([{**rows[0], "target": "x"}], "row 2 of its corpus: is missing or out of order"),
-        ([{**row, "target": "x"} for row in rows[:3]], "rows that nobody asked for"),
+        ([{**row, "target": "x"} for row in rows[:3]], "rows beyond the input"),
     ):
         with CorpusWriter(tmp_path / part_name(0), "pairs") as writer:
             for row in made:
@@ -173,7 +173,7 @@ def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
 
     assert preflight() == []
     assert preflight(prompt="Say it in Arabic") == [
-        "prompt='Say it in Arabic' has no place {text} for the text of a row"
+        "prompt='Say it in Arabic': no field {text} for the text of a row; add it"
     ]
     for given, fault in (
         ({"model": str(tmp_path)}, "no weights"),

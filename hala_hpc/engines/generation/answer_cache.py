@@ -1,7 +1,7 @@
-"""Every question goes to the model once, however many rows need its answer.
+"""Cache of answers: each prompt goes to the model once, however many rows need its answer.
 
-Answers that rows need again and again are passed on between the workers of a node: each writes one
-file of its own and reads those of the others, so nothing is locked.
+Workers of a node share the answers that rows reuse often. Each worker writes one file of its own
+and reads those of the others, so nothing is locked.
 """
 
 import json
@@ -18,16 +18,16 @@ from pydantic import ConfigDict
 from hala_hpc.core.record import JsonRecord
 from hala_hpc.engines.generation.row_program import Answer, Prompt, Sampling
 
-#: Reuses of an answer in one worker from which on others may need it, too.
+#: Reuses of an answer in one worker after which it is shared with the other workers.
 FREQUENT = 3
-#: Questions whose reuses are counted: tens of MB at most.
+#: Prompts whose reuses are counted, at most: tens of MB.
 MAX_COUNTED = 50_000
-#: Answers that a worker passes on at most: a few MB for everybody to read.
+#: Answers that a worker shares, at most: a few MB for every other worker to read.
 MAX_SHARED_ANSWERS = 2000
 
 
 def compute_answer_key(prompt: Prompt) -> bytes:
-    """16 bytes that stand for the words of a question and the way its answer is drawn."""
+    """Compute the 16-byte key of a prompt: a hash of its text and its sampling parameters."""
     return blake2b(
         f"{encode_sampling(prompt.sampling)}\0{prompt.text}".encode(), digest_size=16
     ).digest()
@@ -35,15 +35,15 @@ def compute_answer_key(prompt: Prompt) -> bytes:
 
 @cache
 def encode_sampling(sampling: Sampling) -> str:
-    """The way an answer is drawn, as text; there are few ways, and many questions."""
+    """Encode sampling parameters as JSON; cached, as few of them occur for many prompts."""
     return json.dumps(asdict(sampling), sort_keys=True)
 
 
 class AnswerCache:
-    """All answers of one worker, on the disk of its node: memory does not grow with them.
+    """All answers of one worker, on the disk of its node, so that memory does not grow.
 
-    SQLite's temporary database: without a name, in the node's temporary folder, gone with this
-    process however that ends.
+    Stored in a temporary SQLite database. It has no name, is in the node's temporary folder, and
+    disappears with this process however the process ends.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class AnswerCache:
         self._frequent: list[bytes] = []
 
     def get(self, key: bytes) -> Answer | None:
-        """The answer to a question that was asked before; None if there is no sound one."""
+        """Return the answer to an earlier prompt; None if there is no valid one."""
         found = self._table.execute("SELECT answer FROM answers WHERE key=?", (key,)).fetchone()
         if found is None:
             return None
@@ -66,20 +66,20 @@ class AnswerCache:
         return decode_answer(found[0])
 
     def count(self, key: bytes) -> None:
-        """Count that a question came again."""
+        """Count one reuse of a prompt."""
         if len(self._reuses) < MAX_COUNTED or key in self._reuses:
             self._reuses[key] += 1
             if self._reuses[key] == FREQUENT:
                 self._frequent.append(key)
 
     def put(self, key: bytes, answer: Answer) -> None:
-        """Keep an answer, unless there is one."""
+        """Store an answer unless the prompt has one."""
         self._table.execute(
             "INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, encode_answer(answer))
         )
 
     def newly_frequent(self) -> dict[str, str]:
-        """Answers that were needed again and again, each told once: text by key in hexadecimal."""
+        """Answers that became frequent since the last call: JSON text by hexadecimal key."""
         found, waiting = {}, []
         for key in self._frequent:
             row = self._table.execute("SELECT answer FROM answers WHERE key=?", (key,)).fetchone()
@@ -91,22 +91,22 @@ class AnswerCache:
         return found
 
     def put_all(self, found: dict[str, str]) -> None:
-        """Take over answers of another worker."""
+        """Store answers of another worker."""
         rows = ((bytes.fromhex(key), text) for key, text in found.items())
         self._table.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)
 
     def close(self) -> None:
-        """Forget them all."""
+        """Close the database, which removes all answers."""
         self._table.close()
 
 
 def encode_answer(answer: Answer) -> str:
-    """An answer as text."""
+    """Encode an answer as JSON."""
     return json.dumps([answer.text, answer.reason, *answer.label_probabilities], ensure_ascii=False)
 
 
 def decode_answer(text: str) -> Answer | None:
-    """The answer in a text; None if it holds none, as another worker may have written it."""
+    """Decode an answer, perhaps of another worker; None if the text is not a valid one."""
     try:
         match json.loads(text):
             case [str(response), str(reason), *probabilities]:
@@ -117,20 +117,20 @@ def decode_answer(text: str) -> Answer | None:
 
 
 class SharedAnswerFile(JsonRecord):
-    """`shared/00003.json`: answers that a worker passes on, by what was asked."""
+    """`shared/00003.json`: answers that a worker shares, by the key of the prompt."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, str]
 
 
 def read_answers(path: Path) -> dict[str, str]:
-    """The answers of a file; none if it is absent or damaged, as they only save work."""
+    """Read the answers of a file; empty if it is absent or damaged, as they only save work."""
     given = SharedAnswerFile.read_if_valid(path)
     return dict(given.__pydantic_extra__) if given else {}
 
 
 class SharedAnswers:
-    """The folder where the workers of a node leave their frequent answers."""
+    """The folder in which the workers of a node share their frequent answers."""
 
     def __init__(self, folder: Path, worker: int, answers: AnswerCache) -> None:
         self.folder, self.answers = folder, answers
@@ -140,12 +140,12 @@ class SharedAnswers:
         self.exchange()
 
     def exchange(self) -> None:
-        """Take what others left since the last time, and leave what is frequent here."""
+        """Read what other workers shared since the last call, and share new frequent answers."""
         for path in sorted(self.folder.glob("[0-9]*.json")):
             try:
                 facts = path.stat()
             except OSError:
-                continue  # another worker's, which only saves work
+                continue  # the file of another worker, which only saves work
             state = (facts.st_mtime_ns, facts.st_size)
             if self._file_states.get(path.name) != state:
                 self._file_states[path.name] = state

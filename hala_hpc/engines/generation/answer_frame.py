@@ -1,8 +1,8 @@
-"""What frames an answer, added tokens of its model and thinking, is cut; the words are left alone.
+"""Strips the frame of an answer: added tokens of its model, and thinking. The answer itself stays.
 
-A model may put its answer between tokens of its own, as Command A does with `<|START_RESPONSE|>`
-and `<|END_RESPONSE|>`; in the tokenizer of command-r7b-12-2024 tokens of that kind are added and
-not special, so that decoding without special tokens keeps them.
+A model may put its answer between control tokens, as Command A does with `<|START_RESPONSE|>` and
+`<|END_RESPONSE|>`. In the tokenizer of command-r7b-12-2024 these tokens are added but not special,
+so that decoding without special tokens keeps them.
 """
 
 from collections.abc import Sequence
@@ -11,18 +11,19 @@ from typing import Any, NamedTuple
 
 from hala_hpc.engines.generation.row_program import UNFINISHED_THINKING
 
-#: Signs of a token that controls. One of letters alone, as a lab adds for its language, is a word.
+#: Characters of control tokens. An added token of letters alone, as a lab adds it for its language,
+#: is a word.
 CONTROL_SIGNS = frozenset("<>[]{}|｜◁▷")
 
 
 class ThinkingBlock(NamedTuple):
-    """Between which texts a model thinks before it answers."""
+    """The tags between which a model thinks before it answers."""
 
     start: str
     end: str
 
 
-#: From the parsers of vLLM 0.32, `vllm/reasoning/` and `vllm/parser/`; the file stands behind each.
+#: From the parsers of vLLM 0.32, `vllm/reasoning/` and `vllm/parser/`; the file is behind each.
 THINKING = (
     ThinkingBlock("<think>", "</think>"),  # qwen3, deepseek_r1, ernie45, minimax_m2, olmo3
     ThinkingBlock("<|START_THINKING|>", "<|END_THINKING|>"),  # cohere_command
@@ -35,7 +36,7 @@ THINKING = (
 
 @dataclass(frozen=True, slots=True)
 class StrippedIds:
-    """The tokens of an answer without its frame; `reason` tells why there is no answer."""
+    """Token ids of an answer without its frame; `reason` says why there is no answer."""
 
     ids: list[int]
     reason: str = ""
@@ -43,18 +44,18 @@ class StrippedIds:
 
 @dataclass(frozen=True, slots=True)
 class StrippedText:
-    """The text of an answer without its frame; `reason` tells why there is no answer."""
+    """Text of an answer without its frame; `reason` says why there is no answer."""
 
     text: str
     reason: str = ""
 
 
 class AnswerFrame:
-    """Cuts what frames the answers of one model, by their tokens.
+    """Strips the frame from the answers of one model, by token ids.
 
-    `prompt_end` are the tokens of every prompt after the user's words: they may begin the thinking.
-    A token of the frame that stands in the user's words stays: a translation brings it back. With
-    `cut_thinking` false a block of thinking stays where it is, with its tokens.
+    `prompt_end` are the tokens of every prompt after the user's text; they may open a thinking
+    block. A frame token that occurs in the prompt is kept, as a translation repeats it. With
+    `cut_thinking` false a thinking block is kept, with its tags.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class AnswerFrame:
         thinking_tokens = (
             {token for block in THINKING for token in block} if not cut_thinking else set()
         )
-        # By their texts: special ones have none here, as no words of a user are read as one.
+        # Texts of the frame tokens. That of a special token is empty: no user text is read as one.
         self._frame = {
             number: "" if number in special else text
             for text, number in added.items()
@@ -80,7 +81,7 @@ class AnswerFrame:
         }
         self._frame |= dict.fromkeys(special - set(added.values()), "")
         plain = [block for block in blocks if block.start not in added]
-        # Tags that are ordinary words of the vocabulary can be seen in the text only.
+        # Tags that are no added tokens can only be found in the decoded text.
         self._text_frame = TextFrame(
             (), plain, find_open_block(tokenizer.decode(prompt_end), plain)
         )
@@ -88,7 +89,7 @@ class AnswerFrame:
         self._whitespace: dict[int, bool] = {}
 
     def _end_of_open(self, prompt_end: Sequence[int]) -> int | None:
-        """The token that ends the thinking that prompts begin; None where they begin none."""
+        """Token that closes the thinking block which prompts open; None if they open none."""
         for start, end in self._blocks.items():
             for token in reversed(prompt_end):
                 if token == end:
@@ -98,9 +99,9 @@ class AnswerFrame:
         return None
 
     def decode(self, answers: Sequence[tuple[list[int], str]]) -> list[StrippedText]:
-        """The texts of answers, each given as its tokens and the user's words before it."""
+        """Decode answers without their frames; each is given as its token ids and its prompt."""
         stripped = [self.strip_ids(ids, prompt) for ids, prompt in answers]
-        # Tokens between the ends are the model's words, whatever they are: checks judge them.
+        # All tokens between the two ends are kept, also control tokens: the checks judge them.
         texts = self._tokenizer.batch_decode(
             [one.ids for one in stripped], skip_special_tokens=False
         )
@@ -110,7 +111,7 @@ class AnswerFrame:
         ]
 
     def strip_ids(self, ids: list[int], prompt: str) -> StrippedIds:
-        """The tokens of an answer between those that frame it; looks at the two ends alone."""
+        """Strip the frame from the token ids of an answer; only the two ends are examined."""
         first, at, last = 0, 0, len(ids)
         if self._open_end is not None:
             first = at = index_after(ids, self._open_end, 0)
@@ -140,7 +141,7 @@ class AnswerFrame:
         return text is not None and not (text and text in prompt)
 
     def _is_whitespace(self, token: int) -> bool:
-        """Whether a token is white space: a frame may stand beyond it."""
+        """Whether a token is white space, behind which the frame may continue."""
         known = self._whitespace.get(token)
         if known is None:
             known = self._whitespace[token] = not self._tokenizer.decode([token]).strip()
@@ -148,9 +149,9 @@ class AnswerFrame:
 
 
 class TextFrame:
-    """The same for answers that come as text: `tokens` are the texts of the added tokens.
+    """Strips the frame from answers that are texts; `tokens` are the texts of the added tokens.
 
-    `opened` is the block that every prompt begins, if any does.
+    `opened` is the thinking block that every prompt opens, if any.
     """
 
     def __init__(
@@ -159,21 +160,21 @@ class TextFrame:
         blocks: Sequence[ThinkingBlock] = THINKING,
         opened: ThinkingBlock | None = None,
     ) -> None:
-        # The longest first: one token may be the beginning of another.
+        # The longest first: one token may be a prefix of another.
         self._tokens = sorted(filter(is_control, tokens), key=len, reverse=True)
         self._starts, self._all = tuple(block.start for block in blocks), tuple(self._tokens)
         self._blocks, self._opened = blocks, opened
 
     @classmethod
     def of(cls, tokens: Sequence[str], cut_thinking: bool) -> "TextFrame":
-        """The frame of a model with these added tokens, as a setting wants it cut."""
+        """Make the frame of a model with these added tokens, for `engine.cut_thinking`."""
         if cut_thinking:
             return cls(tokens)
         thinking_tokens = {token for block in THINKING for token in block}
         return cls([token for token in tokens if token not in thinking_tokens], ())
 
     def strip(self, text: str, prompt: str) -> StrippedText:
-        """The text of an answer between what frames it; `words` are those of the user."""
+        """Strip the frame from the text of an answer to a prompt."""
         if self._opened is not None:
             _, found, text = text.partition(self._opened.end)
             if not found:
@@ -194,25 +195,25 @@ class TextFrame:
         return StrippedText(text)
 
     def _first(self, text: str, prompt: str) -> str:
-        """The token of the frame with which a text begins; empty where it begins with none."""
+        """The frame token at the beginning of a text; empty if there is none."""
         if not text.startswith(self._all):
             return ""
         return next((t for t in self._tokens if text.startswith(t) and t not in prompt), "")
 
     def _last(self, text: str, prompt: str) -> str:
-        """The token of the frame with which a text ends; empty where it ends with none."""
+        """The frame token at the end of a text; empty if there is none."""
         if not text.endswith(self._all):
             return ""
         return next((t for t in self._tokens if text.endswith(t) and t not in prompt), "")
 
 
 def is_control(text: str) -> bool:
-    """Whether an added token that is not special controls, and is no word of a language."""
+    """Whether an added token that is not special is a control token, not a word."""
     return not CONTROL_SIGNS.isdisjoint(text) and not text.isspace()
 
 
 def index_after(ids: Sequence[int], token: int, start: int) -> int:
-    """The place behind the first such token from `start` on; -1 where there is none."""
+    """Index after the first such token from `start` on; -1 if there is none."""
     try:
         return ids.index(token, start) + 1
     except ValueError:
@@ -220,5 +221,5 @@ def index_after(ids: Sequence[int], token: int, start: int) -> int:
 
 
 def find_open_block(text: str, blocks: Sequence[ThinkingBlock]) -> ThinkingBlock | None:
-    """The block that a text begins and does not end; None where there is none."""
+    """Find the block that a text opens and does not close; None if there is none."""
     return next((b for b in blocks if text.rfind(b.start) > text.rfind(b.end)), None)

@@ -1,21 +1,21 @@
-"""What is the same for every engine: how much it is given at once, how long answers may be."""
+"""Limits that are the same for every engine: requests in flight, and tokens of an answer."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from hala_hpc.engines.generation.engine import Completion, Engine, Request
 
-#: Requests in flight per row that the engine generates at once: it must never run dry.
+#: Requests in flight for each of `max_num_seqs`, so that the engine never runs out of them.
 WINDOW_PER_SEQ = 2
 #: Tokens that any answer may have, however short its text.
 MIN_ANSWER_TOKENS = 64
-#: Tokens of an answer per token of its text that are kept free when texts are cut: twice what
-#: English takes in Arabic with vocabularies that were made for English.
+#: Answer tokens reserved for each token of a text when texts are cut: twice what English takes in
+#: Arabic with vocabularies that were made for English.
 ROOM_GROWTH = 3
 
 
 class AnswerStream:
-    """Requests through one engine: knows what is in flight, and what the engine has room for."""
+    """Sends requests to one engine, and tracks which are in flight and how many more fit."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -23,21 +23,21 @@ class AnswerStream:
 
     @property
     def in_flight(self) -> int:
-        """Requests whose answers are still to come."""
+        """Number of requests that are not finished."""
         return len(self._requests)
 
     @property
     def free_slots(self) -> int:
-        """Requests that can be added before the engine has enough in hand."""
+        """Number of requests that can be added until the engine has enough."""
         return WINDOW_PER_SEQ * self.engine.max_num_seqs - len(self._requests)
 
     def add(self, request: Request) -> None:
-        """Give a request to the engine."""
+        """Add a request to the engine."""
         self._requests[request.key] = request
         self.engine.add(request)
 
     def step(self) -> list[Completion]:
-        """One step of the engine; the answers that it finished."""
+        """Run one engine step; returns the answers that it finished."""
         completions = self.engine.step()
         for completion in completions:
             del self._requests[completion.key]
@@ -46,11 +46,11 @@ class AnswerStream:
     def answers(
         self, requests: Iterable[Request], beat: Callable[[int], None] = lambda _: None
     ) -> Iterator[list[Completion]]:
-        """Answers as they finish, a list after each engine step (often an empty one).
+        """Yield answers as they finish: a list after each engine step, often an empty one.
 
-        Requests are taken only as there is room for them. Closing the iterator aborts what is not
-        finished. `beat` is told before a step how many requests are in flight, and 0 after it: see
-        `watchdog.EngineWatch`.
+        Requests are taken only when slots are free. Closing the iterator aborts what is not
+        finished. `beat` is called with the number of requests in flight before a step, and with 0
+        after it: see `watchdog.EngineWatch`.
         """
         waiting = iter(requests)
         try:
@@ -67,23 +67,23 @@ class AnswerStream:
             self.abort_all()
 
     def restart(self, max_num_seqs: int) -> list[Request]:
-        """Start the engine anew with so many rows at once; what was in flight, oldest first."""
+        """Restart the engine with this `max_num_seqs`; returns what was in flight, oldest first."""
         left = list(self._requests.values())
         self._requests.clear()
         self.engine.restart(max_num_seqs)
         return left
 
     def abort_all(self) -> None:
-        """Take back what is not finished."""
+        """Abort all requests that are not finished."""
         if self._requests:
             self._requests.clear()
             self.engine.abort_all()
 
 
 def compute_answer_limit(engine: Engine, prompt_tokens: int, text_tokens: int) -> int | None:
-    """Tokens that an answer may have, or None when the model's context has no room for it.
+    """Compute how many tokens an answer may have; None if the model's context has no room.
 
-    There must be room for an answer as long as its text, or as any answer may be.
+    There must be room for an answer as long as its text, or as long as any answer may be.
     """
     settings, room = engine.settings, engine.max_model_len - prompt_tokens
     growth = MIN_ANSWER_TOKENS + int(settings.max_growth * text_tokens)
@@ -92,7 +92,7 @@ def compute_answer_limit(engine: Engine, prompt_tokens: int, text_tokens: int) -
 
 
 def compute_text_limit(engine: Engine, fixed_tokens: int) -> int:
-    """Tokens of a text for which context and settings have room for a long answer.
+    """Compute how many tokens a text may have so that context and settings fit a long answer.
 
     `fixed_tokens` are those of a prompt around an empty text.
     """

@@ -1,4 +1,4 @@
-"""Answers to a list of prompts at once, for what fits in memory: held-out sentences."""
+"""Generates the answers to a list of prompts that fits in memory, such as held-out sentences."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,16 +13,16 @@ from hala_hpc.engines.generation.watchdog import EngineWatch
 
 @dataclass
 class AnswerCount:
-    """Counts of all answers that a worker asked for, over several lists, for people."""
+    """Counts of all answers that a worker requested, over several lists; shown as progress."""
 
     out: UnitContext
     rows_of_node: int | None = None
-    """Rows of all workers; None where the node has other work that is no row."""
+    """Rows of all workers; None if the node has other work that is not counted in rows."""
     rows: int = 0
     tokens: int = 0
 
     def report(self) -> None:
-        """Set the counts as the progress of the job."""
+        """Report the counts as the progress of the job."""
         counts: dict[str, float] = {"rows": self.rows, "tokens": self.tokens}
         if self.rows_of_node is not None:
             counts["rows_of_node"] = self.rows_of_node
@@ -32,16 +32,17 @@ class AnswerCount:
 def answer_all(
     engine: Engine, prompts: Sequence[str], empty_prompt: str, progress: AnswerCount
 ) -> list[Completion | None]:
-    """What the model says to each prompt, None where its context has no room for an answer.
+    """Generate an answer to each prompt; None if the model's context has no room for one.
 
-    `blank` is the prompt around an empty text. Raises StopRequested when the job must leave; leaves
-    the process when the engine hangs.
+    `empty_prompt` is the prompt around an empty text. Aborts the process if the engine hangs.
+
+    Raises: StopRequested if the job must stop.
     """
     unique = {prompt: key for key, prompt in enumerate(dict.fromkeys(prompts))}
     uses = Counter(unique[prompt] for prompt in prompts)
     found: dict[int, Completion] = {}
     rows_before = progress.rows
-    # At once: the first answers of a list may take minutes.
+    # Report at once: the first answers of a list may take minutes.
     progress.report()
     limit_s = engine.settings.step_timeout_s
     with EngineWatch(limit_s, progress.out.abort, engine.processes) as watch:
@@ -54,15 +55,15 @@ def answer_all(
             if completions:
                 progress.report()
             if progress.out.stop_requested:
-                raise StopRequested("asked to leave in the middle of an evaluation")
-    # Also those that were too long to be asked.
+                raise StopRequested("asked to stop in the middle of an evaluation")
+    # Includes the prompts that were too long.
     progress.rows = rows_before + len(prompts)
     progress.report()
     return [found.get(unique[prompt]) for prompt in prompts]
 
 
 def make_requests(engine: Engine, prompts: list[str], empty_prompt: str) -> Iterator[Request]:
-    """A request for every prompt that fits, numbered as in the list."""
+    """Make a request for each prompt that fits; its key is the index in the list."""
     fixed_tokens = len(engine.prompt_ids([empty_prompt])[0])
     every = zip(prompts, engine.prompt_ids(prompts), strict=True)
     for key, (prompt, ids) in enumerate(every):

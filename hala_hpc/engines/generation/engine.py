@@ -1,8 +1,9 @@
-"""What an engine is: token ids of prompts in, answers out as they finish.
+"""The engine protocol: token ids of prompts go in, answers come out as they finish.
 
-A new engine is one class that takes an `EngineConfig` and has what `Engine` lists; the setting
-`engine.name` chooses it (see `engine_choice` and docs/adding-an-engine.md). How much an engine is
-given at once, and how long answers may be, is the same for every engine: see `answer_stream`.
+A new engine is one class that takes an `EngineConfig` and implements `Engine`. The setting
+`engine.name` chooses it (see `engine_choice` and docs/adding-an-engine.md). The number of requests
+in flight and the length of answers are limited in the same way for every engine: see
+`answer_stream`.
 """
 
 from collections.abc import Sequence
@@ -17,21 +18,21 @@ from hala_hpc.engines.generation.settings import EngineSettings, PromptStyle
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What an engine is started for."""
+    """Arguments of the constructor of an engine."""
 
     model: str
     """Folder of the model, or a hub id."""
     settings: EngineSettings
     prompt_style: PromptStyle = "auto"
     template: str = ""
-    """What most prompts are made from, with `{name}` places: the beginning may be prepared."""
+    """Template of most prompts, with `{name}` fields: its beginning may be tokenized in advance."""
     cache_folder: Path | None = None
-    """Folder of the run for what any engine may use again, such as compiled code; None: nowhere."""
+    """Folder of the run for what any engine may reuse, such as compiled code; None for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A prompt for the engine; `key` comes back with its answer."""
+    """A prompt for the engine; the answer has the same `key`."""
 
     key: int
     ids: list[int]
@@ -39,12 +40,12 @@ class Request:
     max_new_tokens: int
     sampling: Sampling = DEFAULT_SAMPLING
     prompt: str = ""
-    """The user's words of which the ids were made."""
+    """The user's text from which the ids were made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """An answer of the engine; `whole` unless it was cut at its limit."""
+    """An answer of the engine; `whole` is false if it was cut at its limit."""
 
     key: int
     text: str
@@ -52,64 +53,66 @@ class Completion:
     tokens_in: int
     tokens_out: int
     label_probabilities: tuple[float, ...] = ()
-    """Probability of each of `Sampling.choices`, sums to 1; empty where there was no choice."""
+    """Probability of each of `Sampling.labels`, sums to 1; empty if there were no labels."""
     reason: str = ""
-    """Why there is no answer, where the engine knows: thinking without an end; else empty."""
+    """Why there is no answer, if the engine knows (thinking without an end); else empty."""
 
 
 class Engine(Protocol):
     """One engine for one model, started by its constructor; one at a time in a process.
 
-    Called from one thread. A process of its own that died is an `EngineDied`
-    (`hala_hpc.core.errors`), which is tried again elsewhere.
+    It is called from one thread. If a process of its own died, it raises `EngineDied`
+    (`hala_hpc.core.errors`), and the job is retried elsewhere.
     """
 
     @property
     def settings(self) -> EngineSettings:
-        """The settings it was started with."""
+        """The settings with which it was started."""
         ...
 
     @property
     def max_num_seqs(self) -> int:
-        """Requests that it works at in one step at most."""
+        """Maximum number of requests in one step."""
         ...
 
     @property
     def max_model_len(self) -> int:
-        """Tokens of a prompt and its answer together at most."""
+        """Maximum number of tokens of a prompt and its answer together."""
         ...
 
     def prompt_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of prompts for the user's words, control tokens in words left harmless."""
+        """Token ids of prompts for user texts; control tokens in a text must stay plain text."""
         ...
 
     def add(self, request: Request) -> None:
-        """Take a request; no two that are in flight have the same key."""
+        """Add a request; no two requests in flight have the same key."""
         ...
 
     def step(self) -> list[Completion]:
-        """Work for a moment; the answers that were finished, often none.
+        """Run one step; returns the answers that it finished, often none.
 
-        Must return within `engine.step_timeout_s`. Raises torch's OutOfMemoryError, or a RuntimeError
-        with CUDA's message, where the GPU ran out of memory; `restart` follows then.
+        Must return within `engine.step_timeout_s`.
+
+        Raises: torch's OutOfMemoryError, or a RuntimeError with CUDA's message, if the GPU ran out
+        of memory; the caller then calls `restart`.
         """
         ...
 
     def abort_all(self) -> None:
-        """Forget all requests that are not finished."""
+        """Abort all requests that are not finished."""
         ...
 
     def restart(self, max_num_seqs: int) -> None:
-        """Start anew, with so many requests at once, after the GPU ran out of memory.
+        """Restart with this `max_num_seqs` after the GPU ran out of memory.
 
-        What was in flight is forgotten; the caller adds it again.
+        Requests in flight are dropped; the caller adds them again.
         """
         ...
 
     def processes(self) -> Sequence[BaseProcess]:
-        """Processes without which it cannot go on, to be watched; none for one in this process."""
+        """Processes that it needs, for the watchdog; none if it runs in this process."""
         ...
 
     def close(self) -> None:
-        """End it and free its memory, so that another can start; also after a failed `restart`."""
+        """Stop it and free its memory, so that another can start; also after a failed `restart`."""
         ...

@@ -1,7 +1,7 @@
-"""The engine that the setting `engine.name` names: found by name, started in jobs.
+"""Finds the engine of the setting `engine.name`, and starts it in jobs.
 
-`vllm` is this project's own. Other names are entry points of the group `hala_hpc.engines`, which
-installed packages offer, or `module:Class` of any module on the Python path of the jobs.
+`vllm` is built in. Other names are entry points of the group `hala_hpc.engines` of installed
+packages, or `module:Class` of any module on the Python path of the jobs.
 """
 
 from collections.abc import Callable
@@ -12,19 +12,19 @@ from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.foreign_code import record_loaded_module
 
 if TYPE_CHECKING:
-    # What only jobs need: a dry run loads this file to look at a name.
+    # Needed in jobs only: a dry run loads this file to check a name.
     from hala_hpc.engines.generation.engine import Engine, EngineConfig
 
-#: Entry points by which packages offer engines.
+#: Entry point group in which packages register engines.
 ENTRY_POINT_GROUP = "hala_hpc.engines"
 
 
 def make_engine(config: "EngineConfig") -> "Engine":
-    """Start the engine that the settings name; it is the caller's to close.
+    """Start the engine that the settings name; the caller closes it.
 
-    Of one that is not ours what frames its answers is cut here: it hands over texts.
+    An engine that is not built in returns texts, so the frames of its answers are stripped here.
 
-    Raises UserError (78) for a name that nobody offers, and for a model that the engine refuses.
+    Raises: UserError (CONFIG) if no engine has this name, or if the engine refuses the model.
     """
     name = config.settings.name
     if name in BUILTIN_ENGINES:
@@ -35,9 +35,9 @@ def make_engine(config: "EngineConfig") -> "Engine":
 
 
 def engine_mistakes(name: str) -> list[str]:
-    """What is wrong with a value of `engine.name`, for `preflight`; imports no engine.
+    """List what is wrong with a value of `engine.name`, for `preflight`; imports no engine.
 
-    Of `module:Class` only the form is looked at: the Python path of the jobs may be another.
+    Only the form of `module:Class` is checked: the Python path of the jobs may differ.
     """
     try:
         resolve_engine_name(name)
@@ -47,20 +47,20 @@ def engine_mistakes(name: str) -> list[str]:
 
 
 def start_vllm(config: "EngineConfig") -> "Engine":
-    """The engine of `engine.name=vllm`."""
+    """Start the engine of `engine.name=vllm`."""
     from hala_hpc.engines.generation.vllm.engine import VllmEngine
 
     return VllmEngine(config)
 
 
-#: The engines of this project by their names.
+#: Built-in engines by name.
 BUILTIN_ENGINES: "dict[str, Callable[[EngineConfig], Engine]]" = {"vllm": start_vllm}
 
 
 def resolve_engine_name(name: str) -> str:
-    """`module:Class` of an engine that is not ours; empty for ours.
+    """Resolve a name to `module:Class`; empty for a built-in engine.
 
-    Raises UserError (78) for a name that nobody offers.
+    Raises: UserError (CONFIG) if no engine has this name.
     """
     if name in BUILTIN_ENGINES:
         return ""
@@ -69,28 +69,28 @@ def resolve_engine_name(name: str) -> str:
         if all(part.isidentifier() for part in [*module.split("."), attribute]):
             return name
         raise UserError(
-            f"engine.name={name}: this is not module:Class; write the dotted name of a module, a "
-            "colon and the name of a class in it",
+            f"engine.name={name}: not of the form module:Class; write the dotted name of a module, "
+            "a colon and the name of a class in it",
             CONFIG,
         )
-    # Takes as long to import as all else that a dry run needs, and is seldom needed.
+    # Imported late: it takes as long as all other imports of a dry run, and is seldom needed.
     from importlib.metadata import entry_points
 
     offered = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
     if name in offered:
         return offered[name]
     raise UserError(
-        f"engine.name={name}: nobody offers this engine; known are "
-        f"{', '.join(sorted({*BUILTIN_ENGINES, *offered}))}; write one of them or module:Class, or install the "
-        f"package that offers it (entry point group {ENTRY_POINT_GROUP})",
+        f"engine.name={name}: unknown engine; known are "
+        f"{', '.join(sorted({*BUILTIN_ENGINES, *offered}))}; write one of them or module:Class, or "
+        f"install the package that registers it (entry point group {ENTRY_POINT_GROUP})",
         CONFIG,
     )
 
 
 def load_engine_class(name: str) -> "Callable[[EngineConfig], Engine]":
-    """The class of an engine that is not ours, or whatever makes one of an EngineConfig.
+    """Load the class of an engine that is not built in, or a function that makes the engine.
 
-    Raises UserError (78) when it is not there.
+    Raises: UserError (CONFIG) if it does not exist.
     """
     module, _, attribute = resolve_engine_name(name).partition(":")
     try:

@@ -1,6 +1,7 @@
-"""A few fixed questions before the rows: an engine whose answers are of no use stops its node.
+"""Sends a few fixed prompts before the rows: an engine with useless answers stops its node.
 
-Only what no row can escape counts, on all of them; how good the answers are is no matter here.
+Only faults that affect every row count, and only if all answers have one. The quality of the
+answers does not matter here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,30 +15,32 @@ from hala_hpc.engines.generation.request_queue import judge_completion
 from hala_hpc.engines.generation.row_program import EMPTY, TRUNCATED, UNFINISHED_THINKING, Prompt
 from hala_hpc.engines.generation.watchdog import EngineWatch
 
-#: Letters of a prompt or an answer that the error shows.
+#: Maximum number of characters of a prompt or an answer in the error.
 MAX_QUOTED_CHARACTERS = 200
 FRAMED = "framed"
 NO_LABEL = "no_choice"
-#: What may help, by what is wrong with an answer.
+#: Fix by fault of an answer.
 FIXES = {
-    EMPTY: "look at prompt_style and at the chat template of the model",
+    EMPTY: "check prompt_style and the chat template of the model",
     TRUNCATED: "raise engine.max_new_tokens",
-    UNFINISHED_THINKING: "raise engine.max_growth and engine.max_new_tokens, or give the model a "
-    "chat template that does not let it think",
-    FRAMED: "let the tokenizer of the model have them as added tokens, or set engine.cut_thinking="
-    "true where they are thinking, or look at the chat template of the model",
-    NO_LABEL: "look at what the engine makes of Sampling.choices",
+    UNFINISHED_THINKING: "raise engine.max_growth and engine.max_new_tokens, or use a chat "
+    "template that turns thinking off",
+    FRAMED: "make them added tokens of the model's tokenizer, or set engine.cut_thinking=true if "
+    "they are thinking, or check the chat template of the model",
+    NO_LABEL: "check how the engine implements Sampling.labels",
 }
 
 
 def check_engine_answers(
     engine: Engine, prompts: Sequence[Prompt], empty_prompt: str, out: UnitContext
 ) -> None:
-    """Ask an engine that was started just now a few questions, as no rows and no costs.
+    """Send a few prompts to an engine that just started; they count as no rows and no costs.
 
-    `blank` is the prompt around an empty text. Raises UserError (78) when each answer is empty, cut
-    at its first token, or framed by what cannot be cut; one that is good enough for a check to
-    judge it is enough. Leaves the process when the engine hangs, and returns when the job must end.
+    One answer that a check can judge is enough. `empty_prompt` is the prompt around an empty text.
+    Aborts the process if the engine hangs, and returns if the job must stop.
+
+    Raises: UserError (CONFIG) if each answer is empty, cut at its first token, or framed by tokens
+    that cannot be stripped.
     """
     requests = list(make_trial_requests(engine, prompts, empty_prompt))
     found: dict[int, Completion] = {}
@@ -51,13 +54,14 @@ def check_engine_answers(
     if not faults or not all(faults.values()):
         return
     answers = "; ".join(
-        f"{quote_shortened(prompts[key].text)} was answered by {quote_shortened(found[key].text)} ({fault})"
+        f"{quote_shortened(prompts[key].text)} was answered by "
+        f"{quote_shortened(found[key].text)} ({fault})"
         for key, fault in faults.items()
     )
     fixes = "; ".join(FIXES[fault] for fault in dict.fromkeys(faults.values()))
     raise UserError(
-        f"none of {len(faults)} short questions that come before the rows has an answer that can "
-        f"be used: {answers}; {fixes}",
+        f"none of the {len(faults)} test prompts before the rows has a usable answer: {answers}; "
+        f"{fixes}",
         CONFIG,
     )
 
@@ -65,7 +69,7 @@ def check_engine_answers(
 def make_trial_requests(
     engine: Engine, prompts: Sequence[Prompt], empty_prompt: str
 ) -> Iterator[Request]:
-    """A request for each question that fits, numbered as in the list."""
+    """Make a request for each prompt that fits; its key is the index in the list."""
     fixed_tokens = len(engine.prompt_ids([empty_prompt])[0])
     every = engine.prompt_ids([prompt.text for prompt in prompts])
     for key, (prompt, ids) in enumerate(zip(prompts, every, strict=True)):
@@ -76,7 +80,7 @@ def make_trial_requests(
 
 
 def find_answer_fault(prompt: Prompt, completion: Completion) -> str:
-    """What makes an answer useless whatever its words are; empty where nothing does."""
+    """Fault that makes an answer useless whatever its text is; empty if there is none."""
     if labels := prompt.sampling.labels:
         is_label = completion.text in labels and len(completion.label_probabilities) == len(labels)
         return "" if is_label else NO_LABEL
@@ -89,13 +93,13 @@ def find_answer_fault(prompt: Prompt, completion: Completion) -> str:
 
 
 def is_framed(text: str, prompt: str) -> bool:
-    """Whether a text begins or ends with a token of a chat template that its prompt lacks."""
+    """Whether a text begins or ends with a chat template token that is not in its prompt."""
     tokens = [token for token in TEMPLATE_TOKENS.finditer(text) if token.group() not in prompt]
     return any(token.start() == 0 or token.end() == len(text) for token in tokens)
 
 
 def quote_shortened(text: str) -> str:
-    """A text in quotes, not longer than an error may be."""
+    """Quote a text, shortened for an error message."""
     return repr(
         text if len(text) <= MAX_QUOTED_CHARACTERS else f"{text[:MAX_QUOTED_CHARACTERS]}..."
     )

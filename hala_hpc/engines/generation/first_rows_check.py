@@ -1,10 +1,10 @@
-"""Stops a node whose first rows nearly all fail for one reason that is no matter of the rows.
+"""Stops a node whose first rows are nearly all rejected for one reason that the rows do not cause.
 
-A wrong template, a broken number format, an engine that says nothing: no row escapes, and every
-GPU hour after the first minutes is lost. Each worker leaves a file with the finished rows of its
-units in the folder that all of them read, and all files together are the first rows of the node.
-What a file tells of a unit is taken from the rows that were put on the disk, so that no row counts
-twice after a kill. Once so many are finished, nothing more is written or read.
+A wrong template, a broken number format, or an engine with empty answers affects every row: every
+GPU hour after the first minutes is lost. Each worker writes a file with the finished rows of its
+units to the folder that all workers read. All files together are the first rows of the node.
+The counts of a unit come from the rows that are on the disk, so that no row counts twice after a
+kill. Once enough rows are finished, nothing more is written or read.
 """
 
 from collections import Counter
@@ -22,27 +22,27 @@ from hala_hpc.engines.generation.rejection_cause import RejectionCause
 from hala_hpc.engines.generation.row_program import RowJob
 from hala_hpc.engines.generation.unit_state import UnitInProgress, UnitJournal
 
-#: Rows after which a fault that no row escapes is known, all workers together.
+#: Finished rows of all workers together after which a fault that affects every row is detected.
 FIRST_ROWS = 200
-#: Larger shares of them, rejected for one reason, are no chance and not the long rows alone.
+#: A larger share that is rejected for one reason is no chance, and not caused by long rows alone.
 SYSTEMATIC_SHARE = 0.8
-#: Seconds between two looks at what the others have finished.
+#: Seconds between two reads of what the other workers have finished.
 POLL_S = 5.0
 
 
 class FinishedRows(JsonRecord):
-    """Finished rows of a unit that the model was asked about, and faults by reason."""
+    """Finished rows of a unit that the model was prompted with, and faults by reason."""
 
     rows: int = 0
     faults: dict[str, int] = Field(default_factory=dict)
 
 
 class FirstRows(JsonRecord):
-    """`shared/first-00003.json`: the rows that a worker finished first, and what they took."""
+    """`shared/first-00003.json`: the rows that a worker finished first, and their time."""
 
     units: dict[int, FinishedRows] = Field(default_factory=dict)
     seconds: float = 0.0
-    """Of all attempts of the worker until now, the starts of their engines included."""
+    """Seconds of all attempts of the worker until now, with the starts of their engines."""
 
 
 @dataclass
@@ -53,11 +53,11 @@ class NodeRows:
     faults: Counter[str] = field(default_factory=Counter)
     workers: int = 0
     seconds: float = 0.0
-    """Of all workers."""
+    """Seconds of all workers."""
 
     @classmethod
     def of(cls, found: Iterable[FirstRows]) -> "NodeRows":
-        """The sum. Of a unit that two workers tell of, the later has it with more rows."""
+        """Sum the files. If two have the same unit, the one with more rows counts: it is later."""
         units: dict[int, FinishedRows] = {}
         workers = list(found)
         for one in workers:
@@ -73,36 +73,36 @@ class NodeRows:
 
     @property
     def has_enough_rows(self) -> bool:
-        """Whether so many are finished that a fault shows."""
+        """Whether enough rows are finished to detect a fault."""
         return self.rows >= FIRST_ROWS
 
     def systematic_reason(self) -> str:
-        """The reason for which nearly all of them are rejected; empty where there is none."""
+        """The reason for which nearly all rows are rejected; empty if there is none."""
         reason, many = max(self.faults.items(), key=lambda one: one[1], default=("", 0))
         return reason if many > SYSTEMATIC_SHARE * self.rows else ""
 
 
 class FirstRowsCheck:
-    """What a worker knows of the first rows of its node; begun before its engine is."""
+    """Counts and checks the first rows of a node, in a worker; created before its engine."""
 
     def __init__(self, work: RowJob, out: UnitContext) -> None:
-        self.work, self.out, self.began = work, out, monotonic()
+        self.work, self.out, self.started = work, out, monotonic()
         self.own_file = out.shared / f"first-{out.worker:05d}.json"
         former = FirstRows.read_if_valid(self.own_file) or FirstRows()
         self.units, self.former_seconds = dict(former.units), former.seconds
         self.is_decided = work.max_rejected_fraction >= 1 or work.task.wanted is None
         self._written = former.units
         self._rows_elsewhere = 0
-        """Rows of the other workers at the last look."""
-        self._next_poll = self.began + POLL_S
+        """Rows of the other workers at the last read."""
+        self._next_poll = self.started + POLL_S
 
     @property
     def gpu_seconds(self) -> float:
-        """GPU seconds of this worker, its former attempts included as far as they told."""
-        return self.work.gpus * (self.former_seconds + monotonic() - self.began)
+        """GPU seconds of this worker and of its former attempts, as far as they were recorded."""
+        return self.work.gpus * (self.former_seconds + monotonic() - self.started)
 
     def record_unit(self, unit: UnitInProgress) -> None:
-        """Note what is finished of a unit, once it is on the disk or about to be."""
+        """Record the finished rows of a unit that are on the disk or about to be."""
         if self.is_decided:
             return
         found = count_finished_rows(unit.journal, self.work)
@@ -110,7 +110,7 @@ class FirstRowsCheck:
             self.units[unit.number] = found
 
     def is_due(self, open_units: Iterable[UnitInProgress]) -> bool:
-        """Whether to put rows on the disk and look: there may be enough, or it was long ago."""
+        """Whether to write rows and check them: enough may be finished, or the poll is due."""
         if self.is_decided:
             return False
         if monotonic() >= self._next_poll:
@@ -120,15 +120,16 @@ class FirstRowsCheck:
         return sum(rows.values()) + self._rows_elsewhere >= FIRST_ROWS
 
     def publish_and_check(self) -> None:
-        """Leave what was taken for the others, and decide as soon as there are enough rows.
+        """Publish the recorded counts for the other workers; decide once there are enough rows.
 
-        Raises EarlyStop (65) where nearly all fail for one reason. To be called after the rows are
-        on the disk: then no row is told of that a kill could lose.
+        Call it after the rows are on the disk: then no row is counted that a kill could lose.
+
+        Raises: EarlyStop (BAD_DATA) if nearly all rows are rejected for one reason.
         """
         if self.is_decided:
             return
         if self.units != self._written:
-            seconds = self.former_seconds + monotonic() - self.began
+            seconds = self.former_seconds + monotonic() - self.started
             FirstRows(units=self.units, seconds=round(seconds, 1)).write(self.own_file)
             self._written = dict(self.units)
         self._next_poll = monotonic() + POLL_S
@@ -147,7 +148,7 @@ class FirstRowsCheck:
 
 
 def count_finished_rows(journal: UnitJournal, work: RowJob) -> FinishedRows:
-    """What is finished of a unit."""
+    """Count the finished rows of a unit, and its faults by reason."""
     faults = {
         reason: many
         for reason, many in journal.asked_by_reason.items()
@@ -157,16 +158,16 @@ def count_finished_rows(journal: UnitJournal, work: RowJob) -> FinishedRows:
 
 
 def make_early_stop(work: RowJob, first: NodeRows, reason: str, shared: Path) -> EarlyStop:
-    """The error of a node that stops for a fault of nearly all of its first rows."""
+    """Make the error of a node that stops because of a fault in nearly all of its first rows."""
     gpu_seconds = round(first.seconds * work.gpus, 1)
     spent = f"{first.seconds:.0f} s of {first.workers} workers"
     return EarlyStop(
         f"{work.name}: {first.faults[reason]} of the first {first.rows} rows are rejected for "
-        f"{reason!r}, which says something of the model or of settings and not of the rows; "
-        f"{spent} with {work.gpus} GPUs each, {gpu_seconds:.0f} GPU seconds, were spent until now. "
-        f"Look at what it said in {shared.parent / 'kept'}, mend the model, the prompt, the engine "
-        "or the checks, then let `retry` forget these rows and give the line again; "
-        "max_rejected_fraction=1 goes on all the same",
+        f"{reason!r}, a fault of the model or of settings and not of the rows; {spent} with "
+        f"{work.gpus} GPUs each, {gpu_seconds:.0f} GPU seconds, were spent. Read the responses of "
+        f"the model in {shared.parent / 'kept'}, fix the model, the prompt, the engine or the "
+        "checks, remove these rows with `retry`, and run the same command again; "
+        "max_rejected_fraction=1 continues in spite of it",
         BAD_DATA,
         gpu_seconds=gpu_seconds,
     )

@@ -1,4 +1,4 @@
-"""An engine that is not ours, whose answers are texts: what frames them is cut as in ours."""
+"""Wraps an engine that is not built in: its answers are texts, and their frames are stripped."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from hala_hpc.engines.models.files import read_object
 
 
 class FramedEngine:
-    """An `Engine` that does what the one in it does, and cuts what frames its answers."""
+    """An `Engine` that delegates to another one and strips the frames of its answers."""
 
     def __init__(self, inner: Engine, config: EngineConfig) -> None:
         self.inner = inner
@@ -22,17 +22,17 @@ class FramedEngine:
 
     @property
     def settings(self) -> EngineSettings:
-        """The settings that the engine was started with."""
+        """The settings with which the engine was started."""
         return self.inner.settings
 
     @property
     def max_num_seqs(self) -> int:
-        """Requests that it works at in one step at most."""
+        """Maximum number of requests in one step."""
         return self.inner.max_num_seqs
 
     @property
     def max_model_len(self) -> int:
-        """Tokens of a prompt and its answer together at most."""
+        """Maximum number of tokens of a prompt and its answer together."""
         return self.inner.max_model_len
 
     def prompt_ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -40,12 +40,12 @@ class FramedEngine:
         return self.inner.prompt_ids(texts)
 
     def add(self, request: Request) -> None:
-        """Give a request to the engine."""
+        """Add a request to the engine."""
         self._prompts[request.key] = request.prompt
         self.inner.add(request)
 
     def step(self) -> list[Completion]:
-        """One step of the engine; the answers that it finished, without what frames them."""
+        """Run one engine step; returns the answers that it finished, without their frames."""
         return [self._strip(completion) for completion in self.inner.step()]
 
     def _strip(self, completion: Completion) -> Completion:
@@ -56,26 +56,26 @@ class FramedEngine:
         return replace(completion, text=stripped.text, reason=stripped.reason)
 
     def abort_all(self) -> None:
-        """Take back what is not finished."""
+        """Abort all requests that are not finished."""
         self._prompts.clear()
         self.inner.abort_all()
 
     def restart(self, max_num_seqs: int) -> None:
-        """Start the engine anew with so many requests at once."""
+        """Restart the engine with this `max_num_seqs`."""
         self._prompts.clear()
         self.inner.restart(max_num_seqs)
 
     def processes(self) -> Sequence[BaseProcess]:
-        """Processes without which the engine cannot go on."""
+        """Processes that the engine needs."""
         return self.inner.processes()
 
     def close(self) -> None:
-        """End the engine."""
+        """Stop the engine."""
         self.inner.close()
 
 
 def read_added_tokens(model: str) -> list[str]:
-    """Texts of the added tokens of a model on the disk; none of another, which nobody knows."""
+    """Read the texts of the added tokens of a model; empty if it is not on the disk."""
     folder = model_folder(model)
     if folder is None:
         return []

@@ -1,4 +1,4 @@
-"""The lines of a piece: a row each that is finished, and a last one with their count and digest."""
+"""Lines of a journal segment: one for each finished row, and a footer with count and digest."""
 
 import json
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from hala_hpc.engines.generation.unit_costs import Costs
 
 
 class JournalFooter(JsonRecord):
-    """The last line of a piece: that it is whole, and what its rows cost."""
+    """Last line of a segment: shows that the segment is complete, and what its rows cost."""
 
     rows: int
     digest: str
@@ -22,7 +22,7 @@ class JournalFooter(JsonRecord):
 
     @classmethod
     def of(cls, lines: list[bytes], costs: Costs) -> Self:
-        """The end of a piece of these lines."""
+        """Make the footer of these lines."""
         return cls(rows=len(lines), digest=compute_journal_digest(lines), costs=costs.to_values())
 
     def is_of(self, lines: list[bytes]) -> bool:
@@ -30,24 +30,24 @@ class JournalFooter(JsonRecord):
         return self.rows == len(lines) and self.digest == compute_journal_digest(lines)
 
     def encoded(self) -> bytes:
-        """As it stands in the piece."""
+        """The footer as a line of the segment."""
         return f"{self.line()}\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedRow:
-    """A line of a piece: a row that is finished, and what came of it. Not a `Record`: for speed."""
+    """A line of a segment: a finished row and its result. Not a `JsonRecord`, for speed."""
 
     index: int
     """Number in its unit, from 0."""
     id_: str
     result: Row | Rejection
     is_asked: bool = True
-    """Whether the model was asked about it; not where a rule or its length decided."""
+    """Whether the model was prompted with it; false if a rule or its length decided."""
 
     @classmethod
     def from_line(cls, line: bytes) -> Self:
-        """Read a line of a piece whose digest is right."""
+        """Parse a line of a segment whose digest is right."""
         value = json.loads(line)
         is_asked = value.get("asked", True)
         if "row" in value:
@@ -56,7 +56,7 @@ class FinishedRow:
         return cls(value["index"], value["id"], rejection, is_asked)
 
     def to_line(self) -> bytes:
-        """As it stands in the piece."""
+        """The row as a line of the segment."""
         value: dict[str, Any] = {"index": self.index, "id": self.id_}
         if not self.is_asked:
             value["asked"] = False
@@ -69,30 +69,33 @@ class FinishedRow:
 
     @property
     def is_rejected(self) -> bool:
-        """Whether the row is not in the result."""
+        """Whether the row was rejected."""
         return isinstance(self.result, Rejection)
 
     @property
     def reason(self) -> str:
-        """Why the row is rejected; empty where it is not."""
+        """Why the row is rejected; empty if it is not."""
         return self.result.reason if isinstance(self.result, Rejection) else ""
 
 
 def read_journal_segment(path: Path) -> list[bytes] | None:
-    """The lines of a piece, None when it is damaged. Raises UserError where it cannot be read."""
+    """Read the lines of a segment, the footer last; None if it is damaged.
+
+    Raises: UserError if the file cannot be read.
+    """
     try:
         lines = (read_content(path, JournalFooter.fix) or b"").splitlines(keepends=True)
         if not lines:
             return None
-        end = JournalFooter.from_json(lines[-1], path)
-        # One version wrote all lines of a piece: the first tells whether this one reads them.
-        if end.rows:
+        footer = JournalFooter.from_json(lines[-1], path)
+        # One version wrote all lines of a segment: the first shows whether this version reads them.
+        if footer.rows:
             FinishedRow.from_line(lines[0])
     except (Damaged, ValueError, KeyError, TypeError):
         return None
-    return lines if end.is_of(lines[:-1]) else None
+    return lines if footer.is_of(lines[:-1]) else None
 
 
 def compute_journal_digest(lines: list[bytes]) -> str:
-    """32 hexadecimal digits of the lines of a piece."""
+    """Compute the digest of the lines of a segment, as 32 hexadecimal digits."""
     return blake2b(b"".join(lines), digest_size=16).hexdigest()

@@ -1,12 +1,12 @@
-"""A choice between a few words: the probability of each, at the price of one token.
+"""Probability of each of a few labels as the answer, at the price of one token.
 
-The model is not left to write its choice: the probabilities of the tokens that each choice begins
-with are read from the step that reads the prompt, and divided by their sum. That is what
-constrained decoding would draw from, without a grammar to compile or a mask to apply.
+The model does not write the label. The probabilities of the first token of each label are read
+from the step that reads the prompt, and divided by their sum. Constrained decoding would draw from
+the same distribution, but needs a grammar to compile or a mask to apply.
 
-A model may write a word in several ways, "accept", "Accept" or " accept", and its probability is
-spread over them ("surface form competition", Holtzman et al. 2021, arXiv 2104.08315): every way
-that is a single token for all of the choices counts.
+A model may write a word in several ways: "accept", "Accept" or " accept". Its probability is spread
+over them ("surface form competition", Holtzman et al. 2021, arXiv 2104.08315). Every way that is a
+single token for all labels counts.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from typing import Any
 
 from hala_hpc.core.errors import CONFIG, UserError
 
-#: Tokens that vLLM 0.32 returns at most.
+#: Maximum number of tokens whose log-probabilities vLLM 0.32 returns.
 MAX_TOKENS = 128
-#: Ways to write a choice: as given, with a capital, and both after a space.
+#: Ways to write a label: as given, with a capital, and both after a space.
 WAYS = 4
 
 
 def normalize_logprobs(logprobs: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """Share of each group of log-probabilities; equal shares where all are minus infinity."""
+    """Convert groups of log-probabilities to probabilities; equal if all are minus infinity."""
     highest = max(value for ways in logprobs for value in ways)
     if highest == -inf:
         return tuple(1 / len(logprobs) for _ in logprobs)
@@ -34,13 +34,13 @@ def normalize_logprobs(logprobs: Sequence[Sequence[float]]) -> tuple[float, ...]
 
 @lru_cache(maxsize=64)
 def label_tokens(tokenizer: Any, labels: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-    """The tokens that stand for each choice: its first one, then those of other ways to write it.
+    """The tokens that count for each label: its first one, then those of other ways to write it.
 
-    Raises UserError (78) for a choice without tokens, for choices that one token cannot tell
-    apart, and for too many of them.
+    Raises: UserError (CONFIG) if a label has no tokens, if two labels begin with the same token, or
+    if there are too many labels.
     """
     written = [_ids_of(tokenizer, label) for label in labels]
-    # A way to write that is one token for some choices only would favour those.
+    # A way to write that is one token for some labels only would favour these.
     whole = [way for way in range(1, WAYS) if all(len(ways[way]) == 1 for ways in written)]
     tokens = tuple(tuple(dict.fromkeys(ways[w][0] for w in [0, *whole])) for ways in written)
     for number, ways in enumerate(tokens):
@@ -49,26 +49,26 @@ def label_tokens(tokenizer: Any, labels: tuple[str, ...]) -> tuple[tuple[int, ..
                 _raise_ambiguous(tokenizer, labels[earlier], labels[number])
     if sum(map(len, tokens)) > MAX_TOKENS:
         raise UserError(
-            f"choices: {len(labels)} are too many; at most {MAX_TOKENS // WAYS}", CONFIG
+            f"labels: {len(labels)} are too many; use at most {MAX_TOKENS // WAYS}", CONFIG
         )
     return tokens
 
 
 def _ids_of(tokenizer: Any, label: str) -> list[list[int]]:
-    """The tokens of a choice as it is given, then in other ways to write it."""
+    """Token ids of a label as given, then of the other ways to write it."""
     word = label.strip()
     written = [label, word.capitalize(), f" {word}", f" {word.capitalize()}"]
     ids: list[list[int]] = tokenizer(written, add_special_tokens=False)["input_ids"]
     if not word or not ids[0]:
-        raise UserError(f"choice {label!r} has no tokens; give it a word", CONFIG)
+        raise UserError(f"label {label!r}: it has no tokens; use a word", CONFIG)
     return ids
 
 
 def _raise_ambiguous(tokenizer: Any, one: str, other: str) -> None:
-    """Raise UserError (78): two choices begin alike."""
+    """Raise UserError (CONFIG): two labels begin with the same token."""
     name = getattr(tokenizer, "name_or_path", "") or "the model"
     raise UserError(
-        f"choices {one!r} and {other!r} begin with the same token in the tokenizer of {name}, so "
-        "one token cannot tell them apart; take words that begin differently",
+        f"labels {one!r} and {other!r}: they begin with the same token in the tokenizer of {name}, "
+        "so one token cannot distinguish them; use words that begin differently",
         CONFIG,
     )

@@ -1,6 +1,6 @@
-"""Whether a model that generates text fits GPUs or a host, told from its files or its known size.
+"""Whether a model that generates text fits into GPUs or a host, from its files or its known size.
 
-Asked twice: for the plan, of the GPUs that a job will ask for, and by the job, of those it sees.
+Checked twice: by the plan for the GPUs that a job will request, and by the job for those it sees.
 """
 
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from hala_hpc.engines.models.memory import (
     stored_item_bytes,
 )
 
-#: The most GPUs that a cure names: those of one large machine.
+#: Maximum number of GPUs that a fix proposes: those of one large machine.
 MAX_GPUS = 16
-#: What is less would be told as 0.0 GB.
+#: Smaller sizes would be printed as 0.0 GB.
 MIN_REPORTED_BYTES = GB // 20
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A card as the engine sees it."""
+    """A GPU as the engine sees it."""
 
     name: str
     capability: tuple[int, int]
@@ -35,7 +35,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class MemoryRequirement:
-    """What a model takes, over all GPUs that share it."""
+    """Memory that a model takes, over all GPUs that share it."""
 
     weight_bytes: int
     row_bytes: int
@@ -46,12 +46,12 @@ class MemoryRequirement:
     cache_heads: int
 
     def bytes_per_gpu(self, gpus: int) -> int:
-        """Memory on each of so many GPUs; heads of the cache are never split."""
+        """Memory on each of `gpus` GPUs; heads of the cache are never split."""
         shared = max(1, min(gpus, self.cache_heads))
         return self.weight_bytes // gpus + self.row_bytes // shared
 
     def can_split(self, gpus: int) -> bool:
-        """Whether vLLM can share the heads among so many GPUs."""
+        """Whether vLLM can split the heads among `gpus` GPUs."""
         even = self.cache_heads % gpus == 0 or gpus % self.cache_heads == 0
         return self.heads % gpus == 0 and even
 
@@ -59,9 +59,9 @@ class MemoryRequirement:
 def find_engine_misfits(
     need: MemoryRequirement, settings: EngineSettings, gpus: list[Gpu] | None, host_bytes: int
 ) -> list[str]:
-    """What keeps a model from running on these GPUs, or without any (None); a line each.
+    """List what keeps a model from running on these GPUs, or without any (None).
 
-    What the calculation itself takes is not counted: vLLM measures it once the weights are loaded.
+    Memory of the computation itself is not counted: vLLM measures it once the weights are loaded.
     """
     size = settings.tensor_parallel_size
     faults = [] if gpus is None else [count_fault(size, len(gpus))]
@@ -74,7 +74,7 @@ def find_engine_misfits(
 
 
 def memory_fault(need: MemoryRequirement, settings: EngineSettings, gpus: list[Gpu]) -> str:
-    """By how much a model is too large for the GPUs that share it; "" when it fits."""
+    """Message if a model is too large for the GPUs that share it; "" if it fits."""
     size = settings.tensor_parallel_size
     smallest = min(gpus, key=lambda gpu: gpu.memory_bytes)
     room = int(smallest.memory_bytes * settings.gpu_memory_utilization)
@@ -85,22 +85,23 @@ def memory_fault(need: MemoryRequirement, settings: EngineSettings, gpus: list[G
     fix = (
         f"set engine.tensor_parallel_size={fitting[0]} and resources.gpus_per_node={fitting[0]}"
         if fitting
-        else f"no engine.tensor_parallel_size up to {MAX_GPUS} is enough: take larger GPUs, a "
+        else f"no engine.tensor_parallel_size up to {MAX_GPUS} is enough: use larger GPUs, a "
         "quantized model or a smaller engine.max_model_len"
     )
     weights = need.weight_bytes // size
     return (
-        f"does not fit: {format_gb(weights)} of weights and {format_gb(need.bytes_per_gpu(size) - weights)} of "
-        f"cache for one row of engine.max_model_len={settings.max_model_len} on each of {size} "
-        f"GPUs, but {smallest.name} has {format_gb(smallest.memory_bytes)} and "
+        f"does not fit: {format_gb(weights)} of weights and "
+        f"{format_gb(need.bytes_per_gpu(size) - weights)} of cache for one row of "
+        f"engine.max_model_len={settings.max_model_len} on each of {size} GPUs, but "
+        f"{smallest.name} has {format_gb(smallest.memory_bytes)} and "
         f"engine.gpu_memory_utilization={settings.gpu_memory_utilization:g}; {fix}"
     )
 
 
 def fp8_fault(need: MemoryRequirement, settings: EngineSettings, gpu: Gpu) -> str:
-    """Why a card cannot do the FP8 that is asked of it; "" when it can."""
+    """Message if a GPU does not support the FP8 that is requested; "" if it does."""
     wanted = "its weights are FP8" if need.is_fp8 else ""
-    fix = "take the model that was not quantized"
+    fix = "use the model that was not quantized"
     if settings.kv_cache_dtype.startswith("fp8"):
         wanted = wanted or f"engine.kv_cache_dtype={settings.kv_cache_dtype}"
         fix = f"{fix} and kv_cache_dtype=auto" if need.is_fp8 else "set engine.kv_cache_dtype=auto"
@@ -108,13 +109,13 @@ def fp8_fault(need: MemoryRequirement, settings: EngineSettings, gpu: Gpu) -> st
         return ""
     has, minimum = ".".join(map(str, gpu.capability)), ".".join(map(str, FP8_CAPABILITY))
     return (
-        f"{wanted}, but {gpu.name} has compute capability {has} and FP8 takes {minimum} "
-        f"(L4, L40S, H100 or newer); {fix}, or ask for such GPUs"
+        f"{wanted}, but {gpu.name} has compute capability {has} and FP8 needs {minimum} "
+        f"(L4, L40S, H100 or newer); {fix}, or request such GPUs"
     )
 
 
 def count_fault(size: int, visible: int) -> str:
-    """Whether fewer GPUs are there than are to share the model; "" when enough are."""
+    """Message if a job sees fewer GPUs than are to share the model; "" if it sees enough."""
     if size <= visible:
         return ""
     return (
@@ -124,41 +125,42 @@ def count_fault(size: int, visible: int) -> str:
 
 
 def split_fault(need: MemoryRequirement, size: int) -> str:
-    """Why a model cannot be shared among so many GPUs; "" when it can."""
+    """Message if a model cannot be split among `size` GPUs; "" if it can."""
     if need.can_split(size):
         return ""
     sizes = ", ".join(str(n) for n in range(1, MAX_GPUS + 1) if need.can_split(n))
     return (
         f"engine.tensor_parallel_size={size} does not divide its {need.heads} attention heads "
-        f"({need.cache_heads} of the cache); take one of {sizes}"
+        f"({need.cache_heads} of the cache); use one of {sizes}"
     )
 
 
 def host_fault(need: MemoryRequirement, settings: EngineSettings, host_bytes: float) -> str:
-    """By how much a model is too large for the host's memory; "" when it fits."""
+    """Message if a model is too large for the host's memory; "" if it fits."""
     if need.weight_bytes + settings.cpu_cache_gb * 2**30 <= host_bytes:
         return ""
     return (
         f"does not fit: {format_gb(need.weight_bytes)} of weights and "
-        f"engine.cpu_cache_gb={settings.cpu_cache_gb:g}, but this job has {format_gb(host_bytes)} of "
-        "memory and no GPU; raise resources.mem_gb or resources.gpus_per_node, or take a smaller "
-        "model"
+        f"engine.cpu_cache_gb={settings.cpu_cache_gb:g}, but this job has "
+        f"{format_gb(host_bytes)} of memory and no GPU; raise resources.mem_gb or "
+        "resources.gpus_per_node, or use a smaller model"
     )
 
 
 def row_fault(need: MemoryRequirement, settings: EngineSettings) -> str:
-    """Whether the host's cache is too small for a single row; "" when it is not."""
+    """Message if the host's cache is too small for a single row; "" if it is not."""
     if need.row_bytes <= settings.cpu_cache_gb * 2**30:
         return ""
     return (
-        f"one row of engine.max_model_len={settings.max_model_len} takes {format_gb(need.row_bytes)} "
-        f"of cache, but engine.cpu_cache_gb={settings.cpu_cache_gb:g}; "
+        f"one row of engine.max_model_len={settings.max_model_len} takes "
+        f"{format_gb(need.row_bytes)} of cache, but "
+        f"engine.cpu_cache_gb={settings.cpu_cache_gb:g}; "
         f"set engine.cpu_cache_gb={need.row_bytes / 2**30 + 0.05:.1f}"
     )
 
 
 def read_memory_requirement(folder: Path, settings: EngineSettings) -> MemoryRequirement | None:
-    """What the model in a folder takes; None where its config.json does not tell."""
+    """Read what memory the model in a folder takes; None if its config.json does not say."""
     found = read_checkpoint(folder)
     need = estimate_memory_requirement(found, settings) if found else None
     return need if need and need.heads else None
@@ -167,7 +169,7 @@ def read_memory_requirement(folder: Path, settings: EngineSettings) -> MemoryReq
 def estimate_memory_requirement(
     checkpoint: Checkpoint, settings: EngineSettings
 ) -> MemoryRequirement:
-    """What a model takes; without heads and cache where no config.json tells them."""
+    """Estimate the memory of a model; heads and cache are 0 if no config.json has them."""
     weights = checkpoint.weight_bytes
     # With auto, vLLM runs float32 checkpoints in 16 bits.
     runs_in = "bfloat16" if settings.dtype == "auto" else settings.dtype
@@ -190,9 +192,9 @@ def estimate_memory_requirement(
 def estimate_fit(
     checkpoint: Checkpoint | None, settings: EngineSettings, room: MachineCapacity
 ) -> tuple[MemoryNeed, tuple[str, ...]]:
-    """What an engine will take at least, and what keeps it from running in a job with this room.
+    """Estimate what memory an engine takes at least, and list why it cannot run in such a job.
 
-    Nothing is said of engines of a lab's own, and of models whose size nobody knows.
+    Both are empty for an engine that is not built in, and for a model of unknown size.
     """
     if checkpoint is None or settings.name != DEFAULT_ENGINE:
         return MemoryNeed(), ()
@@ -219,7 +221,7 @@ def estimate_fit(
 
 
 def count_cached_numbers(text: dict[str, Any]) -> tuple[int, int]:
-    """Heads among which the cache can be split, and numbers cached per token and layer."""
+    """Count heads among which the cache can be split, and numbers cached per token and layer."""
     if rank := text.get("kv_lora_rank"):  # one latent vector for all heads (DeepSeek's MLA)
         return 1, rank + (text.get("qk_rope_head_dim") or 0)
     heads = text["num_attention_heads"]
@@ -228,9 +230,9 @@ def count_cached_numbers(text: dict[str, Any]) -> tuple[int, int]:
 
 
 def count_cached_tokens(text: dict[str, Any], max_model_len: int) -> int:
-    """Tokens of one row that are cached, summed over the layers.
+    """Count the cached tokens of one row, summed over the layers.
 
-    A sliding-window layer keeps its window, a convolution next to nothing.
+    A sliding-window layer caches its window, a convolution next to nothing.
     """
     length = min(max_model_len, text.get("max_position_embeddings") or max_model_len)
     window = min(length, text.get("sliding_window") or length)

@@ -1,6 +1,6 @@
-"""Prompts as token ids: the fixed part first, row text never as control tokens.
+"""Tokenizes prompts: the fixed part first, text of rows never as control tokens.
 
-The lines that all prompts begin with are cut into tokens once, not once for every row.
+The lines with which all prompts begin are tokenized once, not once for every row.
 """
 
 import re
@@ -11,30 +11,30 @@ from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.engines.generation.settings import PromptStyle
 from hala_hpc.engines.models.control_tokens import make_text_tokenizer
 
-#: Stands for the user's words while the chat template is filled in.
+#: Takes the place of the user's text while the chat template is rendered.
 USER_TEXT = "\u2063user words\u2063"
-#: Shorter beginnings are cut with every prompt: nothing is won by them.
+#: A shorter prefix is tokenized with every prompt: caching it saves nothing.
 MIN_PREFIX_CHARACTERS = 100
-#: Words after the beginning, to try whether it can stand alone: each kind of character that a
-#: tokenizer may tie to its neighbours, none at all, and all of them in a row.
+#: Texts after the prefix, to test whether it can be tokenized alone: each kind of character that a
+#: tokenizer may merge with its neighbours, none at all, and all of them in a row.
 PROBES = (
     "", " ", "\n", "\n\n x", "a", "Ab c", "0", "12 345", ".", "'s", "-", "{x}", "<|im_end|>", "\t",
     "\u0301e", "\u0645\u0631\u062d\u0628\u0627", "\u4f60\u597d", "\U0001f600", "\u200d", "\u00a0",
 )  # fmt: skip
 
-#: Ids of texts, with the special tokens that a prompt takes (True) or without any.
+#: Tokenizes texts with the special tokens of a prompt (True) or without any (False).
 Tokenize = Callable[[Sequence[str], bool], list[list[int]]]
 
 
 def fill_template(template: str, values: Mapping[str, str]) -> str:
-    """Put values into `{name}` places; braces inside the values stay as they are."""
-    return re.sub(r"\{(\w+)\}", lambda place: values.get(place[1], place[0]), template)
+    """Fill values into the `{name}` fields of a template; braces inside of values stay."""
+    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
 
 
 def find_missing_fields(setting: str, template: str, names: Sequence[str]) -> list[str]:
-    """A line for every `{name}` that a template lacks, for `preflight`."""
+    """List a message for every `{name}` field that a template lacks, for `preflight`."""
     return [
-        f"{setting}={template!r} has no place {{{name}}} for the text of a row"
+        f"{setting}={template!r}: no field {{{name}}} for the text of a row; add it"
         for name in names
         if f"{{{name}}}" not in template
     ]
@@ -43,7 +43,7 @@ def find_missing_fields(setting: str, template: str, names: Sequence[str]) -> li
 def uses_chat_template(tokenizer: Any, style: PromptStyle) -> bool:
     """Whether prompts go through the tokenizer's chat template.
 
-    Raises UserError (78) for `chat` where there is none.
+    Raises: UserError (CONFIG) if the style is `chat` and there is no template.
     """
     has_template = bool(getattr(tokenizer, "chat_template", None))
     if style == "chat" and not has_template:
@@ -56,9 +56,9 @@ def uses_chat_template(tokenizer: Any, style: PromptStyle) -> bool:
 
 
 class Prompter:
-    """Turns the user's words into prompt ids for one tokenizer and style.
+    """Turns user texts into prompt ids, for one tokenizer and style.
 
-    Raises UserError (78) for `chat` where the tokenizer has no chat template.
+    Raises: UserError (CONFIG) if the style is `chat` and the tokenizer has no chat template.
     """
 
     def __init__(self, tokenizer: Any, style: PromptStyle = "auto") -> None:
@@ -70,7 +70,7 @@ class Prompter:
         self._tokenize = PrefixTokenizer(self._ids, "")
 
     def _template_ids(self) -> tuple[list[int], list[int]]:
-        """Ids of the chat template before and after the user's words."""
+        """Token ids of the chat template before and after the user's text."""
         text = self.tokenizer.apply_chat_template(
             [{"role": "user", "content": USER_TEXT}], add_generation_prompt=True, tokenize=False
         )
@@ -78,10 +78,10 @@ class Prompter:
         return self._ids([before], control=True)[0], self._ids([after], control=True)[0]
 
     def _find_stop_tokens(self) -> list[int]:
-        """The special token that the chat template writes after an answer, if it does.
+        """Find the special token that the chat template writes after an answer, if it does.
 
-        Models end their turn with it, and not all name it as a token at which to stop: Gemma 2's
-        `<end_of_turn>` is not its end of text.
+        Models end their turn with it, but not all list it as a stop token: the `<end_of_turn>` of
+        Gemma 2 is not its end-of-text token.
         """
         from jinja2 import TemplateError
 
@@ -109,19 +109,20 @@ class Prompter:
         return ids
 
     def set_template(self, template: str) -> None:
-        """Be fast with words that begin as this template does, up to its first `{name}` place."""
+        """Tokenize the beginning of this template, up to its first `{name}` field, only once."""
         self._tokenize = PrefixTokenizer(self._ids, re.split(r"\{\w+\}", template, maxsplit=1)[0])
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Prompt ids of the user's words, in one call of the tokenizer."""
+        """Prompt ids of user texts, in one call of the tokenizer."""
         return [self.head + ids + self.tail for ids in self._tokenize(texts)]
 
 
 class PrefixTokenizer:
-    """Ids of prompts, exactly as `cut` makes them; faster for those that begin with `start`.
+    """Token ids of prompts, as `tokenize` gives them; faster if they begin with `prefix`.
 
-    What is cut alone ends with a line break, at which tokenizers part a text before they merge
-    anything. Whether this one does is tried: where it does not, every prompt is cut whole.
+    The part that is tokenized alone ends with a line break, at which tokenizers split a text before
+    they merge anything. The constructor tests whether this tokenizer does. If it does not, every
+    prompt is tokenized as a whole.
     """
 
     def __init__(self, tokenize: Tokenize, prefix: str) -> None:
@@ -132,7 +133,7 @@ class PrefixTokenizer:
             self.prefix = ""
 
     def _is_separable(self, prefix: str) -> bool:
-        """Whether the beginning has the same ids whatever follows; keeps them."""
+        """Whether the prefix has the same ids whatever follows; stores them."""
         prompts = [prefix + probe for probe in (*PROBES, "".join(PROBES))]
         wholes = self.tokenize(prompts, True)
         rests = self.tokenize([prompt.removeprefix(self.prefix) for prompt in prompts], False)
@@ -140,7 +141,7 @@ class PrefixTokenizer:
         return all(w == self.ids + rest for w, rest in zip(wholes, rests, strict=True))
 
     def __call__(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Ids of prompts, in one call of the tokenizer where they all begin alike."""
+        """Token ids of prompts, in one call of the tokenizer."""
         if not self.prefix or not all(prompt.startswith(self.prefix) for prompt in prompts):
             return self.tokenize(prompts, True)
         rests = self.tokenize([prompt.removeprefix(self.prefix) for prompt in prompts], False)
@@ -148,7 +149,7 @@ class PrefixTokenizer:
 
 
 def cut_at_line_break(prefix: str) -> str:
-    """The lines before the last one with words, which stays with the text that follows it."""
+    """Cut a text before its last line that is not empty: it stays with what follows."""
     last = prefix.rstrip("\n").rfind("\n") + 1
-    # White space after a line break may be tied to it.
+    # White space after a line break may be merged with it.
     return prefix[:last] if last and not prefix[last].isspace() else ""

@@ -1,4 +1,4 @@
-"""The questions of many rows on their way through one engine: each once, the longest first."""
+"""Sends the prompts of many rows through one engine: each once, the longest first."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -25,30 +25,30 @@ from hala_hpc.engines.generation.row_program import (
 )
 from hala_hpc.engines.generation.unit_state import RowInProgress
 
-#: Questions that are read ahead, per row that the engine generates at once: the longest of them
-#: go first, so that no long one is left for the end, when the engine is half empty. With four
-#: a worker took 17 % more steps than 2,000 texts need at 128 at once, with twelve, none.
+#: Prompts that are read ahead for each of `max_num_seqs`. The longest go first, so that no long one
+#: is left for the end, when the engine is half empty. With four, a worker took 17 % more steps than
+#: 2,000 texts need with `max_num_seqs` 128; with twelve, none.
 AHEAD_PER_SEQ = 12
-#: Read ahead even for an engine that generates few rows at once.
+#: Minimum number of prompts that are read ahead, also for a small `max_num_seqs`.
 MIN_AHEAD = 64
-#: Each engine after one that ran out of memory runs as many times fewer rows at once: a start
-#: takes a minute or more, so the row that is to blame is found in few of them.
+#: Factor by which `max_num_seqs` shrinks after an engine ran out of memory. A start takes a minute
+#: or more, so the row that causes it is to be found in few starts.
 SHRINK = 4
 
-#: The rows that waited for an answer, each with the place that it has there.
+#: The rows that wait for an answer, each with the index of the prompt in that row.
 WaitingRows = list[tuple[RowInProgress, int]]
 Delivery = tuple[WaitingRows, Answer]
 
 
 class RequestQueue:
-    """Asks the engine what rows ask, and tells which rows wait for an answer."""
+    """Sends prompts of rows to the engine, and returns each answer with the rows that wait."""
 
     def __init__(self, engine: Engine, empty_prompt: str, out: UnitContext) -> None:
         self.engine, self.out = engine, out
         self.stream = AnswerStream(engine)
         self.full_size = engine.max_num_seqs
         self.restarting: Callable[[], AbstractContextManager[object]] = nullcontext
-        """What holds while the engine is started anew."""
+        """Context manager that is active while the engine restarts."""
         self.fixed_tokens = len(engine.prompt_ids([empty_prompt])[0])
         self.answers = AnswerCache()
         self.shared = SharedAnswers(out.shared, out.worker, self.answers)
@@ -62,7 +62,7 @@ class RequestQueue:
         self._waiting: dict[bytes, WaitingRows] = {}
 
     def measure(self) -> tuple[int, Callable[[str], int]]:
-        """Tokens that a text may have at most, and what counts them."""
+        """Maximum number of tokens of a text, and the function that counts them."""
         prompt_ids = self.engine.prompt_ids
         empty = len(prompt_ids([""])[0])
         limit = compute_text_limit(self.engine, self.fixed_tokens)
@@ -70,21 +70,21 @@ class RequestQueue:
 
     @property
     def ahead(self) -> int:
-        """Questions that wait for the engine."""
+        """Number of prompts that wait for the engine."""
         return len(self._new) + len(self._window) + len(self._queue)
 
     @property
     def needs_requests(self) -> bool:
-        """Whether the engine could take more than is in order for it."""
+        """Whether the engine has more free slots than there are sorted requests."""
         return len(self._queue) < self.stream.free_slots
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing left to ask or to wait for."""
+        """Whether no prompt waits and no request is in flight."""
         return not self.ahead and not self.stream.in_flight
 
     def put(self, row: RowInProgress) -> list[tuple[int, Answer]]:
-        """Put the questions of a row; returns the places whose answers are known at once."""
+        """Add the prompts of a row; returns index and answer of those that are known."""
         known = []
         for place, prompt in enumerate(row.prompts):
             key = compute_answer_key(prompt)
@@ -104,7 +104,7 @@ class RequestQueue:
         return known
 
     def prepare(self) -> Iterator[Delivery]:
-        """Tokenize the new questions in one call; answers those for which there is no room."""
+        """Tokenize the new prompts in one call; yields answers to those that are too long."""
         new, self._new = self._new, []
         every = self.engine.prompt_ids([prompt.text for _, prompt in new]) if new else []
         for (key, prompt), ids in zip(new, every, strict=True):
@@ -117,31 +117,31 @@ class RequestQueue:
             request = Request(next(self._numbers), ids, limit, prompt.sampling, prompt.text)
             self._pending[request.key] = (key, prompt)
             if prompt.retry_reason:
-                # Rows that are nearly finished hold up their units.
+                # Retries go first: rows that are nearly finished hold up their units.
                 self._queue.appendleft(request)
             else:
                 self._window.append(request)
 
     def sort_remaining(self) -> None:
-        """Put all that waits in order, the longest first: nothing more will be read."""
+        """Sort all waiting requests, the longest first; called when nothing more will be read."""
         self._window[:0] = self._queue
         self._queue.clear()
         self._sort_window()
 
     def _sort_window(self) -> None:
-        """Put what was read ahead in order behind what is, the longest first."""
+        """Sort the requests that were read ahead, and append them to the queue, longest first."""
         self._queue.extend(sorted(self._window, key=lambda request: -len(request.ids)))
         self._window.clear()
 
     def feed(self) -> None:
-        """Give the engine what it has room for, the longest of what was read ahead first."""
+        """Fill the free slots of the engine, with the longest of what was read ahead first."""
         if self.needs_requests:
             self._sort_window()
         for _ in range(min(self.stream.free_slots, len(self._queue))):
             self.stream.add(self._queue.popleft())
 
     def step(self) -> Iterator[Delivery]:
-        """One step of the engine, and the answers that it brought."""
+        """Run one engine step; yields its answers."""
         completions = self._step()
         if completions is None:
             yield from self._restart_smaller()
@@ -155,9 +155,10 @@ class RequestQueue:
             yield self._answer(key, judge_completion(completion, prompt.text))
 
     def _step(self) -> list[Completion] | None:
-        """What a step finished; None when the GPU ran out of memory.
+        """Run one engine step; None if the GPU ran out of memory.
 
-        Outside of the `except` the error is gone, and with it the old engine, which it holds on to.
+        The caller restarts outside of the `except`: there the error is gone, which references the
+        old engine.
         """
         try:
             return self.stream.step()
@@ -167,8 +168,9 @@ class RequestQueue:
             raise
 
     def _restart_smaller(self) -> Iterator[Delivery]:
-        """Go on after the GPU ran out of memory: with fewer rows at once, and in the end without
-        the one that runs out of it alone.
+        """Restart with fewer rows at once after the GPU ran out of memory.
+
+        In the end the row that runs out of memory alone is rejected.
         """
         alone = self.engine.max_num_seqs == 1
         if alone:
@@ -186,13 +188,13 @@ class RequestQueue:
         return self._waiting.pop(key), answer
 
     def close(self) -> None:
-        """Take back what is not answered."""
+        """Abort what is not answered, and close the cache."""
         self.stream.abort_all()
         self.answers.close()
 
 
 def judge_completion(completion: Completion, prompt: str) -> Answer:
-    """The answer to a question, with a reason when it is cut, empty or broken."""
+    """Convert a completion to an answer, with a reason if it is cut, empty or broken."""
     text = completion.text.strip()
     if completion.reason:
         return Answer(text, completion.reason)

@@ -1,4 +1,4 @@
-"""Feeds the rows of many units through one engine without a pause between them."""
+"""Runs the rows of many units through one engine without a pause between the units."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -16,22 +16,22 @@ from hala_hpc.engines.generation.unit_files import write_unit
 from hala_hpc.engines.generation.unit_state import RowInProgress, UnitInProgress, UnitJournal
 from hala_hpc.engines.generation.watchdog import EngineWatch
 
-#: Rows that are opened between two steps of the engine; their questions are tokenized together.
+#: Rows that are started between two engine steps; their prompts are tokenized together.
 OPEN_ROWS = 64
-#: Characters of open rows at most, whatever else is allowed.
+#: Maximum number of characters of rows in progress, whatever else is allowed.
 MAX_OPEN_CHARACTERS = 50_000_000
-#: Characters of finished rows that are only in memory at most: then they are committed at once.
+#: Maximum number of characters of finished rows in memory: above it they are written at once.
 MAX_UNWRITTEN_CHARACTERS = 1_000_000
-#: Seconds between two words of progress.
+#: Seconds between two progress reports.
 PROGRESS_S = 0.5
-#: Rows after which a share of rejected ones tells something.
+#: Minimum number of rows after which the share of rejected ones is judged.
 MIN_JUDGED_ROWS = 1000
-#: As many times what is read ahead: its long rows come first, and they fail more often.
+#: The same as a multiple of what is read ahead: its long rows come first, and fail more often.
 MIN_JUDGED_WINDOWS = 3
 
 
 class RowScheduler:
-    """Rows of the next unit enter the engine while the last of the former finish."""
+    """Starts rows of the next unit while the last rows of the previous one finish."""
 
     def __init__(
         self,
@@ -41,12 +41,8 @@ class RowScheduler:
         commit_interval_s: float = 30.0,
         first_rows: FirstRowsCheck | None = None,
     ) -> None:
-        self.engine, self.work, self.out, self.commit_interval_s = (
-            engine,
-            work,
-            out,
-            commit_interval_s,
-        )
+        self.engine, self.work, self.out = engine, work, out
+        self.commit_interval_s = commit_interval_s
         self.first_rows = first_rows or FirstRowsCheck(work, out)
         self.queue = RequestQueue(engine, work.empty_prompt, out)
         work.task.fit(*self.queue.measure())
@@ -57,7 +53,7 @@ class RowScheduler:
         self.min_judged_rows = max(MIN_JUDGED_ROWS, MIN_JUDGED_WINDOWS * self.queue.max_ahead)
 
     def run(self, units: Iterable[int]) -> None:
-        """Make the units and commit each when its last row is done; return early on `stop`."""
+        """Run the units, and commit each when its last row is finished; return early on a stop."""
         limit_s = self.engine.settings.step_timeout_s
         with EngineWatch(limit_s, self.out.abort, self.engine.processes) as watch:
             self.queue.restarting = watch.restarting
@@ -90,7 +86,7 @@ class RowScheduler:
             self._report_progress()
 
     def _rows(self, units: Iterable[int]) -> Iterator[RowInProgress]:
-        """The rows of all units that no earlier attempt finished."""
+        """Rows of all units that no earlier attempt finished."""
         for number in units:
             first, last = self.work.range_of(number)
             journal = UnitJournal(self.out.state_dir(number), last - first, self.out.attempt)
@@ -110,12 +106,12 @@ class RowScheduler:
                     yield RowInProgress(unit, index, row, self.work.task.program(row))
 
     def _has_space(self) -> bool:
-        """Whether more rows may be opened: memory is bounded, however large a unit is."""
+        """Whether more rows may be started: memory is bounded, however large a unit is."""
         ahead = self.queue.ahead < self.queue.max_ahead
         return ahead and self.characters < MAX_OPEN_CHARACTERS
 
     def _open(self, rows: Iterator[RowInProgress]) -> bool:
-        """Open the next rows; False when there are none."""
+        """Start the next rows; False if there are none."""
         opened = 0
         for row in islice(rows, OPEN_ROWS):
             opened += 1
@@ -132,7 +128,7 @@ class RowScheduler:
                     self._advance(row, result)
 
     def _advance(self, row: RowInProgress, result: Row | Rejection | None) -> None:
-        """Put the questions of a row until it has its result or must wait."""
+        """Queue the prompts of a row until it has its result or must wait."""
         while result is None:
             row.has_new_prompts = False
             known = self.queue.put(row)
@@ -143,7 +139,7 @@ class RowScheduler:
         self._finish(row, result)
 
     def _finish(self, row: RowInProgress, result: Row | Rejection) -> None:
-        """Take the result of a row; with its last row a unit is committed."""
+        """Record the result of a row; commits the unit if it was the last row."""
         row.unit.finish(row, result)
         self.rows += 1
         characters = count_characters(row.row)
@@ -155,22 +151,22 @@ class RowScheduler:
             self._close(row.unit)
 
     def _check_rejected_fraction(self, reason: str) -> None:
-        """Raise EarlyStop (65) when clearly more rows are rejected than may be."""
+        """Raise EarlyStop (BAD_DATA) if clearly more rows are rejected than allowed."""
         max_fraction = self.work.max_rejected_fraction
         if not self._counts_against_limit(reason):
             return
         self.rejected += 1
-        # Three standard deviations above what may be: chance alone does not stop a run.
+        # Three standard deviations above the limit: chance alone does not stop a run.
         limit = max_fraction * self.rows + 3 * sqrt(self.rows * max_fraction * (1 - max_fraction))
         if self.rows >= self.min_judged_rows and self.rejected > limit:
             self._write_journals(now=True)
             spent = self.first_rows.gpu_seconds
             raise EarlyStop(
-                f"{self.work.name}: {self.rejected} of the first {self.rows} rows are rejected, "
-                f"the last one for {reason!r}, max_rejected_fraction is {max_fraction}; this worker has "
-                f"spent {spent:.0f} GPU seconds; look at them in "
-                f"{self.out.state_dir(min(self.open_units, default=0))}, mend the model, the prompt or "
-                "the checks, or raise max_rejected_fraction",
+                f"{self.work.name}: max_rejected_fraction={max_fraction}: {self.rejected} of the "
+                f"first {self.rows} rows are rejected, the last one for {reason!r}; this worker "
+                f"has spent {spent:.0f} GPU seconds; read them in "
+                f"{self.out.state_dir(min(self.open_units, default=0))}, fix the model, the prompt "
+                "or the checks, or raise max_rejected_fraction",
                 BAD_DATA,
                 gpu_seconds=spent,
             )
@@ -189,13 +185,13 @@ class RowScheduler:
         self.first_rows.publish_and_check()
 
     def _add_seconds(self, unit: UnitInProgress) -> None:
-        """Put the time since the last call down to a unit; only sums over units are told."""
+        """Add the time since the last call to a unit; only sums over units are reported."""
         now = monotonic()
         unit.add_seconds(now - self.last_cost)
         self.last_cost = now
 
     def _write_journals(self, now: bool = False) -> None:
-        """Put the finished rows of open units on the disk from time to time."""
+        """Write the finished rows of units in progress to the disk, if it is due."""
         is_due = monotonic() - self.last_commit >= self.commit_interval_s
         is_due = is_due or self.first_rows.is_due(self.open_units.values())
         if not (now or is_due or self.unwritten_characters >= MAX_UNWRITTEN_CHARACTERS):

@@ -1,4 +1,4 @@
-"""What stages share that ask a model about every row of a corpus."""
+"""Base class of the stages that prompt a model with every row of a corpus."""
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -16,10 +16,10 @@ from hala_hpc.engines.generation.settings import GenerationSettings
 from hala_hpc.engines.models.files import require_model
 
 if TYPE_CHECKING:
-    # What only jobs need is imported there: a dry run loads this file for its settings.
+    # Needed in jobs only: a dry run loads this file for its settings.
     from hala_hpc.engines.generation.row_program import Prompt, RowJob, RowTask
 
-#: What an engine is asked before its rows: as plain as sentences can be.
+#: Sentences of the test prompts that an engine gets before its rows: as plain as possible.
 TRIAL_SENTENCES = (
     "The door is open.",
     "She reads a book every evening.",
@@ -31,31 +31,31 @@ class RowSettings(GenerationSettings):
     """Settings of a stage over the rows of a corpus."""
 
     model: ModelRef
-    """The model that is asked: a hub id, a folder, or `@node` of a node that makes a model."""
+    """The model: a hub id, a folder, or `@node` of a node that makes a model."""
     corpus: CorpusRef
-    """The rows it is asked about."""
+    """The rows with which the model is prompted."""
     prompt: str
-    """What it is asked, with places for what stands in a row."""
+    """Prompt template, with fields for the values of a row."""
     units: int
-    """Pieces with a mark of their own. A number, not a size: known before the corpus exists."""
+    """Number of units, each with its own marker. Not a size: known before the corpus exists."""
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = runtime(1.0)
-    """Fail when a larger share of the rows is rejected, as soon as that is certain. Below 1 also
-    where over 80 % of the first 200 rows are, for one reason that is no matter of the rows."""
+    """Fail if a larger share of the rows is rejected, as soon as that is certain. Below 1, also if
+    over 80 % of the first 200 rows are rejected for one reason that the rows do not cause."""
     commit_interval_s: PositiveFloat = runtime(30.0)
-    """Seconds of work that a kill may cost: finished rows are put on the disk so often."""
+    """Seconds of work that a kill may cost: finished rows are written to the disk so often."""
 
 
 S = TypeVar("S", bound=RowSettings)
 
 
 class RowStage(Stage[S]):
-    """Many units in one engine; a stage of this kind says with `task` what is asked."""
+    """A stage that runs many units through one engine; `task` defines the prompts."""
 
     produces = "corpus"
     extra_outputs = (REJECTED,)
     work_stealing = True
     input_kinds: tuple[Kind, ...]
-    """Kinds of corpus that the stage takes."""
+    """Kinds of corpus that the stage accepts."""
 
     def task(self, kind: Kind) -> "RowTask":
         """What is done with each row of a corpus of this kind."""
@@ -67,9 +67,9 @@ class RowStage(Stage[S]):
         raise NotImplementedError
 
     def trial(self) -> "Sequence[Prompt]":
-        """Questions about `TRIAL_SENTENCES` in the form that rows have; none to go without.
+        """Test prompts with `TRIAL_SENTENCES`, in the form that rows have; none for no test.
 
-        They come before the rows of every engine: see `engine_trial`.
+        Every engine gets them before its rows: see `engine_trial`.
         """
         return ()
 
@@ -90,26 +90,26 @@ class RowStage(Stage[S]):
         )
 
     def plan(self) -> int:
-        """As many units as the settings say."""
+        """The number of units in the settings."""
         return self.settings.units
 
     def require_inputs(self) -> None:
-        """Raise UserError when files of the model or the corpus are missing."""
+        """Raise UserError if files of the model or the corpus are missing."""
         require_model(self.settings.model)
         if not self.settings.corpus.startswith("@"):
             list_parts(self.settings.corpus)
 
     def rehearsed(self) -> S:
-        """The rows that there are in one unit, to its end however many are rejected."""
+        """One unit of the rows that there are; it runs to its end however many are rejected."""
         return self.settings.model_copy(update={"units": 1, "max_rejected_fraction": 1.0})
 
     def smaller_batch(self, world_size: int) -> StageSettings | None:
-        """Half as many rows at once in the engine."""
+        """The settings with half as many rows at once in the engine."""
         del world_size
         return self.settings.smaller_engine_batch()
 
     def run(self, units: Iterable[int], out: UnitContext) -> None:
-        """Ask about the units' rows, each unit committed when its last row is done."""
+        """Prompt the model with the rows of the units; commits each unit after its last row."""
         import gc
         from contextlib import closing
 
@@ -122,26 +122,27 @@ class RowStage(Stage[S]):
         set_job_environment()
         work = self.work  # before the engine starts: a bad corpus costs no GPU time
         first_rows = FirstRowsCheck(work, out)
-        first_rows.publish_and_check()  # nor does a worker that begins after the others found a fault
+        # Nor does a worker that starts after the others found a fault.
+        first_rows.publish_and_check()
         model = self.inputs.path(self.settings.model)
         settings = self.settings
         config = EngineConfig(
             model, settings.engine, settings.prompt_style, settings.prompt, out.cache
         )
         with closing(make_engine(config)) as engine:
-            # What is there now stays: the collector need not look at it again and again.
+            # Objects that exist now stay: the garbage collector need not traverse them each time.
             gc.freeze()
             check_engine_answers(engine, self.trial(), self.empty_prompt, out)
             RowScheduler(engine, work, out, settings.commit_interval_s, first_rows).run(units)
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
-        """Every row of the input is answered for or rejected, in its order."""
+        """Check that every input row is in the output or rejected, in the order of the input."""
         from hala_hpc.engines.generation.unit_files import check_corpus_unit
 
         return check_corpus_unit(unit, folder, self.work)
 
     def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
-        """Gather the shards; returns texts, seconds and speed."""
+        """Link the shards into the output; returns texts, seconds and speed."""
         from hala_hpc.engines.generation.unit_files import collect_corpus
 
         return collect_corpus(markers, folders, output, self.work)

@@ -1,4 +1,4 @@
-"""What the stages that generate text can be told about their engine."""
+"""Engine settings of the stages that generate text."""
 
 from typing import Any, Literal, Self
 
@@ -8,17 +8,17 @@ from hala_hpc.core.settings import StageSettings, runtime
 
 PromptStyle = Literal["auto", "chat", "plain"]
 DEFAULT_ENGINE = "vllm"
-#: The least that vLLM takes for a GPU by itself (vLLM 0.32, `EngineArgs.get_batch_defaults`).
+#: vLLM's smallest default of `max_num_seqs` on a GPU (vLLM 0.32, `EngineArgs.get_batch_defaults`).
 MIN_DEFAULT_SEQS = 256
 
 
 class EngineSettings(BaseModel):
-    """How an engine runs a model. Greedy answers are the same whatever the `runtime` half says."""
+    """Settings of an engine. Greedy answers are the same whatever the `runtime` ones are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     name: str = DEFAULT_ENGINE
-    """Which engine: vllm, one that an installed package offers, or module:Class of your own."""
+    """Engine: vllm, one that an installed package registers, or module:Class of your own."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of the computation; auto takes the checkpoint's."""
     max_model_len: PositiveInt = 4096
@@ -26,38 +26,38 @@ class EngineSettings(BaseModel):
     kv_cache_dtype: Literal["auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"] = "auto"
     """Number format of the key-value cache; fp8 holds twice as many rows at once."""
     temperature: NonNegativeFloat = 0.0
-    """0 takes the likeliest token every time; anything above draws by chance."""
+    """0 for greedy decoding; above 0, tokens are sampled."""
     seed: int = 0
-    """Seed of the draws, the same for every row."""
+    """Seed of the sampling, the same for every row."""
     max_new_tokens: PositiveInt = 2048
-    """Tokens of an answer at most; a longer one is rejected as truncated."""
+    """Maximum number of tokens of an answer; a longer one is rejected as truncated."""
     max_growth: float = 4.0
-    """Tokens of an answer per token of its text, besides 64; stops a model that babbles."""
+    """Maximum number of answer tokens per token of its text, plus 64; stops endless answers."""
     cut_thinking: bool = True
-    """Whether what a model thinks before it answers, `<think>...</think>` and the like, is cut with
-    its tags: no answer has a use for it, and the checks would reject every row. Thinking takes
-    tokens of the answer: raise max_growth for it. `false` leaves the block in the answer."""
+    """Whether the thinking before an answer, `<think>...</think>` and the like, is removed with its
+    tags: no answer needs it, and the checks would reject every row. Thinking takes tokens of the
+    answer: raise max_growth for it. `false` leaves the block in the answer."""
 
     tensor_parallel_size: PositiveInt = runtime(1)
     """GPUs that share one copy of the model."""
     gpu_memory_utilization: float = runtime(0.9)
     """Share of a GPU's memory that the engine takes."""
     max_num_seqs: PositiveInt | None = runtime(None)
-    """Texts that are generated at once; none leaves it to vLLM."""
+    """Maximum number of texts that are generated at once; none leaves it to vLLM."""
     max_num_batched_tokens: PositiveInt | None = runtime(None)
-    """Tokens of one engine step at most; none leaves it to vLLM."""
+    """Maximum number of tokens of one engine step; none leaves it to vLLM."""
     prefix_caching: bool | None = runtime(None)
-    """Whether what prompts begin with is read once; none does so, but not for models with states
-    of their own for each row (LFM2), of which vLLM 0.32 then lets in one row a step."""
+    """Whether common prefixes of prompts are computed once. none enables it, except for models with
+    a state for each row (LFM2): with it vLLM 0.32 admits one row of these per step."""
     enforce_eager: bool | None = runtime(None)
     """Whether to skip compilation and CUDA graphs; none skips them on a CPU only."""
     cuda_graph_rows: PositiveInt | None = runtime(None)
-    """Texts at once up to which a step is replayed as a CUDA graph; none takes all of
-    `max_num_seqs`. Each graph takes time to record at the start, and memory from the cache."""
+    """Number of texts at once up to which a step is replayed as a CUDA graph; none for all of
+    `max_num_seqs`. Each graph takes time to capture at the start, and memory from the cache."""
     cpu_cache_gb: PositiveFloat = runtime(1.0)
-    """GiB of key-value cache where there is no GPU."""
+    """GiB of key-value cache if there is no GPU."""
     step_timeout_s: PositiveFloat = runtime(120.0)
-    """Seconds without a finished engine step, rows waiting, after which the job is begun anew."""
+    """Seconds without a finished engine step, while rows wait, until the job is restarted."""
 
     def result_half(self) -> dict[str, Any]:
         """The settings that change the answers, as plain values."""
@@ -67,28 +67,28 @@ class EngineSettings(BaseModel):
             if isinstance(extra, dict) and extra.get("runtime"):
                 del values[name]
         if self.name == DEFAULT_ENGINE:
-            # Another engine gives another result; the default is no part of a fingerprint.
+            # Another engine gives another result; the default is not part of a fingerprint.
             del values["name"]
         if self.cut_thinking:
-            # As well: most models do not think.
+            # Likewise: most models do not think.
             del values["cut_thinking"]
         return values
 
 
 class GenerationSettings(StageSettings):
-    """Settings of every stage that starts an engine of its own."""
+    """Settings of every stage that starts an engine."""
 
     engine: EngineSettings = EngineSettings()
-    """How the engine runs."""
+    """Settings of the engine."""
     prompt_style: PromptStyle = "auto"
-    """chat puts the prompt into the model's chat template; auto does where there is one."""
+    """chat applies the model's chat template to the prompt; auto does so if there is one."""
 
     def result_half(self) -> dict[str, Any]:
         """The settings that change the result, also those of the engine alone."""
         return {**super().result_half(), "engine": self.engine.result_half()}
 
     def smaller_engine_batch(self) -> Self:
-        """The same with half as many rows at once in the engine; unchanged where it is one."""
+        """The settings with half as many rows at once in the engine; unchanged if it is one."""
         rows = self.engine.max_num_seqs or MIN_DEFAULT_SEQS
         if rows == 1:
             return self

@@ -1,4 +1,4 @@
-"""Of the rows that all units let through, leave those with the best scores in the output."""
+"""Keeps the rows with the best scores in the output, out of those that all units accepted."""
 
 from collections.abc import Iterable, Sequence
 from math import inf
@@ -19,16 +19,16 @@ from hala_hpc.data.corpus.writer import CorpusWriter
 from hala_hpc.engines.generation.row_program import RowJob
 from hala_hpc.engines.generation.unit_files import REJECTED_COLUMNS
 
-#: Steps of a histogram of scores from 0 to 1.
-STEPS = 20
+#: Bins of a histogram of scores from 0 to 1.
+BINS = 20
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
 
 class BestRows:
-    """Says of one row after the other, in the order of the corpus, whether it is of the best.
+    """Decides for one row after the other, in the order of the corpus, whether it is kept.
 
-    Of rows with the score at the edge the first are kept, so the share is met exactly and the
-    same rows come out every time.
+    If several rows have the lowest score that is kept, the first are kept. So the share is met
+    exactly, and the result is the same every time.
     """
 
     def __init__(self, scores: Sequence[float], share: float) -> None:
@@ -40,7 +40,7 @@ class BestRows:
             edge = float(np.partition(scores, -self.count)[-self.count])
             above = int((np.asarray(scores) > edge).sum())
         self.lowest = edge
-        """Lowest score that is kept; infinite where nothing is."""
+        """Lowest score that is kept; infinite if none is."""
         self._at_edge = self.count - above
 
     def keep(self, score: float) -> bool:
@@ -52,7 +52,7 @@ class BestRows:
 
 
 def read_corpus_scores(*corpora: Path) -> Any:
-    """The scores of all rows that have one, as an array in the order of the corpora."""
+    """Read the scores of all rows that have one, as an array in the order of the corpora."""
     import numpy as np
 
     every = [part for corpus in corpora for part in list_parts(corpus)]
@@ -62,13 +62,13 @@ def read_corpus_scores(*corpora: Path) -> Any:
 
 
 def summarize_scores(scores: Any) -> dict[str, Any]:
-    """How scores are spread: count, mean, quantiles, and a histogram of equal steps from 0 to 1."""
+    """Summarize scores: count, mean, quantiles, and a histogram of equal bins from 0 to 1."""
     import numpy as np
 
     scores = np.asarray(scores)
     if not len(scores):
         return {"rows": 0}
-    counts, _ = np.histogram(scores, bins=STEPS, range=(0.0, 1.0))
+    counts, _ = np.histogram(scores, bins=BINS, range=(0.0, 1.0))
     values: Any = np.quantile(scores, QUANTILES)
     return {
         "rows": len(scores),
@@ -82,16 +82,16 @@ def summarize_scores(scores: Any) -> dict[str, Any]:
 
 
 def keep_best_rows(output: Path, work: RowJob, best: BestRows, reason: str) -> int:
-    """Move the rows of an output that are not of the best to its rejected ones; returns how many.
+    """Move all but the best rows of an output to its rejected ones; returns how many.
 
-    Raises UserError (70) when the output does not have as many rows as it must.
+    Raises: UserError (INTERNAL) if the output does not have as many rows as it must.
     """
     before = count_rows(output)
     for unit in range(work.units):
         split_part(output, part_name(unit), work, best, (unit, reason))
     if count_rows(output) != best.count:
         raise UserError(
-            f"{count_rows(output)} rows are left of {before}, {best.count} are wanted", INTERNAL
+            f"{count_rows(output)} of {before} rows are left, expected {best.count}", INTERNAL
         )
     return before - best.count
 
@@ -99,9 +99,9 @@ def keep_best_rows(output: Path, work: RowJob, best: BestRows, reason: str) -> i
 def split_part(
     output: Path, name: str, work: RowJob, best: BestRows, unit_and_reason: tuple[int, str]
 ) -> None:
-    """Write the two files of a unit anew; both stay in the order of the corpus.
+    """Rewrite the two files of a unit; both stay in the order of the corpus.
 
-    Their names in the output are links to the unit's own files, which stay as they are.
+    Their names in the output are links to the unit's own files, which are not changed.
     """
     unit, reason = unit_and_reason
     extra = work.task.extra

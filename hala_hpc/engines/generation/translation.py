@@ -1,4 +1,4 @@
-"""Translate texts piece by piece: what must stay is kept out, what comes back is checked."""
+"""Translates texts segment by segment: protected spans are masked, answers are checked."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -28,15 +28,15 @@ from hala_hpc.engines.generation.row_program import (
     Sampling,
 )
 
-#: A mark that stands for code, LaTeX or the like did not come back.
+#: Reason: a placeholder of code, LaTeX or the like is missing in the answer.
 LOST_PLACEHOLDER = "marks"
-#: Code, LaTeX or the like did not come back to the character; also a check's word for it.
+#: Reason: code, LaTeX or the like did not stay the same to the character; also of a check.
 LOST_SPAN = "placeholders"
-#: Texts whose pieces and faults are remembered, for those that come again.
+#: Number of texts whose segments and faults are memoized, as texts occur more than once.
 MAX_MEMOIZED = 2048
-#: Longer ones are not, in characters: they seldom come again, and memory is bounded.
+#: Longer ones, in characters, are not memoized: they seldom occur twice, and memory is bounded.
 MAX_MEMOIZED_CHARACTERS = 4000
-#: How a segment is asked again: not greedy, and words said before are less likely.
+#: Sampling of a retry: not greedy, and tokens that occurred before are less likely.
 RETRY_SAMPLING = Sampling(temperature=0.3, seed=1, repetition_penalty=1.1)
 
 T = TypeVar("T")
@@ -45,32 +45,32 @@ TranslationProgram = Generator[list[Prompt], list[Answer], list[str] | Rejection
 
 @dataclass(frozen=True)
 class Translator:
-    """How texts are asked and judged."""
+    """Translates texts with a prompt, and judges the answers."""
 
     prompt: str
-    """With a place {text}."""
+    """With a field {text}."""
     checks: OutputChecks
     digits: Digits
     retries: int
-    """How often a piece is asked again before its row is rejected."""
+    """How often a segment is retried before its row is rejected."""
     limit: int
-    """Tokens of a piece at most."""
+    """Maximum number of tokens of a segment."""
     count: Callable[[str], int]
     source: str = "en"
     """Language of the texts, as in ISO 639."""
 
     @cached_property
     def layout_of(self) -> Callable[[str], Layout]:
-        """The pieces of a text; texts that come again soon are not cut again."""
+        """Cuts a text into segments; memoized for texts that occur again soon."""
         return memoize_short(lambda text: lay_out(text, self.limit, self.count))
 
     @cached_property
     def check_translation(self) -> Callable[[str, str], str]:
-        """What the checks say of a source and its translation; nor are they made again."""
+        """Checks a source and its translation; memoized, too."""
         return memoize_short(self.checks.fault)
 
     def translate(self, texts: Sequence[str]) -> TranslationProgram:
-        """The translations of some texts, or why one of them has none; all are asked at once."""
+        """Translate some texts, all at once; returns the translations or why one has none."""
         layouts = [self.layout_of(text) for text in texts]
         translations = [
             SegmentTranslation(self, segment) for layout in layouts for segment in layout.segments
@@ -93,20 +93,20 @@ class Translator:
     def make_rejection(
         self, reason: str, response: str, text: str, texts: Sequence[str]
     ) -> Rejection:
-        """Why there is no translation of a text: what it is, where that explains it."""
+        """Why there is no translation of a text: its content, if that explains the reason."""
         content = explain_rejection(reason, text, texts, self.source)
         return Rejection(content.value if content else reason, response)
 
     def find_whole_fault(self, text: str, layout: Layout, translation: str) -> str:
-        """What is wrong with a text as a whole: good pieces may not fit each other."""
+        """What is wrong with a text as a whole: good segments may not fit each other."""
         if lost_spans(text, translation):
             return LOST_SPAN
         if [segment.text for segment in layout.segments] == [text]:
-            return ""  # the one piece is the text, and was checked
+            return ""  # the only segment is the text, and was checked
         return self.check_translation(text, translation)
 
     def find_fault(self, source: str, answer: Answer, translation: str | None) -> str:
-        """Why an answer is no translation of a piece; empty when it is one."""
+        """Why an answer is no translation of a segment; empty if it is one."""
         if answer.reason:
             return answer.reason
         if translation is None:
@@ -115,7 +115,7 @@ class Translator:
 
 
 def memoize_short(function: Callable[..., T]) -> Callable[..., T]:
-    """The same function of texts, which knows its last results for short ones."""
+    """Memoize the last results of a function of texts, for short texts."""
     known = lru_cache(MAX_MEMOIZED)(function)
 
     def memoized(*texts: str) -> T:
@@ -127,7 +127,7 @@ def memoize_short(function: Callable[..., T]) -> Callable[..., T]:
 
 
 class SegmentTranslation:
-    """A segment on its way: asked as it is, drawn again, or cut into smaller ones."""
+    """A segment in translation: sent as it is, sampled again, or cut into smaller ones."""
 
     def __init__(self, translator: Translator, segment: Segment) -> None:
         self.translator, self.segment = translator, segment
@@ -136,7 +136,7 @@ class SegmentTranslation:
         self._was_resampled = False
 
     def next_prompts(self) -> list[Prompt]:
-        """The questions of the next try, which depends on what was wrong with the last."""
+        """The prompts of the next try, which depends on what was wrong with the last."""
         layout, sampling = self._next_try()
         self._layout = layout
         segments = layout.segments if layout else [self.segment]
@@ -179,7 +179,7 @@ class SegmentTranslation:
 def translate_segments(
     segments: Sequence[SegmentTranslation], retries: int
 ) -> Generator[list[Prompt], list[Answer], None]:
-    """Ask until every piece is good or was asked often enough."""
+    """Prompt until every segment is good or has no retries left."""
     left = list(segments)
     for _ in range(retries + 1):
         pending = [(segment, segment.next_prompts()) for segment in left]

@@ -1,4 +1,4 @@
-"""What rows and units cost: counted per row, summed over the pieces and the files of a unit."""
+"""Costs of rows and units: counted per row, summed over the journal and the files of a unit."""
 
 import json
 from collections import Counter
@@ -6,32 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-#: Keys of the counts by reason begin so where costs are kept.
+#: Prefix of the JSON keys of retries by reason.
 RETRY_PREFIX = "again:"
 
 
 @dataclass(slots=True)
 class Costs:
-    """What the finished rows of a unit cost, also what was lost on the way to them.
+    """Costs of the finished rows of a unit, with those of failed tries.
 
-    Kept as a flat JSON object without zeros: in the last line of a piece, in the footer of a part,
-    and in the mark of the unit.
+    Stored as a flat JSON object without zeros: in the footer of a journal segment, in the footer of
+    a part, and in the marker of the unit.
     """
 
     texts: int = 0
-    """Questions that were put."""
+    """Prompts of the rows."""
     texts_reused: int = 0
-    """Those of them that were answered by an earlier answer."""
+    """Those of them that reused an earlier answer."""
     tokens_in: int = 0
     tokens_out: int = 0
     seconds: float = 0.0
-    """Of one worker, shared among its units as it happens; only sums over units tell something."""
+    """Seconds of one worker, spread over its units as it happens; only sums have a meaning."""
     retries: Counter[str] = field(default_factory=Counter)
-    """How often a question was asked again, by reason."""
+    """Number of retries by reason."""
 
     @classmethod
     def from_values(cls, values: Mapping[str, int | float]) -> Self:
-        """The costs in a JSON object; keys of another meaning are ignored."""
+        """Read costs from a JSON object; other keys are ignored."""
         return cls(
             texts=int(values.get("texts", 0)),
             texts_reused=int(values.get("texts_reused", 0)),
@@ -49,7 +49,7 @@ class Costs:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The costs in a JSON text; none in an empty one."""
+        """Read costs from a JSON text; zero if it is empty."""
         return cls.from_values(json.loads(text or "{}"))
 
     def to_values(self) -> dict[str, int | float]:

@@ -1,8 +1,8 @@
-"""The files of a unit of generated rows: written by its worker, read back before it counts.
+"""The files of a unit of generated rows: written by its worker, read back before the marker.
 
-`part-00007.parquet` has the rows that came out, `rejected/part-00007.parquet` the rows of the
-input that did not, with `reason`, what the model `said`, and `line`, their number in the corpus
-from 1. The folder `rejected` is a corpus of its own, so that its rows can be run again.
+`part-00007.parquet` has the output rows. `rejected/part-00007.parquet` has the rejected input rows
+with `reason`, the response of the model (`said`), and `line`, their number in the corpus from 1.
+The folder `rejected` is a corpus of its own, so that its rows can be run again.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ from hala_hpc.engines.generation.unit_costs import Costs
 from hala_hpc.engines.generation.unit_state import UnitInProgress
 
 REJECTED_COLUMNS = {"reason": "string", "said": "string", "line": "int64"}
-#: What a unit cost stands in the footer of its part.
+#: Key of the unit's costs in the footer of its part.
 COSTS = "hala.costs"
 
 
@@ -55,9 +55,9 @@ def write_unit(folder: Path, unit: UnitInProgress, work: RowJob) -> None:
 
 
 def check_corpus_unit(unit: int, folder: Path, work: RowJob) -> UnitCounts:
-    """Hold the files of a unit against its input, row by row.
+    """Compare the files of a unit with its input, row by row.
 
-    Raises UserError (70) when a row was lost, made up, moved or damaged.
+    Raises: UserError (INTERNAL) if a row was lost, made up, moved or damaged.
     """
     first, last = work.range_of(unit)
     part = folder / part_name(unit)
@@ -74,7 +74,7 @@ def check_corpus_unit(unit: int, folder: Path, work: RowJob) -> UnitCounts:
         fault = work.task.fault(before, after)
         require_row(not fault, unit, number, fault)
         rows_out += 1
-    require_row(next(made, None) is None, unit, last, "is followed by rows that nobody asked for")
+    require_row(next(made, None) is None, unit, last, "is followed by rows beyond the input")
     costs = Costs.from_json(read_part_note(part, COSTS))
     reasons = Counter(reason for _, reason in rejected.values())
     return UnitCounts(
@@ -90,23 +90,25 @@ def check_corpus_unit(unit: int, folder: Path, work: RowJob) -> UnitCounts:
 
 
 def read_rejected(path: Path) -> dict[int, tuple[str, str]]:
-    """Id and reason of every rejected row, by its number in the corpus from 1."""
+    """Read id and reason of every rejected row, by its number in the corpus from 1."""
     rows = read_part(path, ["id", "reason", "line"])
     return {row["line"]: (row["id"], row["reason"]) for row in rows}
 
 
 def require_row(good: bool, unit: int, row: int, fault: str) -> None:
-    """Raise UserError (70) that names unit and row unless all is good."""
+    """Raise UserError (INTERNAL) that names unit and row, unless `good`."""
     if not good:
-        raise UserError(f"unit {unit}, row {row} of its corpus: {fault}; not marked", INTERNAL)
+        raise UserError(
+            f"unit {unit}, row {row} of its corpus: {fault}; the unit gets no marker", INTERNAL
+        )
 
 
 def collect_corpus(
     markers: list[UnitMarker], folders: list[Path], output: Path, work: RowJob
 ) -> dict[str, Any]:
-    """Gather the corpus of all units; returns rejected rows by cause, texts, retries and speed.
+    """Link the parts of all units into the output; returns rejections, texts, retries and speed.
 
-    Raises UserError (65) when more rows were rejected than may be.
+    Raises: UserError (BAD_DATA) if more rows were rejected than allowed.
     """
     check_rejected_fraction(markers, folders, work)
     for folder in folders:
@@ -122,14 +124,14 @@ def collect_corpus(
         "texts": costs.texts,
         "texts_reused": costs.texts_reused,
         "asked_again": dict(costs.retries),
-        # Seconds of all workers together, the starts of their engines left out.
+        # Seconds of all workers together, without the starts of their engines.
         "seconds": round(costs.seconds, 2),
         "tokens_per_s": round(tokens / max(costs.seconds, 1e-3), 1),
     }
 
 
 def group_by_cause(reasons: Counter[str], work: RowJob) -> dict[RejectionCause, dict[str, int]]:
-    """Rejected rows by reason, those that are themselves the cause apart; the most first."""
+    """Group rejected rows by cause, then by reason; the most frequent reason first."""
     return {
         cause: {
             reason: many for reason, many in reasons.most_common() if work.cause_of(reason) is cause
@@ -139,17 +141,17 @@ def group_by_cause(reasons: Counter[str], work: RowJob) -> dict[RejectionCause, 
 
 
 def format_reasons(reasons: dict[str, int]) -> str:
-    """Reasons with their rows, for people."""
+    """Format reasons with their number of rows for a message."""
     return ", ".join(f"{reason} {many}" for reason, many in reasons.items())
 
 
 def sum_rejections(markers: list[UnitMarker]) -> Counter[str]:
-    """Rejected rows of all units by reason."""
+    """Sum the rejected rows of all units by reason."""
     return sum((Counter(marker.rejected) for marker in markers), Counter[str]())
 
 
 def check_rejected_fraction(markers: list[UnitMarker], folders: list[Path], work: RowJob) -> None:
-    """Raise UserError (65) when the share of rows rejected for unwanted reasons is too large."""
+    """Raise UserError (BAD_DATA) if too many rows are rejected for unexpected reasons."""
     reasons = sum_rejections(markers)
     bad = Counter(
         {reason: many for reason, many in reasons.items() if work.counts_against_limit(reason)}
@@ -160,14 +162,14 @@ def check_rejected_fraction(markers: list[UnitMarker], folders: list[Path], work
     causes = group_by_cause(bad, work)
     listing = format_reasons(causes[RejectionCause.FAULT])
     if causes[RejectionCause.CONTENT]:
-        # Another model or prompt would not have them either.
+        # Another model or prompt would not accept them either.
         listing += (
             f"{listing and '; '}for their content: {format_reasons(causes[RejectionCause.CONTENT])}"
         )
     raise UserError(
-        f"{work.name}: {sum(bad.values())} of {rows} rows are rejected ({listing}), "
-        f"max_rejected_fraction is {work.max_rejected_fraction}; they are in {REJECTED}/ under "
-        f"{folders[0].parent}; mend the model, the prompt or the checks, or raise "
+        f"{work.name}: max_rejected_fraction={work.max_rejected_fraction}: {sum(bad.values())} of "
+        f"{rows} rows are rejected ({listing}); they are in {REJECTED}/ under "
+        f"{folders[0].parent}; fix the model, the prompt or the checks, or raise "
         "max_rejected_fraction",
         BAD_DATA,
     )

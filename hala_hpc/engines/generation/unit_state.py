@@ -1,8 +1,8 @@
-"""Units in the making: their open rows, and the finished ones, in pieces that outlive a kill.
+"""Units in progress: their unfinished rows, and a journal of finished ones that survives a kill.
 
-A piece is a file of JSON lines, one for each finished row, and a last line with their count and
-digest. It is there whole or not at all, is written by one attempt and never changed. Rows that two
-attempts both finished count once: the piece whose name comes first wins.
+A journal segment is a file of JSON lines, one for each finished row, and a footer with their count
+and digest. It exists as a whole or not at all, is written by one attempt and never changed. Rows
+that two attempts finished count once: the segment whose name sorts first wins.
 """
 
 import contextlib
@@ -34,9 +34,9 @@ class UnitJournal:
     def __init__(self, folder: Path, rows: int, attempt: str) -> None:
         self.folder, self.attempt = folder, attempt
         self.costs = Costs()
-        """What the finished rows cost."""
+        """Costs of the finished rows."""
         self.asked_by_reason: Counter[str] = Counter()
-        """Finished rows that the model was asked about, by reason of rejection; "" for none."""
+        """Finished rows that the model was prompted with, by reason of rejection; "" for none."""
         self._written = Costs()
         self._segments: list[Path] = []
         self._damaged: list[Path] = []
@@ -52,13 +52,13 @@ class UnitJournal:
         return self._segment_of_row[index] != UNFINISHED
 
     def _read_segment(self, path: Path) -> None:
-        """Count what an earlier attempt wrote; a damaged piece is as none, its rows are redone."""
+        """Read a segment of an earlier attempt; the rows of a damaged one are redone."""
         lines = read_journal_segment(path)
         if lines is None:
             self._damaged.append(path)
             return
-        end = JournalFooter.from_json(lines.pop(), path)
-        costs = Costs.from_values(end.costs)
+        footer = JournalFooter.from_json(lines.pop(), path)
+        costs = Costs.from_values(footer.costs)
         self.costs.add(costs)
         self._written.add(costs)
         offset, number = 0, len(self._segments)
@@ -74,7 +74,7 @@ class UnitJournal:
             offset += len(line)
 
     def add(self, index: int, id_: str, result: Row | Rejection, is_asked: bool = True) -> None:
-        """Take a finished row; it is in memory until `write`."""
+        """Add a finished row; it is in memory until `write`."""
         row = FinishedRow(index, id_, result, is_asked)
         self._unwritten[index] = row.to_line()
         self._segment_of_row[index] = IN_MEMORY
@@ -82,12 +82,12 @@ class UnitJournal:
         self.finished += 1
 
     def write(self, check_lease: Callable[[], None]) -> int:
-        """Put what was added since the last time on the disk, as one piece; returns its rows."""
+        """Write what was added since the last call as one segment; returns its number of rows."""
         if not self._unwritten:
             return 0
         lines = list(self._unwritten.values())
         path = self.folder / f"piece-{self.attempt}-{self._number:05d}.jsonl"
-        # Last of all: an attempt that was taken for dead may have slept over writing and syncing.
+        # Checked last: an attempt that was taken for dead may have been frozen while it wrote.
         with atomic_file(path, check_lease) as temporary, temporary.open("wb") as file:
             file.writelines(lines)
             file.write(JournalFooter.of(lines, self.costs.since(self._written)).encoded())
@@ -118,10 +118,10 @@ class UnitJournal:
                 file.close()
 
     def remove(self) -> None:
-        """Remove the pieces of a unit that is committed, this attempt's and those it took up.
+        """Remove the segments of a committed unit: those of this attempt and those that it read.
 
-        Also what kills left unfinished. Pieces of others stay: an attempt that was taken for dead
-        must not take them from the one that has its place. The gate removes what is left.
+        Also removes unfinished files of killed attempts. Segments of others stay: an attempt that
+        was taken for dead must not take them from its successor. The gate removes what is left.
         """
         for path in (*self._segments, *self._damaged, *self.folder.glob(".piece-*.tmp")):
             if not path.is_dir():
@@ -146,12 +146,12 @@ class UnitInProgress:
         return self.journal.finished == self.rows
 
     def finish(self, row: "RowInProgress", result: Row | Rejection) -> None:
-        """Take the result of a row and what it cost: no row, no cost, as a kill has it, too."""
+        """Add the result of a row and its costs: as after a kill, only finished rows have costs."""
         self.journal.add(row.index, row.row["id"], result, row.is_asked(result))
         self.journal.costs.add(row.costs)
 
     def add_seconds(self, seconds: float) -> None:
-        """Add to the time that the unit took."""
+        """Add to the seconds of the unit."""
         self.journal.costs.seconds += seconds
 
 
@@ -168,23 +168,23 @@ class RowInProgress:
     answers: list[Answer | None] = field(default_factory=list)
     missing: int = 0
     has_new_prompts: bool = False
-    """Whether its questions are not put yet."""
+    """Whether its prompts are not queued yet."""
     costs: Costs = field(default_factory=Costs)
-    """What it cost until now."""
+    """Costs until now."""
 
     def is_asked(self, result: Row | Rejection) -> bool:
-        """Whether the model was asked about the row: what is too long never comes to it."""
+        """Whether the model was prompted with the row: one that is too long never is."""
         is_too_long = isinstance(result, Rejection) and result.reason == TOO_LONG
         return self.costs.texts > 0 and not is_too_long
 
     def start(self) -> Row | Rejection | None:
-        """Start the program; the result of a row that has no questions, else None."""
+        """Start the program; returns the result of a row that has no prompts, else None."""
         return self._advance(None)
 
     def set_answer(self, place: int, answer: Answer) -> Row | Rejection | None:
-        """Put an answer in its place; the result of the row once it is there.
+        """Set the answer to one prompt; returns the result of the row once it has one.
 
-        None when answers are missing, or new questions are there to be put (`is_new`).
+        None if answers are missing, or if there are new prompts to queue (`has_new_prompts`).
         """
         assert self.answers[place] is None
         self.answers[place] = answer
@@ -195,7 +195,7 @@ class RowInProgress:
 
     def _advance(self, answers: list[Answer] | None) -> Row | Rejection | None:
         try:
-            # A generator that has not begun takes None only.
+            # A generator that has not started takes None only.
             prompts = self.program.send(answers)  # type: ignore[arg-type]
             while not prompts:
                 prompts = self.program.send([])
@@ -208,23 +208,23 @@ class RowInProgress:
 
 
 def count_rejections(folder: Path) -> int:
-    """Rejected rows in the pieces of a unit."""
+    """Count the rejected rows in the journal of a unit."""
     segments = (read_journal_segment(path) or [] for path in folder.glob("piece-*.jsonl"))
     return sum(FinishedRow.from_line(line).is_rejected for lines in segments for line in lines[:-1])
 
 
 def remove_rejections(folder: Path) -> None:
-    """Take the rejected rows out of the pieces of a unit; only while nobody works at it.
+    """Remove the rejected rows from the journal of a unit; only while no attempt runs it.
 
-    What they cost stays counted, as it was spent.
+    Their costs stay counted, as they were spent.
     """
     for path in folder.glob("piece-*.jsonl"):
         lines = read_journal_segment(path) or []
         good = [line for line in lines[:-1] if not FinishedRow.from_line(line).is_rejected]
         if len(good) == len(lines[:-1]):
             continue
-        end = JournalFooter.of(
+        footer = JournalFooter.of(
             good, Costs.from_values(JournalFooter.from_json(lines[-1], path).costs)
         )
         with atomic_file(path) as temporary:
-            temporary.write_bytes(b"".join(good) + end.encoded())
+            temporary.write_bytes(b"".join(good) + footer.encoded())

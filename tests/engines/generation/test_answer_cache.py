@@ -1,4 +1,4 @@
-"""Every question goes to the model once, in one worker and, if it is frequent, in all of them."""
+"""Every prompt goes to the model once per worker and, if it is frequent, once for all of them."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ UNITS = 4
 
 
 class Asked(StandInEngine):
-    """Remembers what it was asked."""
+    """Stores its prompts and their sampling."""
 
     def __init__(self) -> None:
         super().__init__(stand_in_config(max_num_seqs=4))
@@ -52,7 +52,7 @@ class Asked(StandInEngine):
 
 
 class AsksTwice:
-    """Asks about a pair as it is set, and once more drawn in another way."""
+    """Prompts for a pair with the default sampling, and once for each other sampling."""
 
     kind: Kind = "pairs"
     wanted: frozenset[str] | None = None
@@ -125,10 +125,10 @@ def test_an_answer_that_was_drawn_in_another_way_is_another_answer(tmp_path: Pat
         assert set(drawn) == {DEFAULT_SAMPLING, *ways}
 
 
-def test_the_key_of_a_question_is_its_words_and_its_sampling_alone() -> None:
+def test_the_key_of_a_prompt_is_its_text_and_its_sampling_alone() -> None:
     keys = [
-        compute_answer_key(Prompt(words, sampling))
-        for words in ("a", "b", "")
+        compute_answer_key(Prompt(prompt_text, sampling))
+        for prompt_text in ("a", "b", "")
         for sampling in (DEFAULT_SAMPLING, Sampling(labels=("a", "b")), Sampling(labels=("b", "a")))
     ]
     assert len(set(keys)) == len(keys)
@@ -136,7 +136,7 @@ def test_the_key_of_a_question_is_its_words_and_its_sampling_alone() -> None:
 
 
 def test_frequent_answers_pass_from_one_worker_to_another(tmp_path: Path) -> None:
-    # Units 0 and 1 have "often" again and again, "rare" twice; so have units 2 and 3.
+    # Units 0 and 1 have "often" many times, "rare" twice; so have units 2 and 3.
     texts = [
         "often" if number % 2 else ("rare" if number % 8 == 4 else f"text {number}")
         for number in range(32)
@@ -158,40 +158,40 @@ class Tagged(Asked):
         return [replace(one, text=f"<|A|>{one.text}<|B|>") for one in super().step()]
 
 
-def test_answers_are_kept_and_passed_on_without_what_framed_them(tmp_path: Path) -> None:
+def test_answers_are_stored_and_shared_without_their_frames(tmp_path: Path) -> None:
     added = [{"content": "<|A|>"}, {"content": "<|B|>"}]
     (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
     config = EngineConfig(str(tmp_path), EngineSettings())
     work = work_of(tmp_path, ["often"] * 20)
     first, second = Tagged(), Tagged()
-    # A commit holds each row against the bare answer.
+    # A commit compares each row with the answer without its frame.
     RowScheduler(FramedEngine(first, config), work, Out(tmp_path, work, 0)).run([0, 1])
     RowScheduler(FramedEngine(second, config), work, Out(tmp_path, work, 1)).run([2, 3])
     assert (len(first.asked), len(second.asked)) == (1, 0)
-    [kept] = json.loads((tmp_path / "shared" / "00000.json").read_text()).values()
-    assert json.loads(kept) == [arabic("often"), ""]
+    [shared] = json.loads((tmp_path / "shared" / "00000.json").read_text()).values()
+    assert json.loads(shared) == [arabic("often"), ""]
 
 
 def test_answers_pass_on_while_workers_run(tmp_path: Path) -> None:
     mine, others = AnswerCache(), AnswerCache()
     one, two = SharedAnswers(tmp_path, 0, mine), SharedAnswers(tmp_path, 1, others)
-    said = [
+    given = [
         Answer("نعم\n", ""),
         Answer("", EMPTY),
         Answer("accept", "", (0.1, 0.9)),
     ]
-    keys = [compute_answer_key(Prompt(f"q{number}")) for number in range(len(said))]
-    for key, answer in zip(keys, said, strict=True):
+    keys = [compute_answer_key(Prompt(f"q{number}")) for number in range(len(given))]
+    for key, answer in zip(keys, given, strict=True):
         mine.put(key, answer)
         for _ in range(FREQUENT):
             mine.get(key)
     assert [others.get(key) for key in keys] == [None] * len(keys)
     one.exchange()
     two.exchange()
-    assert [others.get(key) for key in keys] == said
+    assert [others.get(key) for key in keys] == given
     # The first answer stays, whoever has another.
     mine.put(keys[0], Answer("another"))
-    assert mine.get(keys[0]) == said[0]
+    assert mine.get(keys[0]) == given[0]
 
 
 def test_a_worker_leaves_one_file_of_a_bounded_size(

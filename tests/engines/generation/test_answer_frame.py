@@ -1,4 +1,4 @@
-"""What frames an answer is cut at both ends, and not a byte of the rest is touched."""
+"""The frame of an answer is stripped at both ends, and no byte of the rest is changed."""
 
 import json
 from collections.abc import Sequence
@@ -45,10 +45,10 @@ class LetterTokenizer:
 TOKENIZER = LetterTokenizer()
 
 
-def bare(*parts: str, words: str = "", prompt_end: Sequence[str] = (), cut: bool = True) -> Any:
+def bare(*parts: str, prompt: str = "", prompt_end: Sequence[str] = (), cut: bool = True) -> Any:
     """Text of an answer without its frame, or the reason why there is none."""
     frame = AnswerFrame(TOKENIZER, cut, TOKENIZER.ids(*prompt_end))
-    (found,) = frame.decode([(TOKENIZER.ids(*parts), words)])
+    (found,) = frame.decode([(TOKENIZER.ids(*parts), prompt)])
     return found.reason or found.text
 
 
@@ -72,9 +72,9 @@ def test_added_tokens_are_cut_at_both_ends_and_nowhere_else(
     assert bare(*parts) == text
 
 
-def test_a_token_of_the_users_words_stays_where_it_frames_the_answer() -> None:
+def test_a_token_of_the_prompt_stays_where_it_frames_the_answer() -> None:
     assert bare("<b>", "نعم", TURN) == "نعم"
-    assert bare("<b>", "نعم", TURN, words="Translate: <b>yes") == "<b>نعم"
+    assert bare("<b>", "نعم", TURN, prompt="Translate: <b>yes") == "<b>نعم"
 
 
 def test_thinking_is_cut_with_its_content_and_left_whole_where_it_is_wanted() -> None:
@@ -93,28 +93,30 @@ def test_thinking_without_an_end_is_no_answer() -> None:
     assert bare("<think>", "</think>", TURN) == ""
 
 
-def test_tags_of_thinking_that_are_no_tokens_are_seen_in_the_text() -> None:
+def test_tags_of_thinking_that_are_no_tokens_are_found_in_the_text() -> None:
     tokenizer = LetterTokenizer({TURN: 2})
     frame = AnswerFrame(tokenizer)
-    told = [tokenizer.ids(text, TURN) for text in ("<think>hm</think> نعم", "<think>hm", "نعم")]
-    found = frame.decode([(ids, "") for ids in told])
+    answers_ids = [
+        tokenizer.ids(text, TURN) for text in ("<think>hm</think> نعم", "<think>hm", "نعم")
+    ]
+    found = frame.decode([(ids, "") for ids in answers_ids])
     assert [one.text.strip() for one in found] == ["نعم", "", "نعم"]
     assert [one.reason for one in found] == ["", UNFINISHED_THINKING, ""]
     opened = AnswerFrame(tokenizer, prompt_end=tokenizer.ids("<think>\n"))
     assert opened.decode([(tokenizer.ids("hm</think>نعم", TURN), "")])[0].text == "نعم"
 
 
-def test_only_the_ends_of_an_answer_are_looked_at() -> None:
+def test_only_the_ends_of_an_answer_are_examined() -> None:
     class Watched(list[int]):
-        looked = 0
+        reads = 0
 
         def __getitem__(self, place: Any) -> Any:
-            Watched.looked += isinstance(place, int)
+            Watched.reads += isinstance(place, int)
             return super().__getitem__(place)
 
     frame = AnswerFrame(TOKENIZER)
     frame.strip_ids(Watched(TOKENIZER.ids(START, "a" * 5000, END, TURN)), "")
-    assert Watched.looked < 20
+    assert Watched.reads < 20
 
 
 @pytest.mark.parametrize("block", THINKING)
@@ -130,12 +132,12 @@ def test_texts_are_cut_by_the_same_rule(block: ThinkingBlock) -> None:
 
 
 class Framing(StandInEngine):
-    """Puts its answers between tags, and forgets an end where it is asked to think."""
+    """Puts its answers between tags, and does not finish its thinking if prompted to think."""
 
     def _answer(self, request: Request) -> Completion:
-        said = super()._answer(request)
-        text = "<think>" if "think" in request.prompt else f"{START}{said.text}{END}"
-        return Completion(said.key, text, True, said.tokens_in, said.tokens_out)
+        plain = super()._answer(request)
+        text = "<think>" if "think" in request.prompt else f"{START}{plain.text}{END}"
+        return Completion(plain.key, text, True, plain.tokens_in, plain.tokens_out)
 
 
 def test_the_texts_of_any_other_engine_are_cut_by_the_tokens_of_its_model(tmp_path: Path) -> None:
@@ -143,8 +145,8 @@ def test_the_texts_of_any_other_engine_are_cut_by_the_tokens_of_its_model(tmp_pa
     (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
     settings = EngineSettings(name=f"{__name__}:Framing")
     engine = make_engine(EngineConfig(str(tmp_path), settings))
-    for key, words in enumerate(("abc", "think")):
-        engine.add(Request(key, list(words.encode()), 9, prompt=words))
+    for key, prompt_text in enumerate(("abc", "think")):
+        engine.add(Request(key, list(prompt_text.encode()), 9, prompt=prompt_text))
     first, second = engine.step()
     assert (first.text, first.reason) == ("ابج", "")
     assert (second.text, second.reason) == ("", UNFINISHED_THINKING)
@@ -156,7 +158,7 @@ def test_cutting_leaves_fingerprints_as_they_are_and_keeping_does_not() -> None:
     assert EngineSettings(cut_thinking=False).result_half()["cut_thinking"] is False
 
 
-#: Texts that are to come back to the byte.
+#: Texts that must stay the same to the byte.
 BYTES = [
     "نعم، الباب مفتوح.",
     " two  spaces\n\n\tand a tab ",
@@ -184,11 +186,11 @@ def test_answers_between_the_tokens_of_a_real_tokenizer_come_back_to_the_byte() 
     frame = AnswerFrame(tokenizer, prompt_end=prompter.tail)
     thought = "<|START_THINKING|> what <think> now<|END_THINKING|>"
     for before, after in (("", END), (START, END), (f"{thought}{START}", f"{END}\n")):
-        said = [f"{before}{text}{after}{COHERE_END}" for text in BYTES]
-        ids = tokenizer(said, add_special_tokens=False)["input_ids"]
-        words = "Translate: [[1]] [[2]]"
-        found = frame.decode([(one, words) for one in ids])
+        plain = [f"{before}{text}{after}{COHERE_END}" for text in BYTES]
+        ids = tokenizer(plain, add_special_tokens=False)["input_ids"]
+        prompt_text = "Translate: [[1]] [[2]]"
+        found = frame.decode([(one, prompt_text) for one in ids])
         assert [one.text for one in found] == BYTES
         # As an engine that decodes by itself hands them over.
         texts = TextFrame.of(list(tokenizer.get_added_vocab()), True)
-        assert [texts.strip(one, words).text for one in said] == BYTES
+        assert [texts.strip(one, prompt_text).text for one in plain] == BYTES

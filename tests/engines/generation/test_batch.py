@@ -1,4 +1,4 @@
-"""Answers to a list of prompts: watched over, and reported while the first of them are pending."""
+"""Answers to a list of prompts: the engine is watched, and progress is reported from the start."""
 
 import subprocess
 import sys
@@ -18,9 +18,9 @@ sys.path.append(sys.argv[1])
 from standin_engine import StandInEngine, stand_in_config
 from hala_hpc.engines.generation.batch import AnswerCount, answer_all
 class Out:
-    stop = False
-    def progress(self, **counts): pass
-    def leave(self, error):
+    stop_requested = False
+    def report_progress(self, **counts): pass
+    def abort(self, error):
         print(type(error).__name__, error.kind, flush=True)
         os._exit(75)
 engine = StandInEngine(stand_in_config(step_timeout_s=1, max_model_len=1024))
@@ -29,11 +29,11 @@ answer_all(engine, ["one", "two"], "", AnswerCount(Out()))
 
 
 class Watched:
-    """Keeps what people would see."""
+    """Stores the counts that users see."""
 
     def __init__(self, stop: bool = False) -> None:
         self.counts: dict[str, float] = {}
-        self.stop = stop
+        self.stop_requested = stop
 
     def report_progress(self, **counts: float) -> None:
         self.counts.update(counts)
@@ -42,20 +42,20 @@ class Watched:
         raise AssertionError(error)
 
 
-class Looking(StandInEngine):
-    """Notes before each step what people would see."""
+class Observed(StandInEngine):
+    """Stores before each step the counts that users see."""
 
     out: Watched
-    seen: list[dict[str, float]]
+    reported: list[dict[str, float]]
 
     def step(self) -> Any:
-        self.seen.append(dict(self.out.counts))
+        self.reported.append(dict(self.out.counts))
         return super().step()
 
 
-def looking(out: Watched) -> Looking:
-    found = Looking(stand_in_config(max_num_seqs=2, max_model_len=1024))
-    found.out, found.seen = out, []
+def observed_engine(out: Watched) -> Observed:
+    found = Observed(stand_in_config(max_num_seqs=2, max_model_len=1024))
+    found.out, found.reported = out, []
     return found
 
 
@@ -73,17 +73,17 @@ def test_an_engine_that_hangs_in_an_evaluation_is_left() -> None:
 
 def test_rows_are_reported_while_the_first_answers_are_pending() -> None:
     out = Watched()
-    engine = looking(out)
-    told: Any = AnswerCount(out, rows_of_node=10)  # type: ignore[arg-type]
-    answer_all(engine, ["a", "b", "a", "c", "x" * 2000], "", told)
-    assert engine.seen[0] == {"rows": 0, "tokens": 0, "rows_of_node": 10}
-    assert engine.seen[1]["rows"] == 3, "a prompt that stands there twice is two rows"
+    engine = observed_engine(out)
+    progress: Any = AnswerCount(out, rows_of_node=10)  # type: ignore[arg-type]
+    answer_all(engine, ["a", "b", "a", "c", "x" * 2000], "", progress)
+    assert engine.reported[0] == {"rows": 0, "tokens": 0, "rows_of_node": 10}
+    assert engine.reported[1]["rows"] == 3, "a prompt that occurs twice is two rows"
     assert out.counts["rows"] == 5, "also the one that was too long"
-    answer_all(engine, ["d"], "", told)
+    answer_all(engine, ["d"], "", progress)
     assert out.counts["rows"] == 6
 
 
-def test_an_evaluation_that_is_told_to_stop_says_so() -> None:
+def test_an_evaluation_that_must_stop_raises_stop_requested() -> None:
     out = Watched(stop=True)
     with pytest.raises(StopRequested):
-        answer_all(looking(out), ["a"], "", AnswerCount(out))  # type: ignore[arg-type]
+        answer_all(observed_engine(out), ["a"], "", AnswerCount(out))  # type: ignore[arg-type]

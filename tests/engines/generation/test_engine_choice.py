@@ -24,9 +24,7 @@ def test_the_default_engine_leaves_fingerprints_as_they_are_and_another_does_not
 
 
 @pytest.mark.parametrize("stage", ["translate", "filter", "evaluate"])
-def test_a_dry_run_refuses_an_engine_that_nobody_offers(
-    tmp_path: Path, work: Path, stage: str
-) -> None:
+def test_a_dry_run_refuses_an_unknown_engine(tmp_path: Path, work: Path, stage: str) -> None:
     model = empty_model(tmp_path / "model")
     corpus = write_corpus(tmp_path / "c", [pair("One.", "")])
     inputs = f'model = "{model}"\ncorpus = "{corpus}"\n'
@@ -35,7 +33,7 @@ def test_a_dry_run_refuses_an_engine_that_nobody_offers(
     line = [recipe(tmp_path, f'[node]\nstage = "{stage}"\n{inputs}'), f"work={work}"]
     ended = launch("stage=all", *line, "node.engine.name=vlm", "dry_run=true")
     assert ended.code == CONFIG
-    assert "node: engine.name=vlm: nobody offers this engine; known are vllm; write " in ended.err
+    assert "node: engine.name=vlm: unknown engine; known are vllm; write " in ended.err
 
 
 def test_the_package_imports_vllm_behind_the_choice_only() -> None:
@@ -52,21 +50,21 @@ def test_a_name_that_cannot_be_a_class_is_refused_by_its_form() -> None:
     assert engine_mistakes("vllm") == engine_mistakes("my.engines:Mine") == []
     for name in ("my engine:Mine", "mine:", ":Mine", "a:b:c"):
         [mistake] = engine_mistakes(name)
-        assert mistake.startswith(f"engine.name={name}: this is not module:Class; write ")
+        assert mistake.startswith(f"engine.name={name}: not of the form module:Class; write ")
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("nowhere:Mine", "No module named 'nowhere'; put the folder of the module on PYTHONPATH"),
         ("standin_engine:Mine", "standin_engine has no Mine; write the name of a class in it"),
     ],
 )
-def test_a_class_that_is_not_there_stops_the_job_at_once(name: str, told: str) -> None:
+def test_a_class_that_is_not_there_stops_the_job_at_once(name: str, message: str) -> None:
     with pytest.raises(UserError) as refused:
         make_engine(stand_in_config(name=name))
     assert refused.value.code == CONFIG
-    assert str(refused.value).startswith(f"engine.name={name}: {told}")
+    assert str(refused.value).startswith(f"engine.name={name}: {message}")
 
 
 def test_an_installed_package_may_offer_an_engine(

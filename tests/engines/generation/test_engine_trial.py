@@ -1,4 +1,4 @@
-"""Three questions come before the rows; only an engine that answers none of them stops its node."""
+"""Three test prompts come before the rows; an engine that answers none of them stops its node."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,19 +19,19 @@ from hala_hpc.stages.translate import Settings, Translate
 TEXTS = [f"The boy in house {number} reads." for number in range(12)]
 
 
-class Saying(StandInEngine):
-    """Answers the questions before the rows as a test wants it, and those about rows well."""
+class Scripted(StandInEngine):
+    """Answers the test prompts as scripted, and those of rows well."""
 
-    said: ClassVar[tuple[Any, ...]] = ()
+    scripted_answers: ClassVar[tuple[Any, ...]] = ()
     asked: ClassVar[list[str]] = []
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config)
-        self.left = list(Saying.said)
-        Saying.asked = []
+        self.left = list(Scripted.scripted_answers)
+        Scripted.asked = []
 
     def _answer(self, request: Request) -> Completion:
-        Saying.asked.append(request.prompt)
+        Scripted.asked.append(request.prompt)
         done = super()._answer(request)
         if not self.left:
             return done
@@ -39,15 +39,15 @@ class Saying(StandInEngine):
         return Completion(request.key, text, whole, done.tokens_in, tokens_out)
 
 
-def run(tmp_path: Path, *said: tuple[str, bool, int], **given: Any) -> PlainContext:
-    """Translate twelve rows with an engine that first says this."""
-    Saying.said = said
+def run(tmp_path: Path, *scripted_answers: tuple[str, bool, int], **given: Any) -> PlainContext:
+    """Translate twelve rows with an engine that first gives these answers."""
+    Scripted.scripted_answers = scripted_answers
     corpus = write_corpus(tmp_path / "c", [pair(text, "") for text in TEXTS])
     settings = {
         "model": str(empty_model(tmp_path / "model")),
         "corpus": str(corpus),
         "units": 2,
-        "engine": {"name": f"{__name__}:Saying", **given},
+        "engine": {"name": f"{__name__}:Scripted", **given},
         "checks": {"disabled": ["length_ratio"]},
     }
     return run_plain("translate", settings, tmp_path)
@@ -59,24 +59,24 @@ THINKING = ("<think>so", False, 88)
 
 
 @pytest.mark.parametrize(
-    ("answers", "told"),
+    ("answers", "message"),
     [
-        ([EMPTY] * 3, "look at prompt_style and at the chat template"),
+        ([EMPTY] * 3, "check prompt_style and the chat template"),
         ([CUT] * 3, "raise engine.max_new_tokens"),
-        ([TAGGED] * 3, "let the tokenizer of the model have them as added tokens"),
+        ([TAGGED] * 3, "make them added tokens of the model's tokenizer"),
         ([THINKING] * 3, "raise engine.max_growth and engine.max_new_tokens"),
         ([EMPTY, CUT, TAGGED], "'<|START|>نعم<|END|>' (framed)"),
     ],
 )
 def test_a_node_fails_before_its_rows_where_no_answer_can_be_used(
-    tmp_path: Path, answers: list[tuple[str, bool, int]], told: str
+    tmp_path: Path, answers: list[tuple[str, bool, int]], message: str
 ) -> None:
     with pytest.raises(UserError) as caught:
         run(tmp_path, *answers)
     assert caught.value.code == CONFIG
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert TRIAL_SENTENCES[0] in str(caught.value)
-    assert len(Saying.asked) == 3
+    assert len(Scripted.asked) == 3
     found = classify(Evidence(code=CONFIG, reasons=(str(caught.value),)))
     assert found
     assert found.kind is FailureClass.CONFIG_ERROR
@@ -97,14 +97,18 @@ def test_one_answer_is_enough_however_bad_it_is(
 ) -> None:
     out = run(tmp_path, *answers)
     assert len(out.markers) == 2
-    assert sum(mark.rows_in for mark in out.markers.values()) == len(TEXTS) == out.counts["rows"]
+    assert (
+        sum(marker.rows_in for marker in out.markers.values()) == len(TEXTS) == out.counts["rows"]
+    )
     tokens = sum(len(arabic(text).encode()) for text in TEXTS)
-    assert out.counts["tokens"] == tokens == sum(mark.tokens_out for mark in out.markers.values())
-    assert [TRIAL_SENTENCES[n] in Saying.asked[n] for n in range(3)] == [True] * 3
+    assert (
+        out.counts["tokens"] == tokens == sum(marker.tokens_out for marker in out.markers.values())
+    )
+    assert [TRIAL_SENTENCES[n] in Scripted.asked[n] for n in range(3)] == [True] * 3
 
 
 def test_they_come_once_in_an_engine_whatever_its_size_becomes(tmp_path: Path) -> None:
-    Saying.said = ()
+    Scripted.scripted_answers = ()
     corpus = write_corpus(tmp_path / "c", [pair(text, "") for text in [*TEXTS, "a prompt of two"]])
     settings = Settings(
         model=str(empty_model(tmp_path / "model")),
@@ -115,10 +119,10 @@ def test_they_come_once_in_an_engine_whatever_its_size_becomes(tmp_path: Path) -
     )
     stage = Translate(settings, PlainInputs())
     stage.run([0, 1], PlainContext(tmp_path, stage))
-    assert sum(TRIAL_SENTENCES[0] in words for words in Saying.asked) == 1
+    assert sum(TRIAL_SENTENCES[0] in prompt for prompt in Scripted.asked) == 1
 
 
-class Small(Saying):
+class Small(Scripted):
     """Runs out of memory with more than four rows at once."""
 
     def step(self) -> list[Completion]:

@@ -20,28 +20,28 @@ from hala_hpc.engines.generation.watchdog import MAIN_THREAD_GRACE_S, POLL_S
 
 pytestmark = pytest.mark.kinds
 
-#: `leave` says why and leaves, as the attempt's does. `Looking` counts the looks of a watch, which
-#: are half a second apart at least: what happens between two of them happens on any machine.
+#: `abort` prints the reason and exits, as that of an attempt does. `Counting` counts the checks of
+#: a watch, which are half a second apart at least: what happens between two happens on any machine.
 START = """
 import os, signal, sys, time
 from multiprocessing import Process, active_children
 from benchmarks.common.waiting import wait_until
 from hala_hpc.core.errors import TransientError
 from hala_hpc.engines.generation.watchdog import EngineWatch
-def leave(reason):
+def abort(reason):
     print(reason, flush=True)
     os._exit(75)
 def watch(limit_s):
-    return EngineWatch(limit_s, leave, active_children)
-class Looking(EngineWatch):
-    looks = 0
+    return EngineWatch(limit_s, abort, active_children)
+class Counting(EngineWatch):
+    checks = 0
     def hang(self):
         found = super().hang()
-        self.looks += 1
+        self.checks += 1
         return found
-    def wait_for_looks(self, count):
-        enough = self.looks + count
-        wait_until(lambda: self.looks >= enough, f"{count} looks")
+    def wait_for_checks(self, count):
+        enough = self.checks + count
+        wait_until(lambda: self.checks >= enough, f"{count} checks")
 """
 #: Beside an engine that does nothing, longer than any test waits.
 STAND_IN = START + (
@@ -66,15 +66,15 @@ if __name__ == "__main__":
     for _ in range(5):
         llm.llm_engine.step()
     try:
-        with EngineWatch(float(sys.argv[2]), leave, engine_processes) as watch:
+        with EngineWatch(float(sys.argv[2]), abort, engine_processes) as watch:
             watch.beat(1)
-            print("blow", engine.pid, flush=True)
+            print("kill", engine.pid, flush=True)
             os.kill(engine.pid, getattr(signal, sys.argv[3]))
             for _ in range(395):
                 llm.llm_engine.step()
                 watch.beat(1)
     except TransientError as error:
-        leave(f"retry: {error}")
+        abort(f"transient: {error}")
 """
 )
 
@@ -98,7 +98,7 @@ def state_of(pid: int | str) -> str:
 
 
 def run_real(script: Path, *arguments: str) -> tuple[int, list[str]]:
-    """Exit code and output of an engine that meets with misfortune, and is gone in the end."""
+    """Exit code and output of a script whose engine gets a signal and is gone in the end."""
     # From a file: vLLM starts its engine process with `spawn`.
     command = [sys.executable, str(script), *arguments]
     done = subprocess.run(
@@ -109,65 +109,65 @@ def run_real(script: Path, *arguments: str) -> tuple[int, list[str]]:
         check=False,
         timeout=WAIT_S,
     )
-    said = done.stdout.splitlines()
-    blows = [line.split() for line in said if line.startswith("blow ")]
-    assert blows, done.stderr
+    output = done.stdout.splitlines()
+    kills = [line.split() for line in output if line.startswith("kill ")]
+    assert kills, done.stderr
     # One that is only not reaped is gone.
-    wait_until(lambda: state_of(blows[0][1]) in "ZX", "the end of the engine's process")
-    return done.returncode, said
+    wait_until(lambda: state_of(kills[0][1]) in "ZX", "the end of the engine's process")
+    return done.returncode, output
 
 
-def test_a_dead_engine_is_noticed_within_5_seconds_as_far_as_the_machine_allows() -> None:
+def test_the_death_of_an_engine_is_detected_within_5_seconds() -> None:
     assert POLL_S + MAIN_THREAD_GRACE_S <= 5
 
 
 @pytest.mark.slow
 def test_a_killed_engine_process_is_noticed() -> None:
-    code, said = run(STAND_IN + "with watch(60): engine.kill(); time.sleep(900)")
+    code, output = run(STAND_IN + "with watch(60): engine.kill(); time.sleep(900)")
     assert code == 75
-    assert said == "the engine's process EngineCore was killed by SIGKILL\n"
+    assert output == "the engine's process EngineCore was killed by SIGKILL\n"
 
 
 def test_an_engine_whose_steps_no_longer_end_is_noticed() -> None:
-    code, said = run(STAND_IN + "with watch(1) as w: w.beat(7); time.sleep(900)")
+    code, output = run(STAND_IN + "with watch(1) as w: w.beat(7); time.sleep(900)")
     assert code == 75
-    assert_message(said, "the engine hangs: no step ended in ")
-    assert_message(said, "(engine.step_timeout_s=1) while 7 requests were in flight\n")
+    assert_message(output, "engine.step_timeout_s=1: the engine hangs: no step ended in ")
+    assert_message(output, " s while 7 requests were in flight\n")
 
 
-def test_the_engine_processes_are_killed_before_the_attempt_leaves() -> None:
+def test_the_engine_processes_are_killed_before_the_attempt_exits() -> None:
     script = STAND_IN.replace("print(reason", "engine.join(99); print(engine.exitcode")
-    _, said = run(script + "with watch(0.1) as w: w.beat(7); time.sleep(900)")
-    assert said == "-9\n"
+    _, output = run(script + "with watch(0.1) as w: w.beat(7); time.sleep(900)")
+    assert output == "-9\n"
 
 
 @pytest.mark.slow
-def test_nothing_is_wrong_while_steps_end_or_nothing_is_asked() -> None:
-    # For eight looks a step ends between any two of them, then nothing is asked for as many.
-    code, said = run(
+def test_nothing_is_wrong_while_steps_end_or_no_request_is_in_flight() -> None:
+    # For eight checks a step ends between any two, then no request is in flight for as many.
+    code, output = run(
         START
-        + "class Busy(Looking):\n"
+        + "class Busy(Counting):\n"
         + "    def hang(self):\n"
         + "        found = super().hang()\n"
-        + "        if self.looks <= 8: self.beat(7 if self.looks < 8 else 0)\n"
+        + "        if self.checks <= 8: self.beat(7 if self.checks < 8 else 0)\n"
         + "        return found\n"
-        + "with Busy(2, leave) as w: w.wait_for_looks(16)"
+        + "with Busy(2, abort) as w: w.wait_for_checks(16)"
     )
-    assert (code, said) == (0, "")
+    assert (code, output) == (0, "")
 
 
 @pytest.mark.slow
 def test_a_job_that_was_suspended_as_a_whole_does_not_hang() -> None:
-    # Suspended between two looks between which no step ends, for longer than the limit.
+    # Suspended between two checks between which no step ends, for longer than the limit.
     script = (
         START
-        + "class Suspended(Looking):\n"
+        + "class Suspended(Counting):\n"
         + "    def hang(self):\n"
         + "        found = super().hang()\n"
-        + "        if self.looks == 2: os.kill(os.getpid(), signal.SIGSTOP)\n"
+        + "        if self.checks == 2: os.kill(os.getpid(), signal.SIGSTOP)\n"
         + "        else: self.beat(7)\n"
         + "        return found\n"
-        + "with Suspended(4, leave) as w: w.wait_for_looks(4)"
+        + "with Suspended(4, abort) as w: w.wait_for_checks(4)"
     )
     job = subprocess.Popen(
         [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -175,19 +175,19 @@ def test_a_job_that_was_suspended_as_a_whole_does_not_hang() -> None:
     wait_until(lambda: state_of(job.pid) == "T", "the job is suspended")
     time.sleep(6)
     job.send_signal(signal.SIGCONT)
-    said, _ = job.communicate(timeout=WAIT_S)
-    assert (job.returncode, said) == (0, "")
+    output, _ = job.communicate(timeout=WAIT_S)
+    assert (job.returncode, output) == (0, "")
 
 
 @pytest.mark.slow
-def test_an_engine_that_is_replaced_is_no_dead_engine() -> None:
-    code, said = run(
+def test_an_engine_that_is_replaced_did_not_die() -> None:
+    code, output = run(
         STAND_IN
-        + "with Looking(60, leave, active_children) as w:\n"
-        + "    with w.restarting(): engine.kill(); w.wait_for_looks(8)\n"
-        + "    w.wait_for_looks(2)"
+        + "with Counting(60, abort, active_children) as w:\n"
+        + "    with w.restarting(): engine.kill(); w.wait_for_checks(8)\n"
+        + "    w.wait_for_checks(2)"
     )
-    assert (code, said) == (0, "")
+    assert (code, output) == (0, "")
 
 
 def test_another_error_goes_its_own_way() -> None:
@@ -200,22 +200,22 @@ def test_another_error_goes_its_own_way() -> None:
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("blow", "limit_s"),
+    ("signal_name", "limit_s"),
     [("SIGKILL", "600"), ("SIGSTOP", "4")],
 )
 def test_a_real_engine_that_is_killed_or_stopped_is_left(
-    blow: str, limit_s: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    signal_name: str, limit_s: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     model = untrained_model(tmp_path_factory.getbasetemp())
     script = tmp_path / "engine.py"
     script.write_text(REAL)
-    code, said = run_real(script, str(model), limit_s, blow)
-    assert code == 75, said
-    assert ("killed by SIGKILL" if blow == "SIGKILL" else "the engine hangs") in said[-1]
+    code, output = run_real(script, str(model), limit_s, signal_name)
+    assert code == 75, output
+    assert ("killed by SIGKILL" if signal_name == "SIGKILL" else "the engine hangs") in output[-1]
 
 
 @pytest.mark.slow
-def test_an_engine_death_that_vllm_tells_of_is_tried_again() -> None:
+def test_an_engine_death_that_vllm_reports_is_transient() -> None:
     from vllm.v1.engine.exceptions import EngineDeadError
 
     from hala_hpc.core.errors import TransientError
@@ -249,7 +249,7 @@ with EngineWatch(0.5, out.abort) as watch:
 """
 
 
-def test_the_record_of_the_attempt_says_that_the_engine_hung(tmp_path: Path) -> None:
+def test_the_record_of_the_attempt_has_the_hang_of_the_engine(tmp_path: Path) -> None:
     program = tmp_path / "model-code"
     program.write_text(f"#!{sys.executable}\n{HANGING}")
     program.chmod(0o700)
@@ -260,7 +260,7 @@ def test_the_record_of_the_attempt_says_that_the_engine_hung(tmp_path: Path) -> 
         artifact.folder.glob("attempts/r0000-*.json"), key=lambda path: -len(path.name)
     )
     [reason] = read_json(record)["reasons"]
-    assert_message(reason, "the engine hangs: no step ended in 1 s (engine.step_timeout_s=0.5)")
+    assert_message(reason, "engine.step_timeout_s=0.5: the engine hangs: no step ended in 1 s")
     assert read_json(record)["kind"] == FailureClass.ENGINE
     assert reason in artifact.log_file(0).read_text()
     # Where the main thread was.

@@ -1,4 +1,4 @@
-"""A fault that no row escapes stops its node after 200 rows; what rows are themselves does not."""
+"""A fault that affects every row stops its node after 200 rows; content of rows does not."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -31,8 +31,8 @@ UNITS, ROWS = 8, 900
 SLACK_ROWS = 60
 
 
-class FirstWord:
-    """Rejects a row for the first word of its text, unless that is `good`."""
+class RejectByLabel:
+    """Rejects a row with the first word of its text as the reason, unless that is `good`."""
 
     kind: Kind = "pairs"
 
@@ -44,13 +44,13 @@ class FirstWord:
         pass
 
     def program(self, row: Row) -> RowProgram:
-        word = row["source"].partition(" ")[0]
-        if word == "rule":
+        label = row["source"].partition(" ")[0]
+        if label == "rule":
             return Rejection("unwanted")
         answer = (yield [Prompt(row["source"])])[0]
         if answer.reason:
             return Rejection(answer.reason)
-        return {**row, "target": answer.text} if word == "good" else Rejection(word)
+        return {**row, "target": answer.text} if label == "good" else Rejection(label)
 
     def fault(self, _before: Row, _after: Row) -> str:
         return ""
@@ -89,12 +89,12 @@ class Mortal(StandInEngine):
         return completions
 
 
-def work_of(base: Path, words: list[str], **more: Any) -> RowJob:
-    """Rows that begin with these words by turns; a fifth of them may be rejected."""
-    texts = [f"{words[number % len(words)]} {number}" for number in range(ROWS)]
+def work_of(base: Path, labels: list[str], **more: Any) -> RowJob:
+    """Rows that begin with these labels by turns; 99 % of them may be rejected."""
+    texts = [f"{labels[number % len(labels)]} {number}" for number in range(ROWS)]
     rows = [{**pair(text, ""), "id": row_id(number)} for number, text in enumerate(texts)]
     corpus = write_corpus(base / "c", rows)
-    return RowJob(corpus, "c", UNITS, FirstWord(), **{"max_rejected_fraction": 0.99, **more})
+    return RowJob(corpus, "c", UNITS, RejectByLabel(), **{"max_rejected_fraction": 0.99, **more})
 
 
 def run(
@@ -113,16 +113,16 @@ def test_a_fault_of_nearly_all_rows_stops_the_node_after_its_first_rows(
     work = work_of(tmp_path, ["broken"] * share + ["good"] * (10 - share), gpus=8)
     with pytest.raises(EarlyStop) as caught:
         run(tmp_path, work)
-    told = FirstRows.read(tmp_path / "shared" / "first-00000.json")
-    assert told
-    rows = NodeRows.of([told]).rows
+    first_rows = FirstRows.read(tmp_path / "shared" / "first-00000.json")
+    assert first_rows
+    rows = NodeRows.of([first_rows]).rows
     assert FIRST_ROWS <= rows <= FIRST_ROWS + SLACK_ROWS
     assert caught.value.code == BAD_DATA
     assert f"of the first {rows} rows are rejected for 'broken'" in str(caught.value)
-    assert caught.value.gpu_seconds == round(told.seconds * 8, 1)
+    assert caught.value.gpu_seconds == round(first_rows.seconds * 8, 1)
     assert f"{caught.value.gpu_seconds:.0f} GPU seconds" in str(caught.value)
     assert failure_facts(caught.value).gpu_seconds == caught.value.gpu_seconds
-    # Whoever begins later does not start an engine.
+    # A worker that starts later does not start an engine.
     with pytest.raises(EarlyStop):
         FirstRowsCheck(work, Out(tmp_path, work, 1)).publish_and_check()
     FirstRowsCheck(
@@ -131,7 +131,7 @@ def test_a_fault_of_nearly_all_rows_stops_the_node_after_its_first_rows(
 
 
 @pytest.mark.parametrize(
-    "words",
+    "labels",
     [
         ["code"] * 9 + ["good"],
         ["unwanted"] * 10,
@@ -139,8 +139,8 @@ def test_a_fault_of_nearly_all_rows_stops_the_node_after_its_first_rows(
         ["broken"] * 5 + ["silent"] * 5,
     ],
 )
-def test_content_and_shares_that_may_be_chance_do_not(tmp_path: Path, words: list[str]) -> None:
-    assert run(tmp_path, work_of(tmp_path, words, max_rejected_fraction=0.999)).rows == ROWS
+def test_content_and_shares_that_may_be_chance_do_not(tmp_path: Path, labels: list[str]) -> None:
+    assert run(tmp_path, work_of(tmp_path, labels, max_rejected_fraction=0.999)).rows == ROWS
 
 
 def test_any_fault_goes_on_where_all_rows_may_be_rejected(tmp_path: Path) -> None:
@@ -149,17 +149,17 @@ def test_any_fault_goes_on_where_all_rows_may_be_rejected(tmp_path: Path) -> Non
     assert not list((tmp_path / "shared").glob("first-*"))
 
 
-def test_rows_that_no_model_was_asked_about_tell_nothing(tmp_path: Path) -> None:
-    # The rules are done with their rows before the engine has said a word.
+def test_rows_that_no_model_was_prompted_with_do_not_count(tmp_path: Path) -> None:
+    # The rules reject their rows before the engine has generated a token.
     work = work_of(tmp_path, ["rule"] * 2 + ["broken"])
     with pytest.raises(EarlyStop) as caught:
         run(tmp_path, work)
     assert "rejected for 'broken'" in str(caught.value)
     long = work_of(tmp_path / "long", ["x" * 5000, "good", "good"])
     assert run(tmp_path / "long", long).rows == ROWS
-    told = FirstRows.read(tmp_path / "long" / "shared" / "first-00000.json")
-    assert told
-    assert TOO_LONG not in NodeRows.of([told]).faults
+    first_rows = FirstRows.read(tmp_path / "long" / "shared" / "first-00000.json")
+    assert first_rows
+    assert TOO_LONG not in NodeRows.of([first_rows]).faults
 
 
 def test_two_workers_count_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,13 +179,13 @@ def test_two_workers_count_together(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for worker in workers:
         worker.join()
     files = sorted((tmp_path / "shared").glob("first-*.json"))
-    told = [one for one in map(FirstRows.read, files) if one]
-    assert len(ends) == len(told) == 2
-    whole = NodeRows.of(told)
-    assert max(NodeRows.of([one]).rows for one in told) < FIRST_ROWS + SLACK_ROWS
+    first_rows = [one for one in map(FirstRows.read, files) if one]
+    assert len(ends) == len(first_rows) == 2
+    whole = NodeRows.of(first_rows)
+    assert max(NodeRows.of([one]).rows for one in first_rows) < FIRST_ROWS + SLACK_ROWS
     assert FIRST_ROWS <= whole.rows < 2 * (FIRST_ROWS + SLACK_ROWS)
     assert "s of 2 workers with 1 GPUs each" in str(ends[-1])
-    assert sum(one.seconds for one in told) >= ends[0].gpu_seconds > 0
+    assert sum(one.seconds for one in first_rows) >= ends[0].gpu_seconds > 0
 
 
 def test_no_row_counts_twice_after_a_kill(tmp_path: Path) -> None:
@@ -195,16 +195,16 @@ def test_no_row_counts_twice_after_a_kill(tmp_path: Path) -> None:
     for answers, out in zip((50, 90, 10), outs, strict=False):
         with pytest.raises(KeyboardInterrupt):
             RowScheduler(Mortal(answers), work, out, commit_interval_s=0.01).run(left(outs))
-        told = told_by(tmp_path)
-        assert NodeRows.of([told]).rows == on_the_disk(tmp_path, outs)
-        assert told.seconds >= seconds
-        seconds = told.seconds
+        first_rows = read_first_rows(tmp_path)
+        assert NodeRows.of([first_rows]).rows == on_the_disk(tmp_path, outs)
+        assert first_rows.seconds >= seconds
+        seconds = first_rows.seconds
     engine = StandInEngine(stand_in_config(max_num_seqs=4))
     with pytest.raises(EarlyStop):
         RowScheduler(engine, work, outs[-1], commit_interval_s=0.01).run(left(outs))
-    told = told_by(tmp_path)
-    assert FIRST_ROWS <= NodeRows.of([told]).rows == on_the_disk(tmp_path, outs)
-    assert told.seconds > seconds
+    first_rows = read_first_rows(tmp_path)
+    assert FIRST_ROWS <= NodeRows.of([first_rows]).rows == on_the_disk(tmp_path, outs)
+    assert first_rows.seconds > seconds
 
 
 def left(outs: list[Out]) -> list[int]:
@@ -212,13 +212,13 @@ def left(outs: list[Out]) -> list[int]:
     return [unit for unit in range(UNITS) if not any(unit in out.markers for out in outs)]
 
 
-def told_by(base: Path) -> FirstRows:
-    """What the first worker left for the others."""
+def read_first_rows(base: Path) -> FirstRows:
+    """Read what the first worker published."""
     return FirstRows.read_if_valid(base / "shared" / "first-00000.json") or FirstRows()
 
 
 def on_the_disk(base: Path, outs: list[Out]) -> int:
     """Finished rows that no kill can lose."""
-    pieces = (base / "kept").glob("*/piece-*.jsonl")
-    kept = sum(len(path.read_text().splitlines()) - 1 for path in pieces)
-    return kept + sum(mark.rows_in for out in outs for mark in out.markers.values())
+    segments = (base / "kept").glob("*/piece-*.jsonl")
+    in_journals = sum(len(path.read_text().splitlines()) - 1 for path in segments)
+    return in_journals + sum(marker.rows_in for out in outs for marker in out.markers.values())

@@ -1,4 +1,4 @@
-"""A choice costs one token, and its shares are what the model's own probabilities say."""
+"""A label costs one token, and label probabilities agree with those of transformers."""
 
 from contextlib import closing
 from math import inf
@@ -17,7 +17,7 @@ from hala_hpc.engines.generation.row_program import Sampling
 from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.engines.generation.vllm.engine import VllmEngine, label_options
 
-CHOICES = ("accept", "reject")
+LABELS = ("accept", "reject")
 
 
 def tokenizer_of(folder: Path) -> Any:
@@ -32,8 +32,8 @@ def word_tokenizer(words: list[str]) -> Any:
     from tokenizers.models import BPE
     from transformers import PreTrainedTokenizerFast
 
-    pieces = sorted({letter for word in words for letter in word})
-    vocabulary = {piece: number for number, piece in enumerate([*pieces, "<unk>"])}
+    letters = sorted({letter for word in words for letter in word})
+    vocabulary = {token_text: number for number, token_text in enumerate([*letters, "<unk>"])}
     merges = []
     for word in words:
         for end in range(2, len(word) + 1):
@@ -44,7 +44,7 @@ def word_tokenizer(words: list[str]) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model), unk_token="<unk>")
 
 
-def test_every_way_to_write_all_choices_as_one_token_counts() -> None:
+def test_every_way_to_write_all_labels_as_one_token_counts() -> None:
     tokenizer = word_tokenizer([" yes", "yes", "Yes", "no", "No"])
     # " no" is two tokens, so " yes" does not count.
     ways = [
@@ -56,16 +56,17 @@ def test_every_way_to_write_all_choices_as_one_token_counts() -> None:
     ]
 
 
-def test_choices_that_one_token_cannot_tell_apart_are_named() -> None:
+def test_labels_that_one_token_cannot_distinguish_are_named() -> None:
     tokenizer = word_tokenizer(["yes", "no"])
     assert len(label_tokens(tokenizer, ("yes", "no"))) == 2
     for wrong in (("yes", "yesno"), ("no", "yes", "no"), ("nose", "no")):
         with pytest.raises(
-            UserError, match=r"choices '(no|yes|nose)' and '(no|yes|yesno)' begin with the same"
+            UserError,
+            match=r"labels '(no|yes|nose)' and '(no|yes|yesno)': they begin with the same",
         ) as error:
             label_tokens(tokenizer, wrong)
         assert error.value.code == CONFIG
-    with pytest.raises(UserError, match="choice ' ' has no tokens"):
+    with pytest.raises(UserError, match="label ' ': it has no tokens"):
         label_tokens(tokenizer, ("yes", " "))
 
 
@@ -76,7 +77,7 @@ def test_the_words_of_the_demo_begin_differently(tmp_path: Path) -> None:
     assert not set(first) & set(second)
 
 
-def test_shares_sum_to_one_however_unlikely_the_choices_are() -> None:
+def test_probabilities_sum_to_one_however_unlikely_the_labels_are() -> None:
     assert normalize_logprobs([[-1.0], [-1.0, -1.0]]) == pytest.approx((1 / 3, 2 / 3))
     assert normalize_logprobs([[-900.0], [-901.0]]) == pytest.approx((0.7310586, 0.2689414))
     assert normalize_logprobs([[-inf], [-2.0]]) == (0.0, 1.0)
@@ -89,7 +90,7 @@ def expected_shares(folder: Path, prompts: list[list[int]]) -> list[tuple[float,
     from transformers import AutoModelForCausalLM
 
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    tokens = label_tokens(tokenizer_of(folder), CHOICES)
+    tokens = label_tokens(tokenizer_of(folder), LABELS)
     shares = []
     for ids in prompts:
         likely = model(torch.tensor([ids])).logits.detach()[0, -1].double().softmax(0)
@@ -104,29 +105,30 @@ def test_the_engine_gives_the_shares_that_transformers_gives(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = trained_model(tmp_path_factory.getbasetemp())
-    said = [JUDGE.format(source=s, target=t) for s in SENTENCES for t in (SENTENCES[s], WRONG, s)]
+    judged = [JUDGE.format(source=s, target=t) for s in SENTENCES for t in (SENTENCES[s], WRONG, s)]
     free = [TRANSLATE.format(text=text) for text in SENTENCES]
     settings = EngineSettings(dtype="float32", cpu_cache_gb=0.1, max_num_seqs=5)
     with closing(VllmEngine(EngineConfig(str(folder), settings))) as engine:
-        prompts = engine.prompt_ids(said + free)
-        choice, plain = Sampling(labels=CHOICES), Sampling()
-        # Choices and free answers in one batch, in turns.
+        prompts = engine.prompt_ids(judged + free)
+        labelled, plain = Sampling(labels=LABELS), Sampling()
+        # Labels and free answers in one batch, in turns.
         order = sorted(range(len(prompts)), key=lambda key: key % len(free))
         asked = (
-            Request(key, prompts[key], 30, choice if key < len(said) else plain) for key in order
+            Request(key, prompts[key], 30, labelled if key < len(judged) else plain)
+            for key in order
         )
         found = {c.key: c for step in AnswerStream(engine).answers(asked) for c in step}
-    expected = expected_shares(folder, prompts[: len(said)])
+    expected = expected_shares(folder, prompts[: len(judged)])
     for key, shares in enumerate(expected):
         assert found[key].label_probabilities == pytest.approx(shares, abs=1e-5)
         assert sum(found[key].label_probabilities) == pytest.approx(1)
         assert (
             found[key].text
-            == CHOICES[found[key].label_probabilities.index(max(found[key].label_probabilities))]
+            == LABELS[found[key].label_probabilities.index(max(found[key].label_probabilities))]
         )
         assert found[key].tokens_out == 1
     accepted = [shares[0] for shares in expected]
     assert min(accepted) < 0.1
     assert max(accepted) > 0.9
-    answers = [found[key].text for key in range(len(said), len(prompts))]
+    answers = [found[key].text for key in range(len(judged), len(prompts))]
     assert answers == list(SENTENCES.values())

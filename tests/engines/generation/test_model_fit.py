@@ -1,4 +1,4 @@
-"""A model that cannot run on the cards of a job is refused with the numbers before it is loaded."""
+"""A model that cannot run on the GPUs of a job is refused with the sizes before it is loaded."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ def model(folder: Path, config: dict[str, Any], weights_gb: float, files: int = 
 
 
 def faults(folder: Path, gpus: list[Gpu] | None, host_gb: float = 64, **settings: Any) -> list[str]:
-    """What is said against a model."""
+    """Messages that refuse a model."""
     engine = EngineSettings(**settings)
     need = read_memory_requirement(folder, engine)
     assert need
@@ -78,8 +78,8 @@ def test_fp8_is_refused_on_cards_that_cannot_do_it(tmp_path: Path) -> None:
     folder = model(tmp_path, TRANSLATOR | FP8, weights_gb=1.2)
     [fault] = faults(folder, [A100])
     assert fault == (
-        "its weights are FP8, but NVIDIA A100-SXM4-40GB has compute capability 8.0 and FP8 takes "
-        "8.9 (L4, L40S, H100 or newer); take the model that was not quantized, or ask for such GPUs"
+        "its weights are FP8, but NVIDIA A100-SXM4-40GB has compute capability 8.0 and FP8 needs "
+        "8.9 (L4, L40S, H100 or newer); use the model that was not quantized, or request such GPUs"
     )
     assert faults(folder, [H100]) == []
 
@@ -109,11 +109,11 @@ def test_heads_that_cannot_be_shared_are_refused(tmp_path: Path) -> None:
     [fault] = faults(folder, [H100] * 3, tensor_parallel_size=3)
     assert fault == (
         "engine.tensor_parallel_size=3 does not divide its 32 attention heads (8 of the cache); "
-        "take one of 1, 2, 4, 8, 16"
+        "use one of 1, 2, 4, 8, 16"
     )
 
 
-def test_a_model_too_large_for_any_machine_says_so(tmp_path: Path) -> None:
+def test_a_model_too_large_for_any_machine_is_refused_with_a_fix(tmp_path: Path) -> None:
     [fault] = faults(model(tmp_path, TEACHER_CONFIG, weights_gb=2000), [A100])
     assert "no engine.tensor_parallel_size up to 16 is enough" in fault
 
@@ -164,12 +164,12 @@ def test_a_latent_cache_is_small_and_whole_on_every_card(tmp_path: Path) -> None
     assert need.bytes_per_gpu(8) == 100 * GB // 8 + need.row_bytes
 
 
-def test_a_folder_whose_config_tells_nothing_is_left_to_vllm(tmp_path: Path) -> None:
+def test_a_folder_whose_config_has_no_shape_is_left_to_vllm(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert read_memory_requirement(tmp_path, EngineSettings()) is None
 
 
 @pytest.mark.parametrize("quantization", [None, {}, {"quant_method": "fp8"}])
-def test_fp8_that_vllm_calls_so_is_seen(tmp_path: Path, quantization: dict[str, Any]) -> None:
+def test_fp8_that_vllm_calls_so_is_found(tmp_path: Path, quantization: dict[str, Any]) -> None:
     folder = model(tmp_path, TRANSLATOR | {"quantization_config": quantization}, weights_gb=1.2)
     assert len(faults(folder, [A100])) == (1 if quantization else 0)

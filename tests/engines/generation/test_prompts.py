@@ -1,4 +1,4 @@
-"""The fixed beginning of prompts is cut into tokens once, and nobody can tell."""
+"""The common prefix of prompts is tokenized once, with the same tokens as without."""
 
 import random
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ in its order, and nothing else.  Keep numbers as they are.
 Translate into Arabic:
 
 {text}"""
-#: Pieces of texts that tokenizers tie to what stands before them.
-PIECES = [
+#: Parts of texts that tokenizers merge with what is before them.
+PARTS = [
     *("a", " the", "\n", "\n\n", "  ", "\t", "12", "3.5", "'s", "!", "<|im_end|>"),
     *("\u00e9", "e\u0301", "\u0301", "مرحبا", "你好", "😀", "\u200d", "\u00a0"),
     *("Translate into Arabic:", "{text}"),
@@ -27,8 +27,8 @@ PIECES = [
 
 def texts() -> list[str]:
     chance = random.Random(3)
-    made = ["".join(chance.choices(PIECES, k=chance.randrange(9))) for _ in range(300)]
-    return ["", *PIECES, *made]
+    made = ["".join(chance.choices(PARTS, k=chance.randrange(9))) for _ in range(300)]
+    return ["", *PARTS, *made]
 
 
 def both_ways(tokenizer: Any, style: Any = "auto") -> tuple[Prompter, int, int]:
@@ -76,8 +76,8 @@ def trained(pre_tokenizer: Any) -> Any:
     made = Tokenizer(models.BPE(unk_token="?"))
     if pre_tokenizer is not None:
         made.pre_tokenizer = pre_tokenizer
-    words = [TEMPLATE, *PIECES] * 3
-    made.train_from_iterator(words, trainers.BpeTrainer(vocab_size=400, special_tokens=["?"]))
+    texts = [TEMPLATE, *PARTS] * 3
+    made.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=400, special_tokens=["?"]))
     return PreTrainedTokenizerFast(tokenizer_object=made)
 
 

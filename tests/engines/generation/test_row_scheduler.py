@@ -31,7 +31,7 @@ UNITS = 4
 
 
 class OneQuestion:
-    """Asks about the source of a pair; a row with a question mark is asked again."""
+    """Prompts with the source of a pair; retries a row with a question mark."""
 
     kind: Kind = "pairs"
 
@@ -48,8 +48,10 @@ class OneQuestion:
             answer = (yield [Prompt(row["source"] + "!", retry_reason="unsure")])[0]
         if answer.reason:
             return Rejection(answer.reason)
-        word = row["source"].partition(" ")[0]
-        return Rejection(word) if word in ("no", "bad", "code") else {**row, "target": answer.text}
+        label = row["source"].partition(" ")[0]
+        return (
+            Rejection(label) if label in ("no", "bad", "code") else {**row, "target": answer.text}
+        )
 
     def fault(self, before: Row, after: Row) -> str:
         return "" if after["target"].startswith(arabic(before["source"])) else "is wrong"
@@ -108,7 +110,7 @@ def test_a_row_that_needs_too_much_memory_is_set_aside_alone(tmp_path: Path) -> 
     assert engine.sizes == [8, 2, 1, 4]
 
 
-def test_what_is_asked_again_is_counted_by_its_reason(tmp_path: Path) -> None:
+def test_retries_are_counted_by_their_reason(tmp_path: Path) -> None:
     out, _ = run(tmp_path, ["what?"] * 1 + [f"text {number}" for number in range(19)])
     assert out.facts is not None
     first = check_corpus_unit(0, out.folder(0), out.stage.work)  # type: ignore[attr-defined]
@@ -119,7 +121,7 @@ def test_what_is_asked_again_is_counted_by_its_reason(tmp_path: Path) -> None:
 def test_a_run_that_mostly_rejects_stops_early(tmp_path: Path) -> None:
     texts = [f"{'bad' if number % 3 else 'good'} {number}" for number in range(3000)]
     with pytest.raises(
-        UserError, match=r"of the first 1\d\d\d rows .*max_rejected_fraction is 0.5"
+        UserError, match=r"max_rejected_fraction=0.5: \d+ of the first 1\d\d\d rows "
     ) as caught:
         run(tmp_path, texts, max_rejected_fraction=0.5)
     assert caught.value.code == BAD_DATA
@@ -140,9 +142,9 @@ def test_what_an_attempt_before_rejected_counts_as_well(tmp_path: Path) -> None:
     engine = Mortal(stand_in_config(max_num_seqs=8))
     with pytest.raises(KeyboardInterrupt):
         RowScheduler(engine, work, out_of(tmp_path, work), commit_interval_s=0.01).run(range(UNITS))
-    again = StandInEngine(stand_in_config(max_num_seqs=8))
+    second = StandInEngine(stand_in_config(max_num_seqs=8))
     with pytest.raises(EarlyStop, match=r"of the first 1\d\d\d rows "):
-        RowScheduler(again, work, out_of(tmp_path, work)).run(range(UNITS))
+        RowScheduler(second, work, out_of(tmp_path, work)).run(range(UNITS))
 
 
 def test_rejections_that_are_wanted_stop_nothing(tmp_path: Path) -> None:
@@ -155,14 +157,14 @@ def test_rows_that_are_the_cause_themselves_are_counted_apart(tmp_path: Path) ->
     texts = [["code 1", "bad 2", "bad 3", "good 4", "no 5"][number % 5] for number in range(50)]
     out, _ = run(tmp_path, [f"{text} {number}" for number, text in enumerate(texts)])
     work: RowJob = out.stage.work  # type: ignore[attr-defined]
-    marks = [out.markers[unit] for unit in range(UNITS)]
-    assert sum(mark.rows_rejected for mark in marks) == 40
-    # What the task wants to leave out, and what nobody could do anything with.
-    assert sum(mark.rows_rejected_content for mark in marks) == 20
+    markers = [out.markers[unit] for unit in range(UNITS)]
+    assert sum(marker.rows_rejected for marker in markers) == 40
+    # What the task leaves out, and what no model could translate.
+    assert sum(marker.rows_rejected_content for marker in markers) == 20
     folders = [out.folder(unit) for unit in range(UNITS)]
-    told = collect_corpus(marks, folders, tmp_path / "all", work)
-    assert told["rejected_content"] == {"code": 10, "no": 10}
-    assert told["rejected_faults"] == {"bad": 20}
+    details = collect_corpus(markers, folders, tmp_path / "all", work)
+    assert details["rejected_content"] == {"code": 10, "no": 10}
+    assert details["rejected_faults"] == {"bad": 20}
     with pytest.raises(UserError) as caught:
-        collect_corpus(marks, folders, tmp_path / "all", replace(work, max_rejected_fraction=0.5))
+        collect_corpus(markers, folders, tmp_path / "all", replace(work, max_rejected_fraction=0.5))
     assert "30 of 50 rows are rejected (bad 20; for their content: code 10)" in str(caught.value)

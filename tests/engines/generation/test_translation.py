@@ -1,6 +1,6 @@
-"""Texts are translated piece by piece; a piece that fails is asked again, then rejected.
+"""Texts are translated segment by segment; a segment that fails is retried, then rejected.
 
-The model here is a function of the words it is asked: no engine.
+The model here is a function of the prompt: no engine.
 """
 
 from collections.abc import Callable
@@ -23,9 +23,9 @@ WORDS = {
 Model = Callable[[Prompt], str]
 
 
-def good(ask: Prompt) -> str:
+def good(prompt: Prompt) -> str:
     """A translation word by word; what is not a word stays."""
-    text = ask.text.partition("\n\n")[2]
+    text = prompt.text.partition("\n\n")[2]
     words = [WORDS.get(word.strip(".,").lower(), word) for word in text.split(" ")]
     return " ".join(words) + ("." if text.endswith(".") and not words[-1].endswith(".") else "")
 
@@ -41,17 +41,17 @@ def task_of(kind: type[TranslationTask] = ConversationTask, **more: Any) -> Tran
 
 
 def run(task: Any, row: Row, model: Model) -> tuple[Any, list[Prompt]]:
-    """The result of a row, and everything that was asked about it."""
+    """The result of a row, and all its prompts."""
     program = task.program(row)
     asked: list[Prompt] = []
     answers = None
     for _ in range(1000):
         try:
-            asks = program.send(answers)
+            prompts = program.send(answers)
         except StopIteration as end:
             return end.value, asked
-        asked += asks
-        answers = [Answer(model(ask)) for ask in asks]
+        asked += prompts
+        answers = [Answer(model(prompt)) for prompt in prompts]
     raise AssertionError(f"the row has no result after 1000 turns; asked last: {asked[-1]}")
 
 
@@ -79,7 +79,7 @@ We see $a^2 + b^2$ near the river."""
 def test_structure_and_what_is_no_language_come_back_to_the_character() -> None:
     row, asked = run(task_of(), row_of("we see the house", TEXT), good)
     made = texts_of(row)[1]
-    assert "print" not in " ".join(ask.text for ask in asked)
+    assert "print" not in " ".join(prompt.text for prompt in asked)
     for before, after in zip(TEXT.split("\n"), made.split("\n"), strict=True):
         if not before[:1].isalpha():
             assert after[:2] == before[:2]
@@ -89,34 +89,34 @@ def test_structure_and_what_is_no_language_come_back_to_the_character() -> None:
     assert texts_of(row)[0] == "نحن نرى ال دار"
 
 
-def test_a_piece_whose_mark_is_lost_is_asked_again_around_it() -> None:
-    def forgets(ask: Prompt) -> str:
-        return "نرى ثم" if "[[" in ask.text or "⟦" in ask.text else good(ask)
+def test_a_segment_whose_placeholder_is_lost_is_retried_around_it() -> None:
+    def forgets(prompt: Prompt) -> str:
+        return "نرى ثم" if "[[" in prompt.text or "⟦" in prompt.text else good(prompt)
 
     row, asked = run(
         task_of(), row_of("we see `code` and then the garden", "the red house"), forgets
     )
     assert "`code`" in texts_of(row)[0]
-    assert {ask.retry_reason for ask in asked} == {"", "marks"}
+    assert {prompt.retry_reason for prompt in asked} == {"", "marks"}
 
 
-def test_an_untranslated_piece_is_drawn_again_and_then_rejected() -> None:
-    def stubborn(ask: Prompt) -> str:
-        return ask.text.partition("\n\n")[2] if "river" in ask.text else good(ask)
+def test_an_untranslated_segment_is_sampled_again_and_then_rejected() -> None:
+    def stubborn(prompt: Prompt) -> str:
+        return prompt.text.partition("\n\n")[2] if "river" in prompt.text else good(prompt)
 
     text = "we see the old river and the long road to the red house"
     result, asked = run(task_of(), row_of(text, "the red house"), stubborn)
     assert isinstance(result, Rejection)
     assert result.reason in ("copied", "wrong_language")
     assert "river" in result.response
-    drawn = [ask.sampling for ask in asked if ask.retry_reason]
+    drawn = [prompt.sampling for prompt in asked if prompt.retry_reason]
     assert drawn
     assert drawn[0] != DEFAULT_SAMPLING
 
 
 def test_a_second_draw_may_be_good() -> None:
-    def moody(ask: Prompt) -> str:
-        return good(ask) if ask.retry_reason or "river" not in ask.text else "river river"
+    def moody(prompt: Prompt) -> str:
+        return good(prompt) if prompt.retry_reason or "river" not in prompt.text else "river river"
 
     text = "we see the old river and the long road to the red house"
     row, asked = run(task_of(), row_of(text, "the red house"), moody)
@@ -158,11 +158,11 @@ def test_digits_follow_the_policy_outside_of_code() -> None:
     assert "٤٢" in texts_of(row)[0]
 
 
-def test_a_long_text_is_cut_into_pieces_that_fit() -> None:
+def test_a_long_text_is_cut_into_segments_that_fit() -> None:
     text = "We see the old river near the long road. " * 40
     row, asked = run(task_of(segment_tokens=50), row_of(text.strip(), "the house"), good)
     assert len(asked) > 5
-    assert max(tokens(ask.text.partition("\n\n")[2]) for ask in asked) <= 50
+    assert max(tokens(prompt.text.partition("\n\n")[2]) for prompt in asked) <= 50
     assert texts_of(row)[0].count("نهر") == 40
 
 
@@ -176,7 +176,7 @@ CONTENT_ROWS = {
 
 @pytest.mark.parametrize("reason", CONTENT_ROWS)
 def test_a_row_that_no_translator_can_translate_is_rejected_for_what_it_is(reason: str) -> None:
-    found, _ = run(task_of(), CONTENT_ROWS[reason], lambda ask: ask.text.partition("\n\n")[2])
+    found, _ = run(task_of(), CONTENT_ROWS[reason], lambda prompt: prompt.text.partition("\n\n")[2])
     assert isinstance(found, Rejection)
     assert found.reason == reason
     assert classify_rejection(found.reason, frozenset()) is RejectionCause.CONTENT
@@ -184,7 +184,7 @@ def test_a_row_that_no_translator_can_translate_is_rejected_for_what_it_is(reaso
 
 def test_a_model_that_copies_every_text_is_at_fault() -> None:
     row = row_of("The old red house is near the road and the garden.", "We see a long river.")
-    found, _ = run(task_of(), row, lambda ask: ask.text.partition("\n\n")[2])
+    found, _ = run(task_of(), row, lambda prompt: prompt.text.partition("\n\n")[2])
     assert found.reason == "copied"
     assert classify_rejection(found.reason, frozenset()) is RejectionCause.FAULT
     # So is one that says nothing, whatever the row is about.

@@ -1,4 +1,4 @@
-"""What is finished of a unit outlives a kill, counts once, and is worth nothing when damaged."""
+"""Finished rows of a unit survive a kill, count once, and are redone if damaged."""
 
 import json
 from collections.abc import Callable
@@ -29,14 +29,14 @@ class Killed(Exception):
 
 
 class Mortal(StandInEngine):
-    """Dies when it has made so many steps; `asked` has what it was asked until then."""
+    """Dies after so many steps; `asked` has its prompts until then."""
 
     def __init__(self, steps: int | None = None) -> None:
         super().__init__(stand_in_config(max_num_seqs=SEQS))
-        self.most, self.asked = steps, list[str]()
+        self.max_steps, self.asked = steps, list[str]()
 
     def step(self) -> list[Completion]:
-        if self.steps == self.most:
+        if self.steps == self.max_steps:
             raise Killed
         before = dict(self.held)
         completions = super().step()
@@ -45,7 +45,7 @@ class Mortal(StandInEngine):
 
 
 class Shout:
-    """Asks once about most rows, twice about some; some are rejected."""
+    """Prompts once for most rows, twice for some; some are rejected."""
 
     kind: Kind = "pairs"
     wanted: frozenset[str] | None = None
@@ -79,7 +79,7 @@ class Checked:
 
 
 class Out(PlainContext):
-    """Keeps the facts of every unit, and makes none a second time."""
+    """Stores the counts of every unit, and commits none a second time."""
 
     def __init__(self, base: Path, work: RowJob) -> None:
         super().__init__(base, Checked(work))  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ def work(tmp_path: Path) -> RowJob:
 
 
 def attempt(base: Path, work: RowJob, engine: Mortal, units: list[int] | None = None) -> Out:
-    """An attempt that commits pieces after every step, ended by its engine or by itself."""
+    """An attempt that writes a segment after every step, ended by its engine or by itself."""
     out = Out(base, work)
     feed = RowScheduler(engine, work, out, commit_interval_s=1e-9)
     with suppress(Killed):
@@ -117,7 +117,7 @@ def tables(out: PlainContext) -> list[Any]:
     return [pq.read_table(path) for path in (*parts, *lost)]
 
 
-def pieces(base: Path, unit: int = 0) -> list[Path]:
+def segments(base: Path, unit: int = 0) -> list[Path]:
     return sorted((base / "kept" / str(unit)).glob("piece-*"))
 
 
@@ -131,9 +131,9 @@ def test_a_killed_unit_goes_on_to_the_same_rows(work: RowJob, tmp_path: Path) ->
         rest = attempt(base, work, second, [unit for unit in range(UNITS) if unit not in done])
         for made, right in zip(tables(rest), tables(whole), strict=True):
             assert made.equals(right)
-        # All was committed but first answers of rows that have two questions.
-        again = set(first.asked) & set(second.asked)
-        assert all("5" in text and not text.endswith("!") for text in again)
+        # All was committed but first answers of rows that have two prompts.
+        repeated = set(first.asked) & set(second.asked)
+        assert all("5" in text and not text.endswith("!") for text in repeated)
         assert set(first.asked) | set(second.asked) == set(calm.asked)
         assert not list((base / "kept").iterdir())
 
@@ -145,19 +145,19 @@ def test_a_whole_unit_that_was_not_yet_committed_asks_nothing(work: RowJob, tmp_
 
     with pytest.raises(Killed):
         RowScheduler(Mortal(), work, Unlucky(tmp_path, work), commit_interval_s=1e-9).run([0])
-    kept = UnitJournal(tmp_path / "kept" / "0", ROWS // UNITS, "later").finished
-    again = Mortal()
-    assert attempt(tmp_path, work, again, [0]).made[0].rows_in == ROWS // UNITS
+    finished = UnitJournal(tmp_path / "kept" / "0", ROWS // UNITS, "later").finished
+    repeated = Mortal()
+    assert attempt(tmp_path, work, repeated, [0]).made[0].rows_in == ROWS // UNITS
     # The last row was in memory only.
-    assert len(again.asked) <= ROWS // UNITS - kept + SEQS
+    assert len(repeated.asked) <= ROWS // UNITS - finished + SEQS
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "no end", "another row"])
-def test_a_damaged_piece_is_ignored_and_its_rows_are_made_again(
+def test_a_damaged_segment_is_ignored_and_its_rows_are_redone(
     damage: str, work: RowJob, tmp_path: Path
 ) -> None:
     attempt(tmp_path, work, Mortal(4), [0])
-    first, second, *_ = pieces(tmp_path)
+    first, second, *_ = segments(tmp_path)
     data = second.read_bytes()
     held = [json.loads(line)["index"] for line in data.splitlines()[:-1]]
     second.write_bytes(
@@ -172,10 +172,10 @@ def test_a_damaged_piece_is_ignored_and_its_rows_are_made_again(
     found = UnitJournal(second.parent, ROWS // UNITS, "later")
     assert [index for index in held if index in found] == []
     assert all(json.loads(line)["index"] in found for line in first.read_bytes().splitlines()[:-1])
-    again = Mortal()
-    out = attempt(tmp_path, work, again, [0])
+    repeated = Mortal()
+    out = attempt(tmp_path, work, repeated, [0])
     texts = [row["source"] for row in work.index.read(0, ROWS // UNITS)]
-    assert {texts[index] for index in held} <= set(again.asked)
+    assert {texts[index] for index in held} <= set(repeated.asked)
     assert out.made[0].rows_in == ROWS // UNITS
 
 
@@ -183,7 +183,7 @@ def row(index: int, target: str) -> Row:
     return {"id": f"{index}", "source": f"s{index}", "target": target}
 
 
-def test_rows_that_two_attempts_finished_count_once_and_the_first_piece_wins(
+def test_rows_that_two_attempts_finished_count_once_and_the_first_segment_wins(
     tmp_path: Path,
 ) -> None:
     one, two = UnitJournal(tmp_path, 6, "a"), UnitJournal(tmp_path, 6, "b")
@@ -218,7 +218,7 @@ def test_costs_of_all_attempts_add_up_and_none_counts_twice(work: RowJob, tmp_pa
     assert counts[0][2]["texts"] > ROWS // UNITS
 
 
-def test_an_attempt_that_is_fenced_while_it_writes_leaves_no_piece(tmp_path: Path) -> None:
+def test_an_attempt_that_is_fenced_while_it_writes_leaves_no_segment(tmp_path: Path) -> None:
     def fenced() -> None:
         # All but the name is done then.
         assert list(tmp_path.glob(".piece-*.tmp"))
@@ -231,7 +231,7 @@ def test_an_attempt_that_is_fenced_while_it_writes_leaves_no_piece(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_kill_left_of_a_piece_is_removed_with_the_unit(tmp_path: Path) -> None:
+def test_what_a_kill_left_of_a_segment_is_removed_with_the_unit(tmp_path: Path) -> None:
     held = UnitJournal(tmp_path / "kept", 1, "a")
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / ".piece-z-00000.jsonl.0123abcd.tmp").write_text('{"ind')

@@ -1,7 +1,7 @@
-"""vLLM as an engine, driven in process.
+"""vLLM as an engine, driven from this process.
 
-On a GPU the engine's core is a process of its own, so that what is done here between two steps
-(decoding, checks, commits) does not hold it up as long as it has requests to go on with.
+On a GPU the engine core is a process of its own. The work here between two steps (decoding, checks,
+commits) does not delay it as long as it has requests in flight.
 """
 
 import multiprocessing
@@ -16,15 +16,16 @@ from hala_hpc.engines.generation.prompts import Prompter
 from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.engines.generation.vllm.startup import start_engine
 
-#: Tokens of one engine step below which an engine that ran out of memory is not cut.
+#: Minimum number of tokens of one step when an engine that ran out of memory restarts.
 MIN_STEP_TOKENS = 2048
 
 
 class VllmEngine:
     """One vLLM engine for one model (an `Engine`).
 
-    `EngineConfig.cache_folder` holds what engines compiled before (see `compile_cache`). Raises
-    UserError (78) when the model cannot run on this machine.
+    `EngineConfig.cache_folder` holds what earlier engines compiled (see `compile_cache`).
+
+    Raises: UserError (CONFIG) if the model cannot run on this machine.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -45,11 +46,11 @@ class VllmEngine:
         self.max_num_seqs = int(scheduler.max_num_seqs)
 
     def prompt_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Prompt ids of the user's words, in one call of the tokenizer."""
+        """Prompt ids of user texts, in one call of the tokenizer."""
         return self.prompter.ids(texts)
 
     def add(self, request: Request) -> None:
-        """Give a request to the engine."""
+        """Add a request to the engine."""
         from vllm.inputs.engine import tokens_input
 
         name = str(request.key)
@@ -75,7 +76,7 @@ class VllmEngine:
         return SamplingParams(**options, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY)
 
     def step(self) -> list[Completion]:
-        """One step of the engine; the answers that it finished."""
+        """Run one engine step; returns the answers that it finished."""
         finished = [out for out in self.engine.step() if out.finished]
         if not finished:
             return []
@@ -99,16 +100,16 @@ class VllmEngine:
         return Completion(request.key, text, whole, tokens_in, tokens_out, reason=reason)
 
     def abort_all(self) -> None:
-        """Take back what is not finished."""
+        """Abort all requests that are not finished."""
         if self._requests:
             self.engine.abort_request(list(self._requests))
             self._requests.clear()
 
     def restart(self, max_num_seqs: int) -> None:
-        """Start a new engine that runs fewer rows at once, with smaller steps."""
+        """Start a new engine with this `max_num_seqs` and fewer tokens in a step."""
         self._requests.clear()
         scheduler = self.engine.vllm_config.scheduler_config
-        # The tokens of a step take memory, too; fewer than these would only be slow.
+        # The tokens of a step take memory, too; fewer than the minimum would only be slow.
         tokens = max(MIN_STEP_TOKENS, max_num_seqs, scheduler.max_num_batched_tokens // 4)
         tokens = min(tokens, scheduler.max_num_batched_tokens)
         sizes = {"max_num_seqs": max_num_seqs, "max_num_batched_tokens": tokens}
@@ -116,14 +117,14 @@ class VllmEngine:
         self._start(self.settings.model_copy(update=sizes))
 
     def processes(self) -> Sequence[BaseProcess]:
-        """The processes that vLLM started from this one, by the names it gives them."""
+        """Processes that vLLM started from this one, found by their names."""
         return engine_processes()
 
     def close(self) -> None:
-        """End the engine and free its memory, so that another can start."""
+        """Stop the engine and free its memory, so that another can start."""
         from vllm.distributed import cleanup_dist_env_and_memory
 
-        # A restart that failed has ended it already; its error is the one to be told.
+        # A failed restart has stopped it already; the error of the restart is to be reported.
         vars(self).pop("llm", None)
         vars(self).pop("engine", None)
         cleanup_dist_env_and_memory()
@@ -136,13 +137,14 @@ def engine_processes() -> list[BaseProcess]:
 
 
 def label_options(tokenizer: Any, labels: Sequence[str]) -> dict[str, Any]:
-    """Arguments of vLLM's SamplingParams that make the output hold what `read_label_probabilities` reads.
+    """Arguments of vLLM's SamplingParams for an output that `read_label_probabilities` reads.
 
-    They replace those of a free answer; the drawn token itself is of no use. The engine needs no
+    They replace those of a free answer; the sampled token itself is not used. The engine needs no
     option of its own: vLLM 0.32 returns the log-probabilities of the tokens named in
-    `logprob_token_ids` whatever `max_logprobs` says, and every `logprobs_mode` gives the same
-    shares, since what the modes add to all logits alike falls out of the division. Raises UserError
-    (78) as `label_tokens` does.
+    `logprob_token_ids` whatever `max_logprobs` says. Every `logprobs_mode` gives the same
+    probabilities, since what the modes add to all logits alike cancels out in the division.
+
+    Raises: UserError (CONFIG) as `label_tokens` does.
     """
     tokens = label_tokens(tokenizer, tuple(labels))
     return {
@@ -155,9 +157,9 @@ def label_options(tokenizer: Any, labels: Sequence[str]) -> dict[str, Any]:
 def read_label_probabilities(
     output: Any, tokenizer: Any, labels: Sequence[str]
 ) -> tuple[float, ...]:
-    """Probability of each choice given that it is one of them; they sum to 1.
+    """Read the probability of each label, given that it is one of them; they sum to 1.
 
-    `output` is a finished vLLM CompletionOutput that was asked with `label_options`.
+    `output` is a finished vLLM CompletionOutput that was generated with `label_options`.
     """
     found = output.logprobs[0]
     tokens = label_tokens(tokenizer, tuple(labels))

@@ -9,9 +9,11 @@ from hala_hpc.engines.generation.settings import EngineSettings
 
 
 def refuse_misfits(model: str, settings: EngineSettings, gpus: list[Gpu] | None) -> None:
-    """Raise UserError (78) with the numbers when a model cannot run on these GPUs.
+    """Refuse a model that cannot run on these GPUs.
 
-    A model that is no folder, or whose config.json does not tell its shape, is left to vLLM.
+    A model that is no folder, or whose config.json does not have its shape, is left to vLLM.
+
+    Raises: UserError (CONFIG) with the sizes if the model cannot run.
     """
     need = read_memory_requirement(Path(model), settings)
     mistakes = find_engine_misfits(need, settings, gpus, job_memory_bytes()) if need else []
@@ -20,9 +22,9 @@ def refuse_misfits(model: str, settings: EngineSettings, gpus: list[Gpu] | None)
 
 
 def visible_gpus() -> list[Gpu] | None:
-    """The GPUs of this job; None with a vLLM that was built for CPUs.
+    """GPUs of this job; None with a vLLM that was built for CPUs.
 
-    Asked of vLLM, which asks the driver: torch would take memory on each card for as long as this
+    vLLM queries the driver for them: torch would take memory on each GPU for as long as this
     process lives.
     """
     from vllm.platforms import current_platform

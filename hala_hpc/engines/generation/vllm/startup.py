@@ -14,20 +14,20 @@ from hala_hpc.engines.models.architecture import has_row_states
 from hala_hpc.engines.models.compile_cache import CompileCache, processor, seed_file
 from hala_hpc.engines.models.vocabulary import require_vocabulary
 
-#: The CPU kernel of rotary embeddings (vLLM 0.32) rotates the 3-dimensional tensors that LFM2
-#: hands it by wrong angles; the native one is right. `test_vllm_engine.py` holds both to it.
-#: And a prompt that is read in several steps ends the engine where its answer is drawn with a seed:
-#: vLLM sets back the random numbers of the steps before the last, which those of a CPU cannot.
+#: The CPU kernel of rotary embeddings (vLLM 0.32) rotates the 3-dimensional tensors of LFM2 by
+#: wrong angles; the native one is right. `test_vllm_engine.py` tests both. Chunked prefill ends the
+#: engine if an answer is sampled with a seed: vLLM rewinds the random numbers of the steps before
+#: the last, and the generator of a CPU cannot be rewound.
 CPU_OPTIONS = {
     "compilation_config": {"custom_ops": ["all", "-rotary_embedding"]},
     "enable_chunked_prefill": False,
 }
-#: Rows up to which vLLM records CUDA graphs by itself, on Hopper and before, and the distances of
-#: the sizes that it records, below 256 and from there on (vLLM 0.32,
-#: `VllmConfig._set_cudagraph_sizes`). It weighs the graphs before it sizes the cache.
+#: Rows up to which vLLM captures CUDA graphs by default, on Hopper and before (vLLM 0.32,
+#: `VllmConfig._set_cudagraph_sizes`). The steps between captured sizes are
+#: smaller below 256 rows. vLLM measures the graphs before it sizes the cache.
 DEFAULT_GRAPH_ROWS = 512
 GRAPH_STEP, WIDE_GRAPH_ROWS, WIDE_GRAPH_STEP = 8, 256, 16
-#: Options that leave the compiled code as it is.
+#: Options that do not change the compiled code.
 UNCOMPILED = (
     "model",
     "enable_prefix_caching",
@@ -38,11 +38,12 @@ UNCOMPILED = (
 
 
 def start_engine(model: str, settings: EngineSettings, cache_folder: Path | None = None) -> Any:
-    """A vLLM engine for a model, in this process where it is a CPU.
+    """Start a vLLM engine for a model; on a CPU it runs in this process.
 
     `cache_folder` holds the seeds of compiled code, one for each configuration; None for none.
-    Raises UserError: 78 when the model cannot run on this machine, 65 when its tokenizer is not its
-    own.
+
+    Raises: UserError (CONFIG) if the model cannot run on this machine, (BAD_DATA) if its tokenizer
+    is not its own.
     """
     require_vocabulary(model)
     set_job_environment()
@@ -51,7 +52,7 @@ def start_engine(model: str, settings: EngineSettings, cache_folder: Path | None
     on_cpu = gpus is None
     options = engine_options(model, settings, on_cpu)
     if on_cpu:
-        # Two processes more would import for most of a minute and bring nothing.
+        # Two more processes would import for most of a minute and gain nothing.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     if on_cpu and options["enforce_eager"]:
         return load_engine(options)
@@ -67,19 +68,19 @@ def start_engine(model: str, settings: EngineSettings, cache_folder: Path | None
 
 
 def load_engine(options: dict[str, Any]) -> Any:
-    """The engine itself. Imported late: some libraries read their folders when imported."""
+    """Create the engine. vLLM is imported late: some libraries read their folders at import."""
     from vllm import LLM
 
     return LLM(**options)
 
 
 def engine_options(model: str, settings: EngineSettings, on_cpu: bool) -> dict[str, Any]:
-    """What `vllm.LLM` is started with."""
+    """Arguments of `vllm.LLM`."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(model).get_text_config()
-    # vLLM 0.32 puts off a row whose beginning was read in the same step, and lets in no other in
-    # its place: on a CPU 16 to 31 rows ran at once where 128 could.
+    # vLLM 0.32 defers a row whose prefix was computed in the same step, and admits no other in its
+    # place: on a CPU 16 to 31 rows ran at once where 128 could.
     caches = not has_row_states(config)
     is_eager = on_cpu if settings.enforce_eager is None else settings.enforce_eager
     return {
@@ -102,18 +103,18 @@ def engine_options(model: str, settings: EngineSettings, on_cpu: bool) -> dict[s
 
 
 def graph_options(settings: EngineSettings) -> dict[str, int]:
-    """How far the sizes of CUDA graphs go; nothing where vLLM's own reach `max_num_seqs`."""
+    """Largest size of CUDA graphs; empty if vLLM's default reaches `max_num_seqs`."""
     rows = settings.max_num_seqs
     wanted = settings.cuda_graph_rows or rows
     if wanted is None or (settings.cuda_graph_rows is None and wanted <= DEFAULT_GRAPH_ROWS):
         return {}
-    # A size that it does not record would be cut to the one below.
+    # vLLM would round a size that it does not capture down to the one below.
     step = GRAPH_STEP if wanted < WIDE_GRAPH_ROWS else WIDE_GRAPH_STEP
     return {"max_cudagraph_capture_size": -(-wanted // step) * step}
 
 
 def size_options(settings: EngineSettings, context: int, on_cpu: bool) -> dict[str, int]:
-    """Those sizes that are not left to vLLM. `context` are the tokens of prompt and answer."""
+    """Sizes that are not left to vLLM. `context`: tokens of prompt and answer."""
     step_tokens = settings.max_num_batched_tokens
     if on_cpu and step_tokens is not None:
         # A whole prompt must fit into a step.
@@ -127,21 +128,21 @@ def size_options(settings: EngineSettings, context: int, on_cpu: bool) -> dict[s
 
 
 def context_tokens(config: Any, wanted: int) -> int:
-    """The context to start a model with: what is wanted, or what the model allows if less."""
+    """Context length of a model: the setting, or what the model allows if that is less."""
     return min(wanted, getattr(config, "max_position_embeddings", wanted))
 
 
 def compile_facts(options: dict[str, Any], gpus: list[Gpu] | None) -> dict[str, Any]:
-    """All that shapes the compiled code of an engine, as JSON values.
+    """All that determines the compiled code of an engine, as JSON values.
 
-    The model's path is part of it, as vLLM 0.32 finds nothing under another.
+    The path of the model is part of it, as vLLM 0.32 finds nothing under another path.
     """
     import torch
     import vllm
     import vllm.envs
 
-    # An engine that ran in this process before fixed these for its own life (also the cache's
-    # place).
+    # An engine that ran in this process before has fixed these for its lifetime (also the path of
+    # the cache).
     vllm.envs.disable_envs_cache()
     config = Path(options["model"]) / "config.json"
     return {

@@ -21,7 +21,7 @@ FRAMED = CHAT_TEMPLATE.replace(
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that has learnt to answer so; none of the tags is special in its tokenizer."""
+    """A model that was trained to answer so; none of the tags is special in its tokenizer."""
     from tokenizers import AddedToken
     from transformers import AutoTokenizer
 

@@ -1,4 +1,4 @@
-"""The engine says what transformers says, whatever else is in the batch."""
+"""The engine gives the answers of transformers, whatever else is in the batch."""
 
 from contextlib import closing
 from pathlib import Path
@@ -24,22 +24,22 @@ def texts() -> list[str]:
     return [TRANSLATE.format(text=" ".join(KNOWN[: i % 5 + 1])) + "!" * i for i in range(20)]
 
 
-def transformers_says(folder: Path, prompts: list[list[int]]) -> list[str]:
+def transformers_answer(folder: Path, prompts: list[list[int]]) -> list[str]:
     """Greedy answers, each prompt on its own."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    said = []
+    answers = []
     for ids in prompts:
         prompt = torch.tensor([ids])
         mask = torch.ones_like(prompt)
         out = model.generate(
             prompt, attention_mask=mask, max_new_tokens=ANSWER_TOKENS, do_sample=False
         )
-        said.append(out[0, len(ids) :].tolist())
-    return [one.text for one in AnswerFrame(tokenizer).decode([(ids, "") for ids in said])]
+        answers.append(out[0, len(ids) :].tolist())
+    return [one.text for one in AnswerFrame(tokenizer).decode([(ids, "") for ids in answers])]
 
 
 @pytest.mark.slow
@@ -57,13 +57,13 @@ def test_the_engine_agrees_with_transformers(family: str, tmp_path: Path) -> Non
         prompts = engine.prompt_ids(texts())
         requests = (Request(key, ids, ANSWER_TOKENS) for key, ids in enumerate(prompts))
         found = {c.key: c.text for step in AnswerStream(engine).answers(requests) for c in step}
-    expected = transformers_says(tmp_path, prompts)
+    expected = transformers_answer(tmp_path, prompts)
     assert [found[key] for key in range(len(prompts))] == expected
     assert len(set(expected)) > 1
 
 
 @pytest.mark.slow
-def test_a_question_is_drawn_again_with_a_seed_however_full_a_step_is(tmp_path: Path) -> None:
+def test_a_prompt_is_sampled_with_a_seed_however_full_a_step_is(tmp_path: Path) -> None:
     """Prompts that were read in several steps ended the engine on a CPU."""
     from transformers import AutoTokenizer
 

@@ -1,4 +1,4 @@
-"""An engine is refused or started with what settings and machine say."""
+"""An engine is refused, or started with the options of settings and machine."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def test_the_context_is_no_longer_than_the_model_allows(model: str) -> None:
     assert engine_options(model, EngineSettings(max_model_len=100), True)["max_model_len"] == 100
 
 
-def test_cpus_run_eagerly_and_gpus_compile_unless_told(model: str) -> None:
+def test_cpus_run_eagerly_and_gpus_compile_by_default(model: str) -> None:
     def eager(on_cpu: bool, **settings: Any) -> bool:
         options = engine_options(model, EngineSettings(**settings), on_cpu)
         return bool(options["enforce_eager"])
@@ -69,7 +69,7 @@ def test_a_refusal_names_every_mistake(model: str) -> None:
     assert all(mistake.startswith(f"model={model}: ") for mistake in e.value.mistakes)
 
 
-def test_what_shapes_the_code_is_told_apart(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_shapes_the_code_is_distinguished(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def facts(**settings: Any) -> dict[str, Any]:
         options = engine_options(model, EngineSettings(**settings), False)
         return compile_facts(options, None)
@@ -82,7 +82,7 @@ def test_what_shapes_the_code_is_told_apart(model: str, monkeypatch: pytest.Monk
     assert any(line.startswith(("flags", "Features")) for line in before["processor"])
 
 
-def test_an_engine_in_a_process_of_its_own_is_kept_so(
+def test_an_engine_in_a_process_of_its_own_stays_so(
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import vllm
@@ -113,7 +113,7 @@ def test_an_engine_that_does_not_start_leaves_no_cache(
     assert not list(tmp_path.glob("hala-compiled-*"))
 
 
-def test_a_gpu_without_memory_is_told_from_other_failures() -> None:
+def test_a_gpu_without_memory_is_distinguished_from_other_failures() -> None:
     import torch
     from vllm.v1.engine.exceptions import EngineDeadError
 
