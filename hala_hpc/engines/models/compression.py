@@ -149,7 +149,7 @@ def find_whole_model_reason(
     """Return why a checkpoint cannot be compressed part by part; "" if it can."""
     stored = {name: header for tensors in headers.values() for name, header in tensors.items()}
     if not stored:
-        return "its weights are no safetensors"
+        return "its weights are not safetensors"
     # transformers changes the name or shape of some tensors while it loads them.
     if missing := outline.names - stored.keys():
         return f"its files have no tensor {min(missing)}, which the loaded model has"
@@ -160,7 +160,7 @@ def find_whole_model_reason(
     types = {header.dtype for header in stored.values() if header.dtype in FLOATS}
     # transformers casts all tensors to the type in config.json.
     if len(types) > 1 or (named_dtype and {FLOATS[one] for one in types} - {named_dtype}):
-        return f"its tensors are {', '.join(sorted(types))}, and config.json says {named_dtype}"
+        return f"its tensors are {', '.join(sorted(types))}, and config.json has {named_dtype}"
     return ""
 
 

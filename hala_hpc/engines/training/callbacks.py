@@ -220,11 +220,11 @@ def require_engine(trainer: Any, training: Training, out: UnitContext) -> None:
 
     Raises: UserError (INTERNAL) with every difference.
     """
-    runs, asked = vars(read_running_engine(trainer)), vars(expected_engine(training, out))
+    runs, expected = vars(read_running_engine(trainer)), vars(expected_engine(training, out))
     wrong = [
-        f"{name}={runs[name]!r} instead of {asked[name]!r}"
-        for name in asked
-        if runs[name] != asked[name]
+        f"{name}={runs[name]!r} instead of {expected[name]!r}"
+        for name in expected
+        if runs[name] != expected[name]
     ]
     if wrong:
         raise UserError(

@@ -28,7 +28,7 @@ def lora_faults(model: str | Path, settings: TrainingSettings) -> list[str]:
     shapes = {name.removesuffix(".weight"): header.shape for name, header in headers.items()}
     wrong = {
         "is an embedding": [name for name in shapes if is_embedding_table(name)],
-        "is no matrix": [name for name, shape in shapes.items() if len(shape) != 2],
+        "is not a matrix": [name for name, shape in shapes.items() if len(shape) != 2],
         # Its LoRA matrices would be lost: only the embedding is saved.
         "is tied to the embedding": [HEAD] if HEAD not in shapes else [],
     }

@@ -125,7 +125,7 @@ def raise_stop_requested(out: UnitContext, where: str) -> None:
     wait until the scheduler has requeued the job.
     """
     if out.rank == 0:
-        raise StopRequested(f"stop requested {where}; a checkpoint of the training is saved")
+        raise StopRequested(f"stop requested {where}; the progress is saved")
 
 
 def find_start(training: Training, out: UnitContext) -> Path | None:

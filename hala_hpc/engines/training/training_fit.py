@@ -97,7 +97,7 @@ def describe_pass(
     text += (
         f", passes of up to {max_tokens} tokens fit {format_gb(gpu_bytes)}"
         if max_tokens
-        else ", which is too much"
+        else ", which does not fit"
     )
     option = find_fastest_option(shape, settings, ranks, gpu_bytes, ROW_TOKENS)
     own = MemoryOption(settings.zero_stage, settings.gradient_checkpointing)

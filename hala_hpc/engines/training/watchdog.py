@@ -149,7 +149,7 @@ def find_slow_ranks(folder: Path, out: UnitContext, silent_s: float = SILENT_S) 
     furthest = max((state.step, state.passes) for state in alive)
     slow = [state for state in alive if (state.step, state.passes) < furthest]
     if not slow:
-        return SlowRanks("all ranks are equally far and give signs of life")
+        return SlowRanks("all ranks are at the same step and report regularly")
     texts = [f"rank {s.rank} on {s.node} is behind ({s.phase}, step {s.step})" for s in slow]
     return SlowRanks("; ".join(texts), tuple(s.node for s in slow))
 

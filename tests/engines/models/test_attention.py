@@ -127,9 +127,9 @@ def test_auto_is_what_the_config_means(
 @pytest.mark.parametrize(
     ("wanted", "use", "cure"),
     [
-        ("sdpa", GPU, "use attention=auto"),
-        ("flex_attention", CPU, "use attention=auto or eager"),
-        ("flash_attention_2", CPU, "needs a GPU"),
+        ("sdpa", GPU, "set attention=auto"),
+        ("flex_attention", CPU, "set attention=auto or eager"),
+        ("flash_attention_2", CPU, "there is no GPU"),
         ("flash_attention_2", GPU_FLOAT32, "set dtype=bfloat16"),
         ("flash_attention_3", GPU, "install flash-attn, or the package kernels"),
         ("kernels-community/flash-attn2", GPU, "install flash-attn, or the package kernels"),
@@ -167,7 +167,7 @@ def test_flash_attention_is_taken_where_it_applies_the_cap(
     if function is with_cap:
         assert choose_attention(config, wanted, GPU) == wanted
     else:
-        with pytest.raises(UserError, match="leaves out the cap"):
+        with pytest.raises(UserError, match="drops the cap"):
             choose_attention(config, wanted, GPU)
         assert choose_attention(config_of("lfm2"), wanted, GPU) == wanted
 
@@ -196,8 +196,8 @@ def test_a_cap_that_would_be_left_out_is_told_before_a_job_is_asked_for(
 
     for preflight, setting in ((of_sft, "model"), (of_evaluate, "models.tuned")):
         (fault,) = preflight(capped, "sdpa")
-        assert fault.startswith(f"{setting}={capped}: attention=sdpa leaves out the cap")
-        assert "use attention=auto" in fault
+        assert fault.startswith(f"{setting}={capped}: attention=sdpa: it drops the cap")
+        assert "set attention=auto" in fault
         assert preflight(capped, "auto") == preflight(uncapped, "sdpa") == []
 
 

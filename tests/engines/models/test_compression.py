@@ -136,7 +136,7 @@ def test_a_checkpoint_that_changes_while_it_is_loaded_is_compressed_as_a_whole(
     assert "shares its weight" in find_whole_model_reason(
         plain, outline(names, shared=True), headers
     )
-    assert "no safetensors" in find_whole_model_reason(plain, outline(names), {})
+    assert "not safetensors" in find_whole_model_reason(plain, outline(names), {})
     config = json.loads((plain / "config.json").read_text())
     (plain / "config.json").write_text(json.dumps(config | {"dtype": "float16"}))
     assert "its tensors are BF16" in find_whole_model_reason(plain, outline(names), headers)
@@ -147,7 +147,7 @@ def test_a_job_with_too_little_memory_for_the_whole_model_says_how_much_it_takes
 ) -> None:
     monkeypatch.setattr("hala_hpc.engines.models.compression.job_memory_bytes", lambda: 2**28)
     with pytest.raises(UserError, match=r"this job has 0\.2 GB; set resources\.mem_gb=1") as caught:
-        require_memory(plain, "its weights are no safetensors")
+        require_memory(plain, "its weights are not safetensors")
     assert caught.value.code == 78
 
 

@@ -138,7 +138,7 @@ def test_a_model_without_room_is_read_where_it_lies(
 ) -> None:
     with LocalWeights(str(disk_of_16_mb)) as local:
         assert local.path(model) == model
-    assert "is read where it lies: it has 0.0 GB, and" in caplog.text
+    assert "is read without a local copy: it has 0.0 GB, and" in caplog.text
     assert left_on(disk_of_16_mb) == []
     with LocalWeights("") as local:
         assert local.path(model) == model

@@ -117,7 +117,7 @@ def test_a_row_that_does_not_fit_is_refused_with_the_settings_and_a_cure(tmp_pat
     assert "set zero_stage=1 and gradient_checkpointing=true" in str(told.value)
     cured = settings.model_copy(update={"gradient_checkpointing": True})
     assert fitting_micro_batch_tokens(model, cured, 16, 16 * GB, 4096) >= 4096
-    with pytest.raises(UserError, match="take more or larger GPUs"):
+    with pytest.raises(UserError, match="use more or larger GPUs"):
         fitting_micro_batch_tokens(model, settings, 16, 4 * GB, 4096)
 
 

@@ -56,7 +56,7 @@ class UnitNotes(JsonRecord):
     rows_repeated: int
     rejected: dict[str, int]
     lengths: dict[int, int]
-    """Learnt examples by their tokens."""
+    """Training examples by their number of tokens."""
 
 
 @dataclass
@@ -68,7 +68,7 @@ class UnitTally:
     """Repetitions of rows whose corpus has a weight above 1."""
     rejected: Counter[str] = field(default_factory=Counter)
     lengths: Counter[int] = field(default_factory=Counter)
-    """Learnt examples by their tokens."""
+    """Training examples by their number of tokens."""
 
     def write(self, path: Path) -> None:
         """Write the counts for the check and the collection of units."""
@@ -97,7 +97,7 @@ def check_token_unit(files: UnitFiles, max_length: int) -> UnitCounts:
     train, examples = count_or_zeros(files.train)
     held_out, _ = count_or_zeros(files.held_out)
     if dict(examples) != notes.lengths:
-        raise UserError(f"{files.train} does not hold the examples that were made", INTERNAL)
+        raise UserError(f"{files.train} does not contain the examples that were written", INTERNAL)
     if max(examples, default=0) > max_length:
         raise UserError(f"{files.train} has an example of {max(examples)} tokens", INTERNAL)
     return UnitCounts(

@@ -43,14 +43,14 @@ class TokenUnit:
         seed = f"{self.choice.seed} {files.unit}"
         source = iter(rows)
         with (
-            TokenWriter(files.train, room, seed) as learnt,
+            TokenWriter(files.train, room, seed) as train,
             TokenWriter(files.held_out) as held_out,
         ):
             while batch := list(islice(source, BATCH_ROWS)):
                 if not may_continue(self.notes.rows_in):
                     return False
-                self._add_batch(batch, learnt, held_out)
-        for path, writer in ((files.train, learnt), (files.held_out, held_out)):
+                self._add_batch(batch, train, held_out)
+        for path, writer in ((files.train, train), (files.held_out, held_out)):
             if not writer.example_count:
                 path.unlink()
         return True
