@@ -66,9 +66,7 @@ def differ(one: Any, other: Any) -> float:
 
 @pytest.mark.usefixtures("uncompiled")
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-def test_flex_attention_says_what_eager_says_and_the_cap_tells(
-    capped: Path, uncapped: Path
-) -> None:
+def test_flex_attention_equals_eager_and_the_cap_matters(capped: Path, uncapped: Path) -> None:
     # Longer than the window of every second layer.
     batch = {"input_ids": rows_of(2, 160)}
     eager = logits_of(capped, "eager", batch)
@@ -125,7 +123,7 @@ def test_auto_is_what_the_config_means(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "use", "cure"),
+    ("wanted", "use", "fix"),
     [
         ("sdpa", GPU, "set attention=auto"),
         ("flex_attention", CPU, "set attention=auto or eager"),
@@ -136,13 +134,13 @@ def test_auto_is_what_the_config_means(
     ],
 )
 def test_what_would_be_another_model_or_cannot_run_is_refused(
-    wanted: str, use: AttentionUse, cure: str
+    wanted: str, use: AttentionUse, fix: str
 ) -> None:
     with pytest.raises(UserError) as caught:
         choose_attention(config_of("gemma2"), wanted, use)
     assert caught.value.code == CONFIG
     assert f"attention={wanted}" in str(caught.value)
-    assert cure in str(caught.value)
+    assert fix in str(caught.value)
 
 
 def with_cap(q: Any, k: Any, v: Any, softcap: float = 0.0) -> Any:
@@ -183,16 +181,16 @@ def test_rows_are_laid_end_to_end_for_kernels_that_get_no_mask() -> None:
         del ALL_MASK_ATTENTION_FUNCTIONS._global_mapping["owner/attention@v1"]
 
 
-def test_a_cap_that_would_be_left_out_is_told_before_a_job_is_asked_for(
+def test_a_cap_that_would_be_dropped_is_reported_before_a_job_is_submitted(
     capped: Path, uncapped: Path
 ) -> None:
     def of_sft(model: Path, kernel: str) -> list[str]:
-        words = {"model": str(model), "tokens": "@tokens", "attention": kernel}
-        return Sft(Sft.Settings.model_validate(words), PlainInputs()).preflight()
+        settings = {"model": str(model), "tokens": "@tokens", "attention": kernel}
+        return Sft(Sft.Settings.model_validate(settings), PlainInputs()).preflight()
 
     def of_evaluate(model: Path, kernel: str) -> list[str]:
-        words = {"models": {"tuned": str(model)}, "tasks": ["t"], "attention": kernel}
-        return Evaluate(Evaluate.Settings.model_validate(words), PlainInputs()).preflight()
+        settings = {"models": {"tuned": str(model)}, "tasks": ["t"], "attention": kernel}
+        return Evaluate(Evaluate.Settings.model_validate(settings), PlainInputs()).preflight()
 
     for preflight, setting in ((of_sft, "model"), (of_evaluate, "models.tuned")):
         (fault,) = preflight(capped, "sdpa")
@@ -208,12 +206,12 @@ def test_a_name_that_no_kernel_has_is_refused(value: str) -> None:
 
 
 def test_attention_leaves_the_fingerprint_as_it_is() -> None:
-    for kind, words in (
+    for kind, settings in (
         (Sft, {"model": "a/b", "tokens": "@t"}),
         (Evaluate, {"models": {"m": "@m"}}),
     ):
         halves = [
-            kind.Settings.model_validate(words | {"attention": kernel}).result_half()
+            kind.Settings.model_validate(settings | {"attention": kernel}).result_half()
             for kernel in ("auto", "eager", "flex_attention")
         ]
         assert halves[0] == halves[1] == halves[2]
@@ -223,13 +221,13 @@ def test_attention_leaves_the_fingerprint_as_it_is() -> None:
 COMPUTES_NOTHING = {"hala_hpc/engines/models/compression.py"}
 
 
-def test_every_model_that_is_loaded_to_compute_is_told_its_attention() -> None:
+def test_every_model_that_is_loaded_to_compute_gets_its_attention() -> None:
     untold = set()
     for path in sorted((ROOT / "hala_hpc").rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(call, ast.Call) or not loads_a_model(ast.unparse(call.func)):
                 continue
-            if not any(word.arg == "attn_implementation" for word in call.keywords):
+            if not any(keyword.arg == "attn_implementation" for keyword in call.keywords):
                 untold.add(str(path.relative_to(ROOT)))
     assert untold == COMPUTES_NOTHING
 

@@ -88,7 +88,7 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     assert "no weights (model.safetensors" in fault(tmp_path / "m")
 
 
-def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
+def test_everything_missing_is_reported_at_once(tmp_path: Path) -> None:
     text = fault(tmp_path)
     assert "no readable config.json" in text
     assert "no tokenizer" in text

@@ -67,8 +67,8 @@ def test_the_fused_head_has_the_losses_of_the_model(
     model = make_thin_model(family, tmp_path / "model", torch_dtype="float32", **cap)
     talks = [row["messages"] for row in instruction_rows(120, random.Random(0), set())]
     rows = [{"id": row_id(talk), "origin": "test", "messages": talk} for talk in talks]
-    words = {"model": str(model), "train": str(write_corpus(tmp_path / "talks", rows))}
-    make_tokens(tmp_path, **words, max_length=128, packing=packing, held_out=0.1)
+    options = {"model": str(model), "train": str(write_corpus(tmp_path / "talks", rows))}
+    make_tokens(tmp_path, **options, max_length=128, packing=packing, held_out=0.1)
     own = trained(tmp_path, "own", **settings)
     monkeypatch.setenv(FUSED_HEAD, "1")
     fused = trained(tmp_path, "fused", **settings)
@@ -76,6 +76,6 @@ def test_the_fused_head_has_the_losses_of_the_model(
     assert losses(fused) == pytest.approx(losses(own), rel=1e-3)
     assert losses(own)[2] < losses(own)[0]
     files = [base / "output" / "0" / "training.json" for base in (own, fused)]
-    told = [json.loads(file.read_text())["kernels"]["fused_head"] for file in files]
-    assert told == [False, True]
+    heads = [json.loads(file.read_text())["kernels"]["fused_head"] for file in files]
+    assert heads == [False, True]
     assert tensor_headers(fused / "output" / "0") == tensor_headers(model)

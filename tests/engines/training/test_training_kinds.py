@@ -36,8 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random_lfm2(folder / "model")
     rows = [pair(f"{text} {n}", target) for n in range(12) for text, target in SENTENCES.items()]
     write_corpus(folder / "pairs", rows)
-    words = {"model": str(folder / "model"), "max_length": 256, "objective": "translate"}
-    make_tokens(folder, **words, train=str(folder / "pairs"))
+    options = {"model": str(folder / "model"), "max_length": 256, "objective": "translate"}
+    make_tokens(folder, **options, train=str(folder / "pairs"))
     return folder
 
 
@@ -53,9 +53,9 @@ def trained(folder: Path, name: str, ranks: int, stop_at: float = 1e9, **setting
 @pytest.mark.slow
 @pytest.mark.parametrize("zero_stage", [0, pytest.param(3, marks=pytest.mark.long)])
 def test_lora_trains_small_matrices_and_leaves_a_plain_model(folder: Path, zero_stage: int) -> None:
-    words = {"lora_rank": 4, "learning_rate": 0.02, "zero_stage": zero_stage}
+    options = {"lora_rank": 4, "learning_rate": 0.02, "zero_stage": zero_stage}
     ranks = 2 if zero_stage else 1
-    base = trained(folder, f"lora-{zero_stage}", ranks, **words)
+    base = trained(folder, f"lora-{zero_stage}", ranks, **options)
     losses = losses_of(base)
     assert losses[-1] < losses[0]
     model = base / "output" / "0"
@@ -65,8 +65,8 @@ def test_lora_trains_small_matrices_and_leaves_a_plain_model(folder: Path, zero_
     assert changed
     assert all(".norm" not in name and "embed" not in name for name in changed)
     if zero_stage:
-        stopped = trained(folder, "lora-stopped", ranks, stop_at=4, **words)
-        trained(folder, "lora-stopped", ranks, **words)
+        stopped = trained(folder, "lora-stopped", ranks, stop_at=4, **options)
+        trained(folder, "lora-stopped", ranks, **options)
         assert losses_of(stopped) == losses
 
 
@@ -85,8 +85,8 @@ def test_lora_trains_small_matrices_and_leaves_a_plain_model(folder: Path, zero_
 def test_lora_is_refused_where_it_cannot_be_added_to_the_weights(
     targets: str | list[str], fault: str, folder: Path
 ) -> None:
-    words = {"model": str(folder / "model"), "tokens": str(folder / "tokens")}
-    settings = Sft.Settings.model_validate(words | {"lora_rank": 4, "lora_targets": targets})
+    options = {"model": str(folder / "model"), "tokens": str(folder / "tokens")}
+    settings = Sft.Settings.model_validate(options | {"lora_rank": 4, "lora_targets": targets})
     faults = Sft(settings, PlainInputs()).preflight()
     assert len(faults) == bool(fault)
     assert all(fault in line for line in faults)
