@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hala_hpc.core.estimate import Checkpoint
-from hala_hpc.engines.models.files import WEIGHT_PATTERNS as WEIGHT_NAMES
-from hala_hpc.engines.models.files import read_object
+from hala_hpc.engines.models.files import WEIGHT_PATTERNS, read_object
 from hala_hpc.engines.models.tensors import weight_bytes
 
 GB = 2**30
@@ -55,7 +54,7 @@ def known_weight_bytes(folder: Path) -> float | None:
     try:
         return float(weight_bytes(folder))
     except FileNotFoundError:
-        for name, _ in WEIGHT_NAMES:
+        for name, _ in WEIGHT_PATTERNS:
             metadata = (read_object(folder / name) or {}).get("metadata") if name else None
             if isinstance(metadata, dict) and isinstance(metadata.get("total_size"), int | float):
                 return float(metadata["total_size"])

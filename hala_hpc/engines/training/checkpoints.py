@@ -48,8 +48,8 @@ def commit_checkpoint(
 ) -> None:
     """Sync a staged checkpoint, read it back, write COMMIT.json and rename it to `final`.
 
-    Collective. `commit` is written with the files; `check_allowed` raises Retry if this attempt
-    may no longer publish. An error on one rank is raised on all.
+    Collective. `commit` is written with the files; `check_allowed` raises TransientError if
+    this attempt may no longer publish. An error on one rank is raised on all.
     """
     rank, world = rank_and_world()
     names = sorted(set().union(*run_on_all_ranks(lambda: sync_tree(staged))))

@@ -71,9 +71,11 @@ def wait_for_all_ranks() -> None:
 def run_on_all_ranks(work: Callable[[], T]) -> list[T]:
     """Call `work` on every rank and return its results by rank.
 
-    An error on one rank is raised on all, so that no rank waits for another. Raises: UserError
-    (CANNOT_CREATE) for a full disk, Retry for any other OSError, and a UserError or Retry of
-    `work` as it is. A Retry of another rank has the failure class SECONDARY here.
+    An error on one rank is raised on all, so that no rank waits for another.
+
+    Raises: UserError (CANNOT_CREATE) for a full disk, TransientError for any other OSError, and a
+    UserError or TransientError of `work` as it is. A TransientError of another rank has the
+    failure class SECONDARY here.
     """
     mine: tuple[T | None, tuple[str, int] | None]
     own: FailureClass | None = None

@@ -82,10 +82,10 @@ class TokenWriter:
     def _write_waiting(self) -> None:
         examples, self.waiting, self.tokens = self.waiting, [], 0
         if self.room is None:
-            sequences = [[line] for line in examples]
+            sequences = [[example] for example in examples]
         else:
             Random(self.seed).shuffle(examples)
-            packed = pack_examples([len(line.ids) for line in examples], self.room)
+            packed = pack_examples([len(example.ids) for example in examples], self.room)
             sequences = [[examples[number] for number in numbers] for numbers in packed]
         for first in range(0, len(sequences), BATCH_SEQUENCES):
             self._write(sequences[first : first + BATCH_SEQUENCES])
@@ -98,16 +98,16 @@ class TokenWriter:
             offsets = np.cumsum([0, *lengths], dtype=np.int32)
             return pa.ListArray.from_arrays(offsets, np.concatenate(parts))
 
-        examples = [line for sequence in sequences for line in sequence]
-        lengths = [sum(len(line.ids) for line in sequence) for sequence in sequences]
+        examples = [example for sequence in sequences for example in sequence]
+        lengths = [sum(len(example.ids) for example in sequence) for sequence in sequences]
         columns = [
-            joined([line.ids for line in examples], lengths),
-            joined([line.labels for line in examples], lengths),
+            joined([example.ids for example in examples], lengths),
+            joined([example.labels for example in examples], lengths),
             pa.array(lengths, pa.int32()),
-            pa.array([sum(line.rows for line in one) for one in sequences], pa.int32()),
+            pa.array([sum(example.rows for example in one) for one in sequences], pa.int32()),
         ]
         if self.room is not None:
-            sizes = [[len(line.ids) for line in sequence] for sequence in sequences]
+            sizes = [[len(example.ids) for example in sequence] for sequence in sequences]
             columns.append(pa.array(sizes, pa.list_(pa.int32())))
         self._stream.write_batch(pa.record_batch(columns, schema=self.schema))
 

@@ -69,8 +69,8 @@ class TokenUnit:
             if isinstance(example, str):
                 self.notes.rejected[example] += 1
             elif times is None:
-                for line in self._held_out_examples(example):
-                    held_out.add(line)
+                for packed in self._held_out_examples(example):
+                    held_out.add(packed)
             else:
                 self._add_train(example, times, train)
 
