@@ -115,8 +115,8 @@ def test_a_row_that_does_not_fit_is_refused_with_the_settings_and_a_fix(tmp_path
     for part in ("4096 tokens", "16.0 GB", "zero_stage=1", "gradient_checkpointing=false"):
         assert part in str(caught.value)
     assert "set zero_stage=1 and gradient_checkpointing=true" in str(caught.value)
-    cured = settings.model_copy(update={"gradient_checkpointing": True})
-    assert fitting_micro_batch_tokens(model, cured, 16, 16 * GB, 4096) >= 4096
+    changed = settings.model_copy(update={"gradient_checkpointing": True})
+    assert fitting_micro_batch_tokens(model, changed, 16, 16 * GB, 4096) >= 4096
     with pytest.raises(UserError, match="use more or larger GPUs"):
         fitting_micro_batch_tokens(model, settings, 16, 4 * GB, 4096)
 

@@ -78,7 +78,7 @@ def test_lora_trains_small_matrices_and_leaves_a_plain_model(folder: Path, zero_
         (r".*\.(q|k)_proj", ""),
         (["q_proj", "embed_tokens"], "model.embed_tokens is an embedding"),
         (r".*embed_tokens", "model.embed_tokens is an embedding"),
-        (["conv"], "model.layers.0.conv.conv is no matrix"),
+        (["conv"], "model.layers.0.conv.conv is not a matrix"),
         (["lm_head"], "lm_head is tied to the embedding"),
     ],
 )
