@@ -1,4 +1,4 @@
-"""A model is loaded with an attention that computes what its config means, or is refused."""
+"""A model is loaded with attention that computes what its config specifies, or is refused."""
 
 import ast
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from hala_hpc.engines.training.tokens.packing_check import measure_leak
 from hala_hpc.stages.evaluate import Evaluate
 from hala_hpc.stages.sft import Sft
 
-#: What two ways to compute the same may differ by, as a share of the largest logit.
+#: Tolerance between two kernels, as a share of the largest logit.
 ROUNDING = 1e-3
-#: What the cap changes at least, as a share of the largest logit.
+#: Minimum change by the cap, as a share of the largest logit.
 BY_THE_CAP = 0.1
 
 
@@ -35,7 +35,7 @@ def uncapped(capped: Path) -> Path:
 
 @pytest.fixture
 def uncompiled() -> Any:
-    """torch computes flex attention as it is written: to compile it takes minutes of a CPU."""
+    """torch computes flex attention without compilation, which takes minutes on a CPU."""
     import torch
 
     with torch.compiler.set_stance("force_eager"):
@@ -73,7 +73,7 @@ def test_flex_attention_equals_eager_and_the_cap_matters(capped: Path, uncapped:
     assert differ(logits_of(capped, "flex_attention", batch), eager) < ROUNDING
     free = logits_of(uncapped, "eager", batch)
     assert differ(free, eager) > BY_THE_CAP
-    # Why it is refused: sdpa leaves the cap out, and says nothing.
+    # Why it is refused: sdpa silently drops the cap.
     assert differ(logits_of(capped, "sdpa", batch), free) < ROUNDING
 
 
@@ -144,11 +144,11 @@ def test_what_would_be_another_model_or_cannot_run_is_refused(
 
 
 def with_cap(q: Any, k: Any, v: Any, softcap: float = 0.0) -> Any:
-    """Stands for the function of a flash attention from version 2.6 on."""
+    """Stand-in for the function of flash attention from version 2.6 on."""
 
 
 def older(q: Any, k: Any, v: Any) -> Any:
-    """Stands for one that knows no cap: transformers leaves out what it does not name."""
+    """Stand-in for one without a cap: transformers drops arguments that it does not name."""
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_attention_leaves_the_fingerprint_as_it_is() -> None:
         assert halves[0] == halves[1] == halves[2]
 
 
-#: Files that load models and compute nothing with their attention.
+#: Files that load models and compute no attention.
 COMPUTES_NOTHING = {"hala_hpc/engines/models/compression.py"}
 
 

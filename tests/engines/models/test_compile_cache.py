@@ -25,7 +25,7 @@ from hala_hpc.engines.models.compile_cache import (
 )
 
 FACTS: dict[str, Any] = {"versions": ["0.32.0"], "gpus": ["NVIDIA H100"]}
-#: Starts an engine that compiles; says how it went and what it answers.
+#: Starts an engine that compiles; prints the cache log line and the answer.
 START = """
 import sys
 from pathlib import Path
@@ -53,7 +53,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @contextlib.contextmanager
 def job(seed: Path | None, compiles: str = "") -> Iterator[CompileCache]:
-    """A job with its cache that compiles one file unless that came with the seed."""
+    """Run a job with its cache that compiles one file unless the seed has it."""
     cache = CompileCache(seed)
     try:
         if compiles:

@@ -1,4 +1,4 @@
-"""FP8 part by part: the same bits as of the whole model, in the memory of a part."""
+"""FP8 part by part: the same bits as for the whole model, in the memory of one part."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ from hala_hpc.engines.models.tensors import iter_tensors, weight_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
 
-#: Smaller than the table of tokens, so that this one is a part alone.
+#: Smaller than the embedding, so that the embedding is its own part.
 PART_BYTES = 40_000
 #: What vLLM answers to three tokens, as JSON on the last line.
 ASK = """
@@ -58,7 +58,7 @@ def in_files(made: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def both(model: Path) -> dict[str, Any]:
-    """What both ways did, in two folders beside the model."""
+    """Results of both ways, in two folders beside the model."""
     script = ROOT / "tests" / "support" / "compress_both_ways.py"
     command = [str(QUANTIZE_PYTHON), str(script), str(model), str(model.parent / "out")]
     result: dict[str, Any] = json.loads(run_heavy([*command, str(PART_BYTES)]).splitlines()[-1])

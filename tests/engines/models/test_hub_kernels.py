@@ -1,4 +1,4 @@
-"""Which repository, revision and build of a kernel jobs load: as transformers and `kernels` say."""
+"""Repository, revision and build of a kernel that jobs load, as transformers and kernels do."""
 
 import ast
 import os

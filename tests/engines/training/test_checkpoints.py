@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not used, whatever happens while they are saved."""
+"""Checkpoints are complete or not used, whatever happens while they are saved."""
 
 import errno
 import json
@@ -33,7 +33,7 @@ FACTS = CheckpointCommit(step=0, world_size=1, zero_stage=2, files={})
 
 
 def stage(state_dir: Path, step: int) -> Path:
-    """Files of a checkpoint as the trainer leaves them."""
+    """Write the files of a checkpoint as the trainer does."""
     staged = staging_folder(state_dir, "a1") / f"checkpoint-{step}"
     (staged / "global_step").mkdir(parents=True)
     (staged / "global_step" / "weights").write_text(f"whole {step}")

@@ -1,4 +1,4 @@
-"""The order of rows, how little of a batch is padding, and the loss on held-out rows."""
+"""The order of rows, the padding of a batch, and the loss on held-out rows."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from hala_hpc.engines.training.dataset import (
     rows_seen,
 )
 
-#: Rows of a global batch, and of a pass that takes as many, in these tests.
+#: Rows of a global batch, and of a pass of the same size, in these tests.
 BATCH, MICRO = 64, 8
 
 
@@ -63,17 +63,17 @@ def test_rows_of_like_length_share_a_batch_and_the_longest_comes_first() -> None
     by_length, random_ = (GlobalBatchOrder(lengths, BATCH, 0, by) for by in (True, False))
     assert lengths[by_length.epoch_rows(0)[0]] == lengths.max()
     assert fill_of(by_length.epoch_rows(0), lengths, MICRO) > 0.93
-    # Inside its batch even a random order is arranged by length.
+    # Inside a batch even a random order is sorted by length.
     shuffled = np.random.default_rng(0).permutation(20_000)
     assert fill_of(random_.epoch_rows(0), lengths, MICRO) > fill_of(shuffled, lengths, MICRO) + 0.1
     means = lengths[by_length.epoch_rows(0)].reshape(-1, BATCH).mean(axis=1)
-    # The batches themselves come in a random order.
+    # The batches themselves have a random order.
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.2
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model, and token files of pairs of which some are held out."""
+    """A tiny model, and token files of pairs, some of them held out."""
     folder = tmp_path_factory.mktemp("data")
     make_tiny_model(folder / "model", steps=0)
     chance = random.Random(0)
@@ -118,7 +118,7 @@ def test_rows_are_counted_through_the_sequences_of_the_first_steps(folder: Path)
 
 
 def trained(folder: Path, base: Path, ranks: int = 1, **more: Any) -> dict[str, Any]:
-    """Facts of a short training on so many ranks."""
+    """Return the figures of a short training on `ranks` ranks."""
     options: dict[str, Any] = {
         "model": str(folder / "model"),
         "zero_stage": 0,
@@ -131,7 +131,7 @@ def trained(folder: Path, base: Path, ranks: int = 1, **more: Any) -> dict[str, 
 
 
 def loss_of(model: Path, rows: Any) -> float:
-    """The loss of a learnt token over all rows, by plain torch."""
+    """Return the mean loss of the loss tokens of all rows, by plain torch."""
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -46,7 +46,7 @@ def test_parts_that_liger_computes_are_found_in_layers_and_in_what_they_call(
     layer = lfm2.model.layers[0].ffn_norm
     monkeypatch.setitem(vars(layer), "forward", norms.LigerRMSNorm.forward.__get__(layer))
     monkeypatch.setattr(modeling_lfm2, "apply_rotary_pos_emb", rope.liger_rotary_pos_emb)
-    # One that is there and that no layer calls.
+    # One that exists and that no layer calls.
     module_of("liger_kernel.transformers.geglu", "def geglu(x): return x", monkeypatch)
     assert detect_kernels(lfm2).liger == ("LigerRMSNorm", "liger_rotary_pos_emb")
 
@@ -55,7 +55,7 @@ def test_parts_that_liger_computes_are_found_in_layers_and_in_what_they_call(
     ("code", "expected"),
     [
         ("def causal_conv1d_fn(x, weight, bias=None, seq_idx=None): return x", "causal_conv1d"),
-        # One that cannot be used: transformers keeps its own.
+        # One that cannot be used: transformers uses its own.
         ("", "torch"),
     ],
 )

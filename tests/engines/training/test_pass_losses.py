@@ -1,4 +1,4 @@
-"""However a step is cut into passes, and among how many ranks: the same rows, the same loss."""
+"""The same rows give the same loss, for any split into passes and any number of ranks."""
 
 import random
 from pathlib import Path
@@ -59,7 +59,7 @@ def steps_of(made: Path) -> list[StepFigures]:
 
 
 def require_equal(one: Path, other: Path) -> None:
-    """Losses, gradients and held-out losses of two trainings are equal to 1e-5, tokens at all."""
+    """Losses, gradients and held-out losses of two trainings are equal to 1e-5, tokens exactly."""
     lines = list(zip(steps_of(one), steps_of(other), strict=True))
     assert len(lines) == 6 + 2
     for a, b in lines:

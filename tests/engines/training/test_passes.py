@@ -1,4 +1,4 @@
-"""How the rows of a step are dealt to ranks and cut into passes."""
+"""How the rows of a step are distributed to ranks and split into passes."""
 
 import random
 import time
@@ -77,7 +77,7 @@ def test_a_plan_is_fast_compared_with_a_step() -> None:
     began = time.process_time()
     for ranks in (1, 16):
         plan_passes(lengths, StepCut(ranks, 8192))
-    # Some milliseconds; a step of so many rows takes a second at least.
+    # Some milliseconds; a step with this number of rows takes at least a second.
     assert time.process_time() - began < 0.5
 
 

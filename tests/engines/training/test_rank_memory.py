@@ -1,4 +1,4 @@
-"""What a rank takes of its GPU: the estimate beside torch's memory tracker, and what follows."""
+"""GPU memory of a rank: the estimate compared with torch's memory tracker, and its consequences."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""sft: LoRA, what goes to the host's memory, metrics of every step, and what a step computes."""
+"""sft: LoRA, offload to host memory, metrics of every step, and what a step computes."""
 
 from math import prod
 from pathlib import Path
@@ -136,7 +136,7 @@ def test_a_curve_has_the_first_step_and_means_of_the_rest() -> None:
 def test_a_step_computes_six_times_weights_and_what_attends(tmp_path: Path) -> None:
     random_lfm2(tmp_path)
     weights = sum(prod(header.shape) for header in tensor_headers(tmp_path).values())
-    # One of three layers attends, over 64 channels; the table of tokens is the output head, too.
+    # One of three layers is attention, over 64 channels; the output head is tied to the embedding.
     assert flops_per_token(tmp_path, 100.0) == 6 * weights + 12 * 1 * 64 * 100
 
 

@@ -1,4 +1,4 @@
-"""A training that is stopped, killed or hung at any moment, and goes on as if nothing was."""
+"""A training that is stopped, killed or hung at any moment resumes with the same result."""
 
 import json
 import os
@@ -72,10 +72,10 @@ def calm(options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> d
 
 @pytest.fixture(scope="module")
 def stopped(options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """The same told to stop in the second epoch, at step 7; tests go on with copies."""
+    """The same with a stop requested in the second epoch, at step 7; tests resume copies."""
     made = both_stages(tmp_path_factory.mktemp("stopped"), options, stop_at=7)
     for ranks in made.values():
-        # Rank 0 alone asks for another attempt: an error of another rank would end it.
+        # Only rank 0 requests another attempt: an error of another rank would end it.
         assert ranks.end() == [RETRY, 0], ranks.logs()[0]
         assert "stop requested at step 7 of 16" in ranks.logs()[0]
         assert {p.name for p in ranks.state_dir.glob("ch*")} == {"checkpoint-4", "checkpoint-7"}
@@ -89,7 +89,7 @@ def copy_of(base: Path, target: Path) -> Path:
 
 
 def finish(base: Path, ranks: int, **options: Any) -> str:
-    """Go on to the end; what rank 0 printed."""
+    """Resume to the end; return the output of rank 0."""
     last = Ranks(base, ranks, **options)
     assert last.end() == [0] * ranks, last.logs()[0]
     return last.logs()[0]
@@ -251,7 +251,7 @@ def test_a_hang_is_reported_once_and_long_work_is_none(
     monkeypatch.setattr("hala_hpc.engines.training.watchdog.CHECK_INTERVAL_S", 0.02)
     errors: list[RankHung] = []
     out: Any = SimpleNamespace(rank=0, attempt="a1", world_size=1, abort=errors.append)
-    # A look that comes late counts as two: whatever holds this process up, that is no hang.
+    # A late check counts as two: a delay of this process is no hang.
     with StepWatchdog(tmp_path, out, 1.0) as dog:
         for phase in ("loading", "saving", "evaluating"):
             dog.set_phase(phase)
@@ -320,7 +320,7 @@ def test_a_checkpoint_that_gets_its_name_while_the_stops_look_is_found(
 
 
 class OverBeforeItsStop(StopRun):
-    """A training that has come to its end before anybody could stop it."""
+    """A training that ended before it could be stopped."""
 
     def submit(self, timeout_min: int = 20) -> None:
         del timeout_min

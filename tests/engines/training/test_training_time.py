@@ -1,4 +1,4 @@
-"""GPU hours of a training: by its shape, its attention, and what its ranks send each other."""
+"""GPU hours of a training: by the model's shape, attention, and network traffic."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def test_activations_computed_twice_cost_a_third_more() -> None:
     plain, twice = time(model(), gradient_checkpointing=False), time(model())
     assert twice.products == pytest.approx(1.333 * plain.products)
     assert twice.attention == pytest.approx(1.333 * plain.attention)
-    # A pass holds a row of 4,000 tokens only where activations are not kept.
+    # A pass holds a row of 4,000 tokens only without stored activations.
     assert twice.network < plain.network
 
 

@@ -8,8 +8,8 @@ from tiny_models import make_tokenizer
 
 from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX, ExampleMaker
 
-#: Templates by how they show turns: one like ChatML, one that shows older answers otherwise than
-#: the last (as those of models that think), one whose turns are numbered.
+#: Templates by how they render turns: one like ChatML, one that renders older answers differently
+#: from the last (as those of models that think), one whose turns are numbered.
 TEMPLATES = {
     "alike": "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}<end>\n{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}",
@@ -22,7 +22,7 @@ TEMPLATES = {
 
 
 class CountingTokenizer:
-    """A tokenizer that counts the letters of all templates that it fills in."""
+    """A tokenizer that counts the characters of all templates that it renders."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.inner, self.letters = tokenizer, 0

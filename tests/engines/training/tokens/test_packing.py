@@ -49,7 +49,7 @@ WORDS = ["the", "boy", "eats", "bread", "and", "girl", "reads", "a", "book", "bl
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model of attention alone, and a corpus tokenized apart and packed."""
+    """A tiny model with attention only, and a corpus tokenized unpacked and packed."""
     folder = tmp_path_factory.mktemp("packing")
     make_tiny_model(folder / "model", steps=0)
     chance = random.Random(1)
@@ -65,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def losses(model: Any, batch: dict[str, Any]) -> list[list[float]]:
-    """The loss of every loss token in order, for each line of a batch."""
+    """Return the losses of the loss tokens in order, for each line of a batch."""
     import torch
 
     labels = batch.pop("labels")
@@ -102,7 +102,7 @@ def test_an_example_has_the_same_losses_packed_and_apart(folder: Path, padding_f
 
 
 def examples_of(row: dict[str, Any]) -> list[tuple[int, ...]]:
-    """The token numbers of each example in a packed sequence."""
+    """Return the token ids of each example in a packed sequence."""
     numbers = iter(row["input_ids"])
     return [tuple(next(numbers) for _ in range(size)) for size in row["seq_lengths"]]
 

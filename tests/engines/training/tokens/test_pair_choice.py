@@ -1,4 +1,4 @@
-"""A translator learns what was translated, each pair once, and no batch is full of one sentence."""
+"""A translator is trained on translated pairs, each once, and no batch is full of one sentence."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,9 +13,9 @@ from hala_hpc.engines.training.dataset import load_training_data, make_batch_ord
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.tokens import pair_choice
 
-#: Few system prompts stand in nearly all rows of the paper's data; their translations are equal.
+#: Few system prompts occur in nearly all rows of the paper's data; their translations are equal.
 SYSTEMS = [f"You are assistant {number}." for number in range(4)]
-#: Rows of a global batch, and the share of it that one text may have at most.
+#: Rows of a global batch, and the maximum share of one text in it.
 BATCH_ROWS, MAX_SHARE_OF_ONE_TEXT = 64, 2 / 64
 
 
@@ -26,7 +26,7 @@ def answered(number: int) -> Any:
 
 
 def left_alone(number: int) -> Any:
-    """A translated conversation of which the system turn was left as it was."""
+    """A translated conversation with an untranslated system turn."""
     texts = SYSTEMS[0], f"Why {number}?", f"So {number}."
     return translated(conversation(*texts), SYSTEMS[0], *(f"ar {text}" for text in texts[1:]))
 
@@ -118,5 +118,5 @@ def test_no_global_batch_is_full_of_one_text(folder: Path, tmp_path: Path) -> No
         assert set(rows.tolist()) == set(range(len(sequences)))
         for batch in rows.reshape(-1, BATCH_ROWS).tolist():
             texts = Counter(sequences[row] for row in batch)
-            # Twice at most: what the last batch lacks is filled up with rows of the same epoch.
+            # At most twice: the last batch is filled up with rows of the same epoch.
             assert max(texts.values()) / BATCH_ROWS <= MAX_SHARE_OF_ONE_TEXT
