@@ -153,7 +153,7 @@ def extract_seed(seed: Path, folder: Path) -> None:
     except FileNotFoundError:
         return
     except (OSError, EOFError, tarfile.TarError) as error:
-        logger.warning("compile cache: %s is damaged and is renamed: %s", seed, error)
+        logger.warning("compile cache: %s cannot be read and is renamed: %s", seed, error)
         for path in folder.iterdir():
             if path.name != LOCK:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
