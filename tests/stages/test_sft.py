@@ -161,7 +161,7 @@ def test_a_template_that_refuses_a_role_rejects_the_row(tmp_path: Path) -> None:
     [
         (
             {"global_batch_size": 20, "resources": {"nodes": 3}},
-            "global_batch_size=20 does not divide by 3 ranks; take a multiple of 3, e.g. 18",
+            "global_batch_size=20: not a multiple of the 3 ranks; set a multiple of 3, e.g. 18",
         ),
         ({"global_batch_size": 2, "resources": {"nodes": 3}}, "e.g. 3"),
     ],
@@ -209,7 +209,7 @@ def test_a_compressed_model_is_refused(folder: Path, tmp_path: Path) -> None:
     config["quantization_config"] = {"quant_method": "compressed-tensors"}
     (model / "config.json").write_text(json.dumps(config))
     text = refusal(tmp_path, model, folder / "pairs" / "tokens")
-    assert "is compressed and cannot be trained" in text
+    assert "it is quantized and cannot be trained" in text
 
 
 def test_tokens_of_another_vocabulary_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_tokens_of_another_vocabulary_are_refused(folder: Path, tmp_path: Path) 
     vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
     (model / "tokenizer.json").write_text(json.dumps(content))
     text = refusal(tmp_path, model, folder / "pairs" / "tokens")
-    assert "is not the one that" in text
+    assert "it was made with another vocabulary" in text
     assert "let the tokenize node use the tokenizer of this model" in text
 
 

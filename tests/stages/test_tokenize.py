@@ -205,7 +205,7 @@ def test_a_file_that_lost_a_row_is_not_committed(folder: Path, tmp_path: Path) -
     made = tokenized(tmp_path, **options)
     place = made.folder(0)
     (made.folder(1) / "part-00001.arrow").rename(place / "part-00000.arrow")
-    with pytest.raises(UserError, match="does not hold the examples that were made"):
+    with pytest.raises(UserError, match="does not contain the examples that were written"):
         made.stage.check(0, place)
 
 

@@ -1,1 +1,1 @@
-"""Models and what they run on: files, sizes, GPUs."""
+"""Models and their hardware: files, sizes, GPUs."""

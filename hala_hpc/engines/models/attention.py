@@ -1,9 +1,9 @@
-"""The kernel of attention that a model is loaded with: one that computes what its config means.
+"""Choose an attention kernel for a model that computes what its config specifies.
 
 Some models cap the logits of their attention, `cap * tanh(logit / cap)` with the cap
 `attn_logit_softcapping` of the config (Gemma 2, arXiv 2408.00118). transformers 5.19 loads them
-with torch's sdpa like all others, which drops the cap without a word, while vLLM applies it. All
-that is loaded to be trained or scored with transformers is loaded with `choose_attention`.
+with torch's sdpa like all others, which silently drops the cap, while vLLM applies it. Every model
+that transformers trains or scores is loaded with `choose_attention`.
 """
 
 import re
@@ -17,52 +17,52 @@ from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.engines.models.files import read_model_config
 
 AUTO, EAGER, SDPA, FLEX = "auto", "eager", "sdpa", "flex_attention"
-#: What `attention` may be, besides a kernel of the hub.
+#: Values of `attention`, besides kernels of the hub.
 NAMES = (AUTO, EAGER, SDPA, FLEX, "flash_attention_2", "flash_attention_3")
-#: Chosen by `auto` for models with a cap where it can be had; it has a backward pass.
+#: Chosen by `auto` for models with a cap, if available; it has a backward pass.
 FLASH = "flash_attention_2"
 #: A kernel of the hub as transformers names it: `owner/kernel`, `owner/kernel@revision`.
 HUB_KERNEL = r"[\w.-]+/[\w.-]+(@[\w.-]+)?"
 #: The key of a config that holds the cap.
 CAP_KEY = "attn_logit_softcapping"
-#: What a class of transformers says of the kernels that it was written for; others are flash.
+#: Attributes of transformers' classes for the kernels that they support; others are flash.
 SUPPORT = {SDPA: "_supports_sdpa", FLEX: "_supports_flex_attn"}
-#: Types that kernels of flash attention compute in.
+#: Types supported by kernels of flash attention.
 HALF = ("bfloat16", "float16")
 
 
 def validate_attention(value: str) -> str:
-    """A value of the setting `attention`. Raises ValueError for any other."""
+    """Validate the setting `attention`. Raises: ValueError if it is unknown."""
     if value not in NAMES and not re.fullmatch(HUB_KERNEL, value):
         raise ValueError(f"give one of {', '.join(NAMES)}, or a kernel of the hub, owner/kernel")
     return value
 
 
 Attention = Annotated[str, AfterValidator(validate_attention)]
-"""`auto`, a kernel of attention by its name in transformers, or one of the hub."""
+"""`auto`, an attention kernel by its name in transformers, or one of the hub."""
 
 
 class AttentionUse(NamedTuple):
-    """What a model is loaded for."""
+    """Purpose and device for which a model is loaded."""
 
     device: str
     """`cuda` or `cpu`."""
     dtype: str
-    """Type that attention computes in; `auto` is that of the config."""
+    """Type in which attention computes; `auto` is that of the config."""
     trains: bool
     """Whether there are backward passes."""
 
 
 def may_load_from_hub(name: str) -> bool:
-    """Whether a kernel may have to come from the hub: one by name, or of flash attention."""
+    """Whether a kernel may be loaded from the hub: a hub name, or flash attention."""
     return "/" in name or name.startswith("flash")
 
 
 def attention_faults(models: Mapping[str, str], wanted: str) -> list[str]:
-    """A line for each model whose cap a kernel would leave out. For login nodes: JSON is read.
+    """Return a line for each model whose cap the kernel would drop. Only JSON is read: login nodes.
 
-    `models` are folders and hub ids by the settings that name them. Nothing is known of one that is
-    not on the disk yet.
+    `models` are folders and hub ids by the settings that name them. A model that is not on the disk
+    yet is not checked.
     """
     if wanted != SDPA:
         return []
@@ -75,24 +75,25 @@ def attention_faults(models: Mapping[str, str], wanted: str) -> list[str]:
 
 
 def stated_cap(config: dict[str, Any]) -> float | None:
-    """The cap in the JSON of a config."""
+    """Return the cap in the JSON of a config; None if there is none."""
     text: dict[str, Any] = config.get("text_config") or config
     return text.get(CAP_KEY)
 
 
 def describe_missing_cap(name: str, cap: float) -> str:
-    """What is wrong with a kernel that leaves out the cap, and the cure."""
+    """Describe the problem of a kernel that drops the cap, with the fix."""
     return (
-        f"attention={name} leaves out the cap of its attention ({CAP_KEY}={cap}), which vLLM "
-        f"applies: it would be another model; use attention={AUTO}, or {EAGER}, or {FLEX} on GPUs"
+        f"attention={name}: it drops the cap of the attention logits ({CAP_KEY}={cap}), which vLLM "
+        f"applies, so the model would differ; set attention={AUTO}, or {EAGER}, or {FLEX} on GPUs"
     )
 
 
 def choose_attention(config: Any, wanted: str, use: AttentionUse) -> str | None:
-    """What `from_pretrained` gets as `attn_implementation`; None leaves it to transformers.
+    """Return `attn_implementation` for `from_pretrained`; None: transformers' default.
 
-    `config` is transformers' own of the model, `wanted` the setting. Raises UserError (78) where
-    the model would be another one with that kernel, or the kernel cannot run here.
+    `config` is transformers' config of the model, `wanted` the setting.
+
+    Raises: UserError (CONFIG) if the kernel would change what the model computes, or cannot run.
     """
     cap = read_softcap(config)
     if wanted == AUTO:
@@ -101,14 +102,14 @@ def choose_attention(config: Any, wanted: str, use: AttentionUse) -> str | None:
         raise UserError(describe_missing_cap(wanted, cap), CONFIG)
     if not supports(config, wanted):
         raise UserError(
-            f"attention={wanted}: transformers has models of type {config.model_type} without it; "
-            f"use attention={AUTO}",
+            f"attention={wanted}: transformers does not support it for models of type "
+            f"{config.model_type}; set attention={AUTO}",
             CONFIG,
         )
     if wanted == FLEX and use.trains and use.device == "cpu":
         raise UserError(
-            f"attention={FLEX} trains on GPUs only: torch has no backward pass of it for CPUs; use "
-            f"attention={AUTO} or {EAGER}",
+            f"attention={FLEX}: it trains on GPUs only, as torch has no backward pass of it for "
+            f"CPUs; set attention={AUTO} or {EAGER}",
             CONFIG,
         )
     if is_flash(wanted):
@@ -117,12 +118,12 @@ def choose_attention(config: Any, wanted: str, use: AttentionUse) -> str | None:
 
 
 def read_softcap(config: Any) -> float | None:
-    """The cap of a config of transformers; None where the logits are taken as they are."""
+    """Return the cap of a transformers config; None without soft-capping."""
     return getattr(config.get_text_config(), CAP_KEY, None)
 
 
 def choose_capping_kernel(config: Any, use: AttentionUse) -> str:
-    """The fastest kernel that applies a cap: flash attention where it is there, else flex.
+    """Return the fastest kernel that applies a cap: flash attention if available, else flex.
 
     Eager on CPUs, where flex has no backward pass and has to be compiled.
     """
@@ -139,7 +140,7 @@ def is_flash(name: str) -> bool:
 
 
 def supports(config: Any, name: str) -> bool:
-    """Whether the model's class in transformers was written for a kernel; eager always is."""
+    """Whether the model's class in transformers supports a kernel; eager is always supported."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
     if name == EAGER:
@@ -149,17 +150,17 @@ def supports(config: Any, name: str) -> bool:
 
 
 def attention_dtype(config: Any, use: AttentionUse) -> str:
-    """Type that attention computes in, e.g. `bfloat16`; `None` where the config does not say it."""
+    """Return the type in which attention computes, e.g. `bfloat16`; `None` if not in the config."""
     return str(config.dtype).removeprefix("torch.") if use.dtype == AUTO else use.dtype
 
 
 def require_flash(config: Any, name: str, use: AttentionUse, cap: float | None) -> None:
-    """Raise UserError (78) unless a kernel of flash attention can be used as the model means it."""
+    """Check that flash attention can run the model. Raises: UserError (CONFIG) if it cannot."""
     if name in NAMES and use.device == "cpu":
-        raise UserError(f"attention={name} needs a GPU, and there is none; use {AUTO}", CONFIG)
+        raise UserError(f"attention={name}: there is no GPU; set attention={AUTO}", CONFIG)
     if name in NAMES and (dtype := attention_dtype(config, use)) not in HALF:
         raise UserError(
-            f"attention={name} computes in bfloat16 or float16, not in {dtype}; set "
+            f"attention={name}: it computes in bfloat16 or float16, not in {dtype}; set "
             f"dtype=bfloat16, or attention={AUTO}",
             CONFIG,
         )
@@ -167,8 +168,9 @@ def require_flash(config: Any, name: str, use: AttentionUse, cap: float | None) 
         function = flash_function(name)
     except (ImportError, ValueError, OSError) as error:
         raise UserError(
-            f"attention={name} cannot be loaded: {error}; install flash-attn, or the package "
-            f"kernels with the kernel in the hub cache, in the environment main, or use {AUTO}",
+            f"attention={name}: it cannot be loaded: {error}; in the environment main install "
+            f"flash-attn, or the package kernels with the kernel in the hub cache; or set "
+            f"attention={AUTO}",
             CONFIG,
         ) from error
     if cap is not None and not accepts_softcap(function):
@@ -176,7 +178,7 @@ def require_flash(config: Any, name: str, use: AttentionUse, cap: float | None) 
 
 
 def has_capping_flash() -> bool:
-    """Whether flash attention, of its package or fetched from the hub, is there and takes a cap."""
+    """Whether flash attention, as a package or from the hub cache, exists and supports a cap."""
     try:
         return accepts_softcap(flash_function(FLASH))
     except (ImportError, ValueError, OSError):
@@ -184,10 +186,10 @@ def has_capping_flash() -> bool:
 
 
 def flash_function(name: str) -> Callable[..., Any] | None:
-    """The function for rows laid end to end that transformers gets for a kernel's name.
+    """Return the function for padding-free rows that transformers loads for a kernel's name.
 
-    Where a package is not there transformers takes the hub's kernel of the same algorithm, and so
-    does this. None for a kernel that has another. Raises what its import raises.
+    Without the package transformers uses the hub's kernel of the same algorithm, and so does this.
+    None for a kernel that has no such function. Raises what its import raises.
     """
     from transformers import modeling_flash_attention_utils as flash
 
@@ -201,20 +203,20 @@ def flash_function(name: str) -> Callable[..., Any] | None:
 
 
 def accepts_softcap(function: Callable[..., Any] | None) -> bool:
-    """Whether transformers hands a cap to a function: it drops arguments that one does not name."""
+    """Whether transformers passes a cap to a function: only arguments named in its signature."""
     return function is not None and "softcap" in signature(function).parameters
 
 
 def read_running_attention(model: Any) -> str:
-    """The kernel that the layers of a loaded model ask for in each pass."""
+    """Return the kernel that the layers of a loaded model use in each pass."""
     return str(model.config.get_text_config()._attn_implementation)
 
 
 def is_padding_free(name: str) -> bool:
-    """Whether a kernel gets rows end to end with their borders, as those of flash attention do.
+    """Whether a kernel gets concatenated rows with their borders, as those of flash attention do.
 
-    Other kernels get a mask. That of flex attention says the same of blocks of 128 tokens, so that
-    lines of packed rows cost it no more; one of all lines would grow with their square.
+    Other kernels get a mask. That of flex attention describes blocks of 128 tokens, so rows of
+    packed examples cost no more; one mask over all rows would grow with the square of their length.
     """
     from transformers import masking_utils
 

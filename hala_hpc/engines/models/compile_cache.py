@@ -1,9 +1,9 @@
 """Compiled code for engines, trainings and benchmarks: built once, then copied to each job.
 
 Processes that write into one cache corrupt it, and on a shared file system its many small files are
-slow: 32 ranks of a training would compile the same kernels in one home. So each process has a
-private folder on the node's disk, filled from one archive (the seed) that the first job left in the
-work folder. Nothing is ever written into a seed.
+slow: 32 ranks of a training would compile the same kernels in one home folder. So each process has
+a private folder on the node's disk, filled from one archive (the seed) that the first job left in
+the work folder. A seed is never modified.
 """
 
 import contextlib
@@ -29,28 +29,28 @@ logger = logging.getLogger(__name__)
 
 
 PREFIX = "hala-compiled-"
-#: Held locked as long as the job lives. `flock` is sound on a node's own disk.
+#: Locked as long as the job runs. `flock` is reliable on a node's own disk.
 LOCK = "in-use.lock"
-#: A folder younger than this may be about to be locked, in seconds.
+#: A folder younger than this may not be locked yet, in seconds.
 YOUNG_S = 60
-#: Variables of the environment that lead compilers to the folder, and where to: without them
-#: Triton and FlashInfer write into the home, which all jobs share.
+#: Environment variables that point compilers to subfolders of the folder: without them Triton and
+#: FlashInfer write into the home folder, which all jobs share.
 PLACES = {
     "VLLM_CACHE_ROOT": "",
     "TORCHINDUCTOR_CACHE_DIR": "inductor",
     "TRITON_CACHE_DIR": "triton",
     "FLASHINFER_WORKSPACE_BASE": "flashinfer",
 }
-#: What compilers leave behind: the files that a warm start must not write anew.
+#: Suffixes of compiled files, which a warm start must not write again.
 COMPILED = (".so", ".cubin", ".ptx", ".o")
 
 
 class CompileCache:
-    """The private folder of one process, made before it compiles and removed when it has ended.
+    """The private folder of one process, created before it compiles and removed at its end.
 
-    `seed` is the archive to start from and to leave behind; None for neither. A seed that is not
-    good costs time only: everything is compiled. Variables of the environment lead compilers to the
-    folder until `remove`, which the end of a `with` block calls.
+    `seed` is the archive to start from and to publish; None for neither. A bad seed only costs
+    time: everything is compiled. Environment variables point compilers to the folder until
+    `remove`, which the end of a `with` block calls.
     """
 
     def __init__(self, seed: Path | None) -> None:
@@ -72,7 +72,7 @@ class CompileCache:
         self.remove()
 
     def compiled_files(self) -> set[str]:
-        """Names of the compiled files in the folder."""
+        """Return the names of the compiled files in the folder."""
         return {
             str(path.relative_to(self.folder))
             for path in self.folder.rglob("*")
@@ -80,7 +80,7 @@ class CompileCache:
         }
 
     def publish(self) -> None:
-        """Leave a seed for later jobs unless there is one. Called when most is compiled."""
+        """Write a seed for later jobs if there is none. Called when most is compiled."""
         new = len(self.compiled_files() - self.unpacked)
         logger.info("compile cache: %d files from %s, %d new", len(self.unpacked), self.seed, new)
         if self.seed is None or not new or self.seed.exists():
@@ -88,11 +88,11 @@ class CompileCache:
         try:
             write_seed(self.folder, self.seed)
         except OSError as error:
-            # The rows matter, the seed only saves time.
-            logger.warning("compile cache: no seed was left: %s", error)
+            # The job must not fail for this: the seed only saves time.
+            logger.warning("compile cache: no seed was written: %s", error)
 
     def remove(self) -> None:
-        """Remove the folder and lead nobody there any more."""
+        """Remove the folder and restore the environment variables."""
         for name, value in self._before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -103,18 +103,18 @@ class CompileCache:
 
 
 def seed_file(cache_folder: Path, facts: dict[str, Any]) -> Path:
-    """Where the seed is for what is known of program and machine: JSON values that shape the code.
+    """Return the path of the seed for facts of program and machine, which are JSON values.
 
-    Each user has seeds of their own: what is in them is run.
+    Each user has separate seeds: their content is executed.
     """
     text = json.dumps(facts | {"user": os.geteuid()}, sort_keys=True, default=str)
     return cache_folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.tar.gz"
 
 
 def torch_facts(program: str, models: Sequence[Path]) -> dict[str, Any]:
-    """What shapes the code that torch and Triton compile for some models in this process.
+    """Return the facts on which the code compiled by torch and Triton for these models depends.
 
-    Starts CUDA where there is a GPU: not for a process that lets others use it.
+    Initializes CUDA if there is a GPU: not for a process that leaves the GPU to others.
     """
     import torch
 
@@ -133,27 +133,27 @@ def torch_facts(program: str, models: Sequence[Path]) -> dict[str, Any]:
 
 
 def processor() -> list[str]:
-    """Kind and instruction set of the processor, as Linux tells them: code is compiled for it."""
+    """Return model and instruction set of the processor from /proc/cpuinfo, for compiled code."""
     first, _, _ = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")
     fields = ("model name", "flags", "CPU part", "Features")
     return [line for line in first.splitlines() if line.startswith(fields)]
 
 
 def extract_seed(seed: Path, folder: Path) -> None:
-    """Fill a folder from a seed; a seed that is not good is put aside, one of others left alone."""
+    """Extract a seed into a folder; a bad seed is renamed, one of another user is ignored."""
     try:
         if not is_trusted(seed):
             return
         with gzip.open(seed) as stream:
             with tarfile.open(fileobj=stream, mode="r|") as archive:
                 archive.extractall(folder, filter="data")
-            # To the end, where the checksum of the whole is.
+            # Read to the end, where gzip has the checksum.
             while stream.read(2**20):
                 pass
     except FileNotFoundError:
         return
     except (OSError, EOFError, tarfile.TarError) as error:
-        logger.warning("compile cache: %s is not good: %s", seed, error)
+        logger.warning("compile cache: %s cannot be read and is renamed: %s", seed, error)
         for path in folder.iterdir():
             if path.name != LOCK:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -162,19 +162,19 @@ def extract_seed(seed: Path, folder: Path) -> None:
 
 
 def is_trusted(seed: Path) -> bool:
-    """Whether nobody but its owner, who must be the user, could have written a seed."""
+    """Whether only the current user could have written a seed."""
     facts = seed.stat()
     return facts.st_uid == os.geteuid() and not facts.st_mode & 0o022
 
 
 def write_seed(folder: Path, seed: Path) -> None:
-    """Write all files of a folder into a seed, whole or not at all; the first writer wins."""
+    """Write all files of a folder into a seed atomically; the first writer wins."""
     seed.parent.mkdir(parents=True, exist_ok=True)
     temporary = seed.with_name(f".{seed.name}.{uuid4().hex[:8]}.tmp")
     try:
         with (
             temporary.open("xb") as file,
-            # The checksum of gzip is why: tar has none over its content.
+            # gzip for its checksum: tar has none over its content.
             gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1) as stream,
             tarfile.open(fileobj=stream, mode="w|") as archive,
         ):
@@ -189,14 +189,14 @@ def write_seed(folder: Path, seed: Path) -> None:
 
 
 def files_to_keep(folder: Path) -> Iterator[Path]:
-    """The files of a cache, in order, without locks."""
+    """Yield the files of a cache in order, without locks."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.suffix != ".lock":
             yield path
 
 
 def remove_abandoned() -> None:
-    """Remove folders whose jobs were killed: their locks are free."""
+    """Remove folders of killed jobs: their locks are free."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         try:
             facts = folder.stat()
@@ -206,5 +206,5 @@ def remove_abandoned() -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError:
-            # In use, just being made, or just removed by another.
+            # In use, just being created, or just removed by another process.
             continue

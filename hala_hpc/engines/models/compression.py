@@ -1,10 +1,10 @@
-"""FP8 of a checkpoint, part by part, so that the memory of a job follows from a part of it.
+"""Quantize a checkpoint to FP8 part by part, so that a job needs memory for one part only.
 
-A scheme that needs no calibration data changes each weight by itself. So LLM Compressor looks at an
-outline of the model, which has shapes and no weights, and says what becomes of which layer and what
-config.json tells; then its steps for one weight (`llmcompressor.entrypoints.model_free`) are done
-to the tensors of the files, a few GB at a time. The result is that of its way with the whole model,
-bit for bit. A checkpoint that becomes another only while it is loaded goes that way still.
+A scheme without calibration data changes each weight independently. LLM Compressor gets an outline
+of the model (shapes without weights) and determines the scheme of each layer and the entries of
+config.json. Then its steps for one weight (`llmcompressor.entrypoints.model_free`) are applied to
+the tensors of the files, a few GB at a time. The result equals that for the whole model, bit for
+bit. A checkpoint whose tensors change while it is loaded is still compressed as a whole.
 """
 
 import gc
@@ -36,49 +36,51 @@ from hala_hpc.engines.models.tensors import weight_bytes
 
 logger = logging.getLogger(__name__)
 
-#: Types of safetensors by the words of a config.json.
+#: Types of safetensors, as config.json names them.
 FLOATS = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 INDEX_FILE = "model.safetensors.index.json"
 
 
 class CompressionTask(NamedTuple):
-    """What is compressed, and how."""
+    """The model to compress, and the scheme."""
 
     source: Path
     scheme: str
-    """A preset of LLM Compressor without calibration data, e.g. FP8_DYNAMIC."""
+    """A preset scheme of LLM Compressor without calibration data, e.g. FP8_DYNAMIC."""
     ignore: tuple[str, ...]
-    """Linear layers left as they are: names, or `re:` and a regular expression."""
+    """Linear layers to leave unchanged: names, or `re:` and a regular expression."""
     part_bytes: int = PART_BYTES
-    """Weights that are read before their result is written; a larger tensor is a part alone."""
+    """Bytes of weights read before their result is written; a larger tensor is its own part."""
 
 
 class Outline(NamedTuple):
-    """A model without its weights, and what becomes of its layers."""
+    """A model without its weights, and the schemes of its layers."""
 
     compressor: Any
     """LLM Compressor's writer of config.json."""
     schemes: Mapping[str, Any]
-    """By the name of each layer that is compressed."""
+    """Scheme by the name of each compressed layer."""
     names: frozenset[str]
-    """Tensors that a checkpoint of it has; one that two layers share has its first name."""
+    """Tensors of a checkpoint of it; one that two layers share has its first name."""
     has_shared: bool
-    """Whether a layer that is compressed shares its weight with another."""
+    """Whether a compressed layer shares its weight with another."""
 
 
 class Part(NamedTuple):
-    """Tensors whose results are one file."""
+    """Tensors whose results are written to one file."""
 
     name: str
     tensors: Mapping[str, Path]
-    """The file that each is read from."""
+    """The source file of each tensor."""
 
 
 def compress(task: CompressionTask, folder: Path, out: UnitContext, unit: int = 0) -> bool:
-    """Write the compressed model into `folder`; False where the job was told to leave before.
+    """Write the compressed model into `folder`; return False if a stop was requested before.
 
-    Parts that an attempt has finished are in `out.kept(unit)`, and the next one goes on behind
-    them. Raises UserError 78 where only the whole model will do and the job has too little memory.
+    Finished parts are in `out.state_dir(unit)`; the next attempt resumes after them.
+
+    Raises: UserError (CONFIG) if only the whole model can be compressed and the job has too little
+    memory.
     """
     outline = make_outline(task)
     headers = stored_tensors(task.source)
@@ -92,7 +94,7 @@ def compress(task: CompressionTask, folder: Path, out: UnitContext, unit: int = 
     for number, part in enumerate(parts):
         if out.stop_requested:
             return False
-        # One that is absent or cut short is made.
+        # A part that is absent or cut short is written.
         if weight_faults(state_dir / part.name):
             write_part(part, outline, state_dir / part.name)
         out.report_progress(step=number + 1, steps_total=len(parts))
@@ -102,7 +104,7 @@ def compress(task: CompressionTask, folder: Path, out: UnitContext, unit: int = 
 
 
 def make_outline(task: CompressionTask) -> Outline:
-    """What LLM Compressor would do to each layer, asked of the model's shapes alone."""
+    """Determine what LLM Compressor does to each layer, from the model's shapes only."""
     import torch
     from compressed_tensors.compressors import ModelCompressor
     from compressed_tensors.quantization.utils import is_module_quantized
@@ -124,14 +126,15 @@ def make_outline(task: CompressionTask) -> Outline:
     }
     uses = [id(weight) for weight in every.values()]
     shared = any(uses.count(id(every[f"{name}.weight"])) > 1 for name in schemes)
-    # As LLM Compressor saves a model; the shapes alone are compressed, for what config.json says.
+    # As LLM Compressor saves a model; only the shapes are compressed, for the entries of
+    # config.json.
     compressor = ModelCompressor.from_pretrained_model(model)
     compressor.compress_model(model)
     return Outline(compressor, schemes, own | lasting, shared)
 
 
 def stored_tensors(source: Path) -> dict[Path, dict[str, TensorHeader]]:
-    """Type and shape of the tensors of each file; none of those that are no safetensors."""
+    """Return type and shape of the tensors of each safetensors file; other files are left out."""
     found = {}
     for file in weight_files(source):
         header = read_header(file) if file.suffix == ".safetensors" else None
@@ -143,28 +146,28 @@ def stored_tensors(source: Path) -> dict[Path, dict[str, TensorHeader]]:
 def find_whole_model_reason(
     source: Path, outline: Outline, headers: Mapping[Path, Mapping[str, TensorHeader]]
 ) -> str:
-    """Why a checkpoint cannot be compressed part by part; "" where it can."""
+    """Return why a checkpoint cannot be compressed part by part; "" if it can."""
     stored = {name: header for tensors in headers.values() for name, header in tensors.items()}
     if not stored:
-        return "its weights are no safetensors"
-    # transformers gives some tensors another name or shape while it loads them.
+        return "its weights are not safetensors"
+    # transformers changes the name or shape of some tensors while it loads them.
     if missing := outline.names - stored.keys():
-        return f"its files have no tensor {min(missing)}, as the loaded model has"
+        return f"its files have no tensor {min(missing)}, which the loaded model has"
     if outline.has_shared:
-        return "a layer that is compressed shares its weight with another"
+        return "a compressed layer shares its weight with another"
     config: dict[str, Any] = read_json(source / "config.json")
     named_dtype = config.get("dtype") or config.get("torch_dtype")
     types = {header.dtype for header in stored.values() if header.dtype in FLOATS}
-    # transformers gives all the type that config.json names.
+    # transformers casts all tensors to the type in config.json.
     if len(types) > 1 or (named_dtype and {FLOATS[one] for one in types} - {named_dtype}):
-        return f"its tensors are {', '.join(sorted(types))}, and config.json says {named_dtype}"
+        return f"its tensors are {', '.join(sorted(types))}, and config.json has {named_dtype}"
     return ""
 
 
 def split_into_parts(
     headers: Mapping[Path, Mapping[str, TensorHeader]], names: frozenset[str], part_bytes: int
 ) -> Iterator[Part]:
-    """The tensors of a model in their order, cut into parts of at most so many bytes."""
+    """Yield the tensors of a model in their order, in parts of at most `part_bytes` bytes."""
     groups: list[dict[str, Path]] = [{}]
     filled = 0
     for file, tensors in headers.items():
@@ -191,7 +194,7 @@ def write_part(part: Part, outline: Outline, target: Path) -> None:
         with safe_open(file, framework="pt") as stored:
             if kind == "weight" and layer in outline.schemes:
                 made |= compress_weight(layer, stored.get_tensor(name), outline.schemes[layer])
-                # Layers and their observers refer to each other: they would hold weights on.
+                # Layers and their observers refer to each other, which keeps weights in memory.
                 gc.collect()
             else:
                 made[name] = stored.get_tensor(name)
@@ -200,7 +203,7 @@ def write_part(part: Part, outline: Outline, target: Path) -> None:
 
 
 def compress_weight(layer: str, weight: Any, scheme: Any) -> dict[str, Any]:
-    """The tensors that the weight of a layer becomes, by name: numbers and scales."""
+    """Compress the weight of a layer; return its tensors by name: values and scales."""
     import torch
     from compressed_tensors.compressors import compress_module
     from llmcompressor.entrypoints.model_free.lifecycle import (
@@ -216,7 +219,7 @@ def compress_weight(layer: str, weight: Any, scheme: Any) -> dict[str, Any]:
 
 
 def assemble_model(source: Path, state_dir: Path, names: list[str], folder: Path) -> None:
-    """A model folder of the finished parts, with config and tokenizer as they were."""
+    """Make the model folder from the finished parts, with config and tokenizer unchanged."""
     places: dict[str, str] = {}
     total = 0
     for name in names:
@@ -232,12 +235,12 @@ def assemble_model(source: Path, state_dir: Path, names: list[str], folder: Path
 
 
 def require_memory(source: Path, reason: str) -> None:
-    """Raise UserError 78 where the whole model is more than the memory of this job."""
+    """Check that the whole model fits this job's memory. Raises: UserError (CONFIG) if not."""
     need, there = whole_compression_bytes(weight_bytes(source)), job_memory_bytes()
     if need > there:
         raise UserError(
-            f"model {source} is compressed as a whole ({reason}), which takes {format_gb(need)}, and this "
-            f"job has {format_gb(there)}; set resources.mem_gb={suggest_mem_gb(need)}",
+            f"model {source} is compressed as a whole ({reason}), which takes {format_gb(need)}, "
+            f"and this job has {format_gb(there)}; set resources.mem_gb={suggest_mem_gb(need)}",
             CONFIG,
         )
 

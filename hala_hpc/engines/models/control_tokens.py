@@ -1,8 +1,7 @@
-"""Added tokens by which a chat template speaks, and how the words of a row never become one.
+"""Keep the text of a row from being tokenized as control tokens of the chat template.
 
-tokenizers can be told to read special tokens in a text as text (`split_special_tokens`), but it
-heeds that for tokens that are marked special alone. Cohere's `<|START_OF_TURN_TOKEN|>` and Qwen's
-`<tool_call>` are not.
+tokenizers can read special tokens in a text as plain text (`split_special_tokens`), but only those
+flagged as special. Cohere's `<|START_OF_TURN_TOKEN|>` and Qwen's `<tool_call>` are not.
 """
 
 import copy
@@ -10,11 +9,11 @@ from typing import Any
 
 
 def make_text_tokenizer(tokenizer: Any) -> Any:
-    """A tokenizer for the words of rows, to be asked with `split_special_tokens=True`.
+    """Return a tokenizer for the text of rows; call it with `split_special_tokens=True`.
 
-    It has the same ids and gives none of the added tokens that stand in the chat template. The
-    tokenizer itself where there are none but special ones, else a copy. Added tokens that no
-    template names, as HTML tags and runs of spaces in Gemma's vocabulary, are words.
+    It has the same ids and never returns added tokens that occur in the chat template. It is the
+    tokenizer itself if all those are special, else a copy. Added tokens that occur in no template,
+    such as HTML tags and runs of spaces in Gemma's vocabulary, count as text.
     """
     control_tokens = find_template_tokens(tokenizer)
     if not control_tokens:
@@ -25,7 +24,7 @@ def make_text_tokenizer(tokenizer: Any) -> Any:
 
 
 def find_template_tokens(tokenizer: Any) -> list[str]:
-    """Added tokens, not marked special, that stand in the tokenizer's chat template."""
+    """Return the added tokens in the tokenizer's chat template that are not flagged as special."""
     templates = getattr(tokenizer, "chat_template", None) or ""
     # Some tokenizers have several templates by name.
     text = templates if isinstance(templates, str) else "".join(templates.values())

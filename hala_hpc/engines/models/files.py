@@ -1,6 +1,6 @@
-"""The files of a model folder: whether it is whole, and what a made model takes over from another.
+"""The files of a model folder: check that it is complete, and copy files to a derived model.
 
-Nothing is loaded: names, sizes, JSON files and the headers of safetensors files are read.
+No weights are loaded: names, sizes, JSON files and the headers of safetensors files are read.
 """
 
 import json
@@ -14,7 +14,7 @@ from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.hub import is_hub_id, is_hub_offline, model_folder, parse_hub_reference
 
-#: Any one of these is a tokenizer that transformers can load.
+#: Files of which transformers needs one to load a tokenizer.
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer.model",
@@ -24,15 +24,15 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
     "tekken.json",
 )
-#: Where weights may lie, in the order in which transformers and vLLM look: an index that names the
-#: files, and the names that files without an index have. adapter_model.safetensors and
-#: training_args.bin are no weights of a whole model.
+#: Weight files, in the order in which transformers and vLLM look: an index that names the files,
+#: and the pattern of files without an index. adapter_model.safetensors and training_args.bin are
+#: not weights of a whole model.
 WEIGHT_PATTERNS = (
     ("model.safetensors.index.json", "model*.safetensors"),
     ("pytorch_model.bin.index.json", "pytorch_model*.bin"),
     ("", "consolidated*.safetensors"),
 )
-#: Files of a tokenizer beside its vocabulary, and how the model is asked to answer.
+#: Files of a tokenizer besides its vocabulary, and the generation config.
 TOKENIZER_EXTRA_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -42,14 +42,16 @@ TOKENIZER_EXTRA_FILES = (
     "chat_template.json",
     "generation_config.json",
 )
-#: Keys of a config that tell of the weights as they were, not of the architecture.
+#: Keys of a config that describe the stored weights, not the architecture.
 WEIGHT_KEYS = ("torch_dtype", "dtype", "quantization_config", "transformers_version")
 
 
 def require_model(model: str, setting: str = "model", tokenizer: bool = True) -> None:
-    """Raise UserError (66) unless `model` is a whole local model, a hub id or an `@node`.
+    """Check that `model` is a complete local model, a hub id or an `@node`.
 
-    `setting` is the word that the message names. Only names, sizes and headers are read.
+    `setting` is the name in the message. Only names, sizes and headers are read.
+
+    Raises: UserError (NO_INPUT) if it is none of these.
     """
     if not model.startswith("@") and not is_hub_id(model):
         missing = missing_parts(Path(model).expanduser(), tokenizer)
@@ -58,16 +60,18 @@ def require_model(model: str, setting: str = "model", tokenizer: bool = True) ->
 
 
 def require_safetensors(place: str | Path, setting: str) -> None:
-    """Raise UserError (66) for a model on the disk whose tensors cannot be read one by one.
+    """Check that the tensors of a model on the disk can be read one by one.
 
-    `place`: what the inputs of the stage say; nothing is known of what is no folder yet. `named`:
-    `model=owner/name`, as the setting has it. For stages that look at tensors themselves;
-    `require_model` comes before.
+    `place` is the path from the inputs of the stage; a folder that does not exist yet is not
+    checked. `setting` is the setting with its value, e.g. `model=owner/name`. For stages that read
+    tensors themselves; call `require_model` before.
+
+    Raises: UserError (NO_INPUT) if they cannot.
     """
     folder = find_folder(place)
     if folder is None:
         return
-    # Mistral's consolidated files have tensors with names of their own.
+    # Mistral's consolidated files name their tensors differently.
     wrong = [
         path.name
         for path in weight_files(folder)
@@ -75,23 +79,22 @@ def require_safetensors(place: str | Path, setting: str) -> None:
     ]
     if wrong:
         raise UserError(
-            f"{setting}: its weights are in {wrong[0]}, and this stage reads "
-            "model.safetensors; load the model with transformers and save it again, which writes "
-            "such a file",
+            f"{setting}: its weights are in {wrong[0]}, but this stage reads model.safetensors; "
+            "load the model with transformers and save it again, which writes such a file",
             NO_INPUT,
         )
 
 
 def find_folder(place: str | Path) -> Path | None:
-    """The folder at a path that the inputs of a stage name; None where there is none yet."""
+    """Return the folder at a path from the inputs of a stage; None if it does not exist yet."""
     folder = Path(place).expanduser()
     return folder if folder.is_dir() else None
 
 
 def missing_parts(folder: Path, tokenizer: bool = True, weights: bool = True) -> list[str]:
-    """What keeps a folder from being a whole model, a line each; empty when nothing does.
+    """Return a line for each missing part of a model folder; empty if it is complete.
 
-    Without `tokenizer` or `weights` these may be missing.
+    If `tokenizer` or `weights` is false, that part may be missing.
     """
     if not folder.exists():
         return ["there is no such folder; give a model folder or a hub id such as owner/name"]
@@ -106,7 +109,7 @@ def missing_parts(folder: Path, tokenizer: bool = True, weights: bool = True) ->
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files of the weights that would be loaded, in order, even if some are missing."""
+    """Return the weight files that would be loaded, in order, even if some are missing."""
     for index, pattern in WEIGHT_PATTERNS:
         if index and (folder / index).is_file():
             return [folder / name for name in indexed_files(folder / index)]
@@ -116,12 +119,12 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def indexed_files(index: Path) -> list[str]:
-    """The weight files that an index names."""
+    """Return the weight files named by an index."""
     return sorted(set((read_object(index) or {}).get("weight_map", {}).values()))
 
 
 def missing_weights(folder: Path) -> list[str]:
-    """What is wrong with the weight files of a folder."""
+    """Return a line for each fault of the weight files of a folder."""
     files = weight_files(folder)
     indexes = [name for name, _ in WEIGHT_PATTERNS if name and (folder / name).is_file()]
     if not files:
@@ -133,7 +136,7 @@ def missing_weights(folder: Path) -> list[str]:
 
 
 def weight_faults(path: Path) -> list[str]:
-    """Whether a weight file is absent, empty or cut short."""
+    """Return a line if a weight file is absent, empty or cut short."""
     if not path.is_file():
         return [f"{path.name} is missing"]
     size = path.stat().st_size
@@ -141,21 +144,21 @@ def weight_faults(path: Path) -> list[str]:
         return [] if size else [f"{path.name} is empty"]
     header = read_header(path)
     if header is None:
-        return [f"{path.name} is no safetensors file"]
+        return [f"{path.name} is not a safetensors file"]
     if size < header.file_bytes:
         return [f"{path.name} is cut short: {size} bytes of {header.file_bytes}"]
     return []
 
 
 def lost_parts(path: Path) -> list[str]:
-    """Whether a file is a part such as `model-00001-of-00004` that came without its index."""
+    """Return a line if a file is a shard such as `model-00001-of-00004` without its index."""
     if re.search(r"-\d+-of-\d+$", path.stem):
-        return [f"{path.name} is a part, but its index file is missing"]
+        return [f"{path.name} is a shard, but its index file is missing"]
     return []
 
 
 class TensorHeader(NamedTuple):
-    """What the header of a safetensors file says of a tensor."""
+    """Entry of a tensor in the header of a safetensors file."""
 
     dtype: str
     """As safetensors writes it, e.g. `BF16` or `F8_E4M3`."""
@@ -164,7 +167,7 @@ class TensorHeader(NamedTuple):
 
 
 class FileHeader(NamedTuple):
-    """What the header of a safetensors file says."""
+    """Header of a safetensors file."""
 
     tensors: dict[str, TensorHeader]
     file_bytes: int
@@ -172,13 +175,13 @@ class FileHeader(NamedTuple):
 
 
 def read_header(path: Path) -> FileHeader | None:
-    """The header of a safetensors file; None when it has no good one.
+    """Read the header of a safetensors file; None if it is invalid.
 
     The format: 8 bytes of length (little endian), a JSON header, then the tensors.
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        # The format's own limit; a longer one is no header.
+        # The limit of the format; a longer header is invalid.
         if not 2 <= length <= 100_000_000:
             return None
         try:
@@ -196,7 +199,7 @@ def read_header(path: Path) -> FileHeader | None:
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where there is none that can be read."""
+    """Read a JSON object; None if it is absent or unreadable."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -205,15 +208,15 @@ def read_object(path: Path) -> dict[str, Any] | None:
 
 
 def read_model_config(place: str | Path) -> dict[str, Any]:
-    """The config of a model folder; empty when it is not here yet."""
+    """Read the config of a model folder; empty if the folder does not exist yet."""
     folder = find_folder(place)
     return dict(read_json(folder / "config.json") or {}) if folder else {}
 
 
 def local_model(model: str) -> Path:
-    """The folder of a model named by path or by a reference to the hub.
+    """Return the folder of a model named by path or by a reference to the hub.
 
-    Raises UserError 66 for a reference that is neither in the cache nor to be had.
+    Raises: UserError (NO_INPUT) if it is not in the hub cache and cannot be fetched.
     """
     if Path(model).is_dir():
         return Path(model).resolve()
@@ -227,22 +230,22 @@ def local_model(model: str) -> Path:
         return Path(snapshot_download(name, revision=revision))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
-            f"model {model}: not in the hub's cache and not to be fetched ({error}); "
+            f"model {model}: it is not in the hub cache and cannot be fetched ({error}); "
             "fetch it on a machine with a network, or give a folder",
             NO_INPUT,
         ) from error
 
 
 def link_model(source: Path, target: Path) -> None:
-    """Give the files of a model a second name; a copy where links fail."""
+    """Hard-link the files of a model into another folder; copy them if links fail."""
     for file in sorted(source.iterdir()):
         if file.is_file():
-            # The hub's cache holds symbolic links: the file behind gets the name.
+            # The hub cache holds symbolic links: the target file is linked.
             link_or_copy(file.resolve(), target / file.name)
 
 
 def link_or_copy(file: Path, name: Path) -> None:
-    """A hard link, or a copy where the file system has none (or it is another one)."""
+    """Make a hard link, or a copy if the file system has no links or is another one."""
     try:
         os.link(file, name)
     except OSError:
@@ -250,17 +253,17 @@ def link_or_copy(file: Path, name: Path) -> None:
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copy tokenizer, chat template and generation settings as they are."""
+    """Copy tokenizer, chat template and generation config unchanged."""
     for name in (*TOKENIZER_FILES, *TOKENIZER_EXTRA_FILES):
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
 
 
 def carry_config(source: Path, target: Path) -> None:
-    """Give a model the config of the one it was made of, with its own type of weights.
+    """Give a derived model the config of its source, with its own type of weights.
 
-    transformers renames LFM2's `block_ff_dim` and others while it reads them, and a trainer
-    switches the cache off; vLLM wants what the original checkpoint says.
+    transformers renames LFM2's `block_ff_dim` and other keys while it reads them, and a trainer
+    turns the cache off; vLLM needs the values of the original checkpoint.
     """
     saved: dict[str, Any] = read_json(target / "config.json")
     original: dict[str, Any] = read_json(source / "config.json")

@@ -1,9 +1,9 @@
-"""What GPUs can do, by their names: FLOP/s, compute capability, FP8."""
+"""Facts of GPUs by their names: FLOP/s, memory, compute capability, FP8."""
 
 import re
 
-#: Dense bfloat16 FLOP/s of a GPU, by a word of its name; data sheets of the vendors, no sparsity.
-#: The first that fits is taken.
+#: Dense bfloat16 FLOP/s of a GPU, by a part of its name; data sheets of the vendors, no sparsity.
+#: The first match counts.
 PEAK_FLOPS = {
     "B200": 2.25e15,
     "H100 PCIe": 7.56e14,
@@ -23,8 +23,8 @@ PEAK_FLOPS = {
     "MI300X": 1.307e15,
     "MI250": 3.62e14,
 }
-#: Most memory of a card, in GB of 2^30 bytes, by a word of its name; data sheets of the vendors.
-#: The first that fits is taken. A card of that name may have less: an A100 also comes with 40.
+#: Largest memory of a card, in GB of 2^30 bytes, by a part of its name; data sheets of the vendors.
+#: The first match counts. A card of that name may have less: an A100 also exists with 40 GB.
 MAX_MEMORY_GB = {
     "B200": 192,
     "GH200": 144,
@@ -44,7 +44,7 @@ MAX_MEMORY_GB = {
     "MI300X": 192,
     "MI250": 128,
 }
-#: The least of those names that come with several memories, in the same GB; same data sheets.
+#: Smallest memory, in the same GB, of names that exist with several sizes; same data sheets.
 MIN_MEMORY_GB = {
     "B200": 180,
     "GH200": 96,
@@ -54,11 +54,11 @@ MIN_MEMORY_GB = {
     "A800": 40,
     "V100": 16,
 }
-#: First NVIDIA cards that calculate in FP8: Ada (8.9) and Hopper (9.0); Ampere has 8.0 and 8.6.
-#: vLLM runs FP8 weights on older ones by unpacking them, which saves memory but no time.
+#: Compute capability of the first NVIDIA cards with FP8: Ada (8.9) and Hopper (9.0); Ampere has 8.0
+#: and 8.6. On older cards vLLM unpacks FP8 weights, which saves memory but no time.
 FP8_CAPABILITY = (8, 9)
-#: Compute capability of each generation, the least of its cards, and the words of their names and
-#: SLURM types; after NVIDIA's table https://developer.nvidia.com/cuda-gpus
+#: Lowest compute capability of each generation, and the patterns of its names and SLURM types;
+#: after NVIDIA's table https://developer.nvidia.com/cuda-gpus
 GENERATIONS = (
     (
         (10, 0),  # Blackwell
@@ -75,18 +75,18 @@ GENERATIONS = (
     ((6, 0), r"p100|p40|pascal"),
     ((3, 7), r"k80"),
 )
-#: Words of a name that tell the generation together only.
+#: Parts of a name that identify the generation only together.
 BLACKWELL_WORKSTATION = frozenset({"rtx", "pro", "6000"})
 
 
 def peak_flops(gpu: str) -> float | None:
-    """Dense bfloat16 FLOP/s of a GPU by its name or SLURM type; None if unknown."""
+    """Return the dense bfloat16 FLOP/s of a GPU by its name or SLURM type; None if unknown."""
     name = gpu.upper()
     return next((peak for name_part, peak in PEAK_FLOPS.items() if name_part.upper() in name), None)
 
 
 def max_memory_gb(gpu: str) -> int | None:
-    """The most GB (2^30 bytes) that a GPU of this name or SLURM type has; None if unknown.
+    """Return the largest memory in GB (2^30 bytes) of a GPU name or SLURM type; None if unknown.
 
     >>> max_memory_gb("nvidia_h100_80gb_hbm3"), max_memory_gb("a100"), max_memory_gb("fast")
     (80, 80, None)
@@ -95,7 +95,7 @@ def max_memory_gb(gpu: str) -> int | None:
 
 
 def min_memory_gb(gpu: str) -> int | None:
-    """The least GB (2^30 bytes) that a GPU of this name or SLURM type has; None if unknown.
+    """Return the smallest memory in GB (2^30 bytes) of a GPU name or SLURM type; None if unknown.
 
     >>> min_memory_gb("nvidia_h100_80gb_hbm3"), min_memory_gb("a100"), min_memory_gb("fast")
     (80, 40, None)
@@ -106,7 +106,7 @@ def min_memory_gb(gpu: str) -> int | None:
 
 
 def memory_gb(gpu: str, table: dict[str, int]) -> int | None:
-    """What a name says of its memory, or the first entry of a table whose word is in it."""
+    """Return the memory in a name such as `80gb`, or the first entry of a table that matches it."""
     if stated := re.search(r"(?<!\d)(\d{1,3})gb(?![a-z])", gpu.lower()):
         return int(stated[1])
     name = gpu.upper().replace("_", " ").replace("-", " ")
@@ -114,7 +114,7 @@ def memory_gb(gpu: str, table: dict[str, int]) -> int | None:
 
 
 def capability_of(gpu: str) -> tuple[int, int] | None:
-    """Least compute capability of a GPU by its name or SLURM type; None if unknown.
+    """Return the lowest compute capability of a GPU name or SLURM type; None if unknown.
 
     >>> capability_of("nvidia_h100_80gb_hbm3"), capability_of("fast")
     ((9, 0), None)
@@ -129,7 +129,7 @@ def capability_of(gpu: str) -> tuple[int, int] | None:
 
 
 def has_fp8(gpu: str) -> bool | None:
-    """Whether a GPU calculates in FP8 by its name or SLURM type; None if unknown.
+    """Whether a GPU computes in FP8, by its name or SLURM type; None if unknown.
 
     >>> has_fp8("nvidia_h100_80gb_hbm3"), has_fp8("a100-sxm4-80gb"), has_fp8("fast")
     (True, False, None)

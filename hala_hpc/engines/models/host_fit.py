@@ -1,4 +1,4 @@
-"""Whether a model that passes through the memory of a host, to be compressed or merged, fits it."""
+"""Check that a model to be quantized or merged fits the host memory of a job."""
 
 from hala_hpc.core.estimate import Checkpoint, MachineCapacity, MemoryNeed
 from hala_hpc.engines.models.memory import (
@@ -14,17 +14,18 @@ from hala_hpc.engines.models.memory import (
 def compression_fit(
     checkpoint: Checkpoint, room: MachineCapacity
 ) -> tuple[MemoryNeed, tuple[str, ...]]:
-    """What quantize takes at least, and what keeps it from running in a job with this room."""
+    """Return the minimum memory of quantize, and a fault if a job with this `room` is too small."""
     if checkpoint.is_pickled:
-        text = f"the whole model of {format_gb(checkpoint.weight_bytes)}: its weights are no safetensors"
-        return host_fit(whole_compression_bytes(checkpoint.weight_bytes), text, room)
+        size = checkpoint.weight_bytes
+        text = f"the whole model of {format_gb(size)}: its weights are not safetensors"
+        return host_fit(whole_compression_bytes(size), text, room)
     return host_fit(compression_bytes(checkpoint), "a part of the weights and its result", room)
 
 
 def merging_fit(
     checkpoint: Checkpoint | None, room: MachineCapacity
 ) -> tuple[MemoryNeed, tuple[str, ...]]:
-    """The same for merge; no number where the shapes of a model are not known."""
+    """Return the same for merge; no number if the shapes of a model are unknown."""
     if checkpoint is None:
         return MemoryNeed(), ()
     if not embedding_bytes(checkpoint):
@@ -35,12 +36,12 @@ def merging_fit(
 
 
 def host_fit(need: float, text: str, room: MachineCapacity) -> tuple[MemoryNeed, tuple[str, ...]]:
-    """A need of the host's memory, and a line where a job gets less."""
+    """Return a need of host memory, and a fault if a job gets less."""
     found = MemoryNeed(host_bytes=need, breakdown=text)
     if room.host_bytes is None or need <= room.host_bytes:
         return found, ()
     fault = (
-        f"takes at least {format_gb(need)} of memory ({text}), and a job gets {format_gb(room.host_bytes)}; "
-        f"set resources.mem_gb={suggest_mem_gb(need)}"
+        f"takes at least {format_gb(need)} of memory ({text}), and a job gets "
+        f"{format_gb(room.host_bytes)}; set resources.mem_gb={suggest_mem_gb(need)}"
     )
     return found, (fault,)

@@ -1,7 +1,7 @@
-"""Kernels of the hub: what a setting names, which build of one jobs load, and whether they can.
+"""Kernels of the hub: their references, the build that jobs load, and checks that they can.
 
-A repository holds a build for each version of torch and CUDA, `build/<variant>/`; the library
-`kernels` loads the one that fits, and without a network the one that is here.
+A repository has a build for each version of torch and CUDA, `build/<variant>/`. The library
+`kernels` loads the one that fits, and without a network the one in the cache.
 """
 
 import os
@@ -21,9 +21,9 @@ from hala_hpc.core.builds import (
 from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.core.hub import parse_hub_reference
 
-#: The package that loads them; transformers 5.19 needs it for every kernel.
+#: The package that loads kernels; transformers 5.19 needs it for every kernel.
 LIBRARY = "kernels"
-#: Major version that transformers 5.19 takes where no revision is named
+#: Major version that transformers 5.19 loads without a named revision
 #: (FLASH_ATTN_KERNEL_VERSIONS in its modeling_flash_attention_utils.py), and that of all others.
 VERSIONS = {
     "kernels-community/flash-attn2": 3,
@@ -34,27 +34,27 @@ VERSIONS = {
     "kernels-community/metal-flash-sdpa": 2,
 }
 OTHER_VERSION = 1
-#: Names of builds, as kernels 0.17 reads them (kernels/variants.py): for one version of torch, for
-#: it and later ones, or for tvm-ffi; with the backend and the machine. Others are of Python alone.
+#: Names of builds, as kernels 0.17 parses them (kernels/variants.py): for one version of torch, for
+#: it and later ones, or for tvm-ffi; with backend and machine. Others are pure Python.
 COMPILED = re.compile(
     r"(?:torch(\d)(\d+)(?:-cxx11)?|torch-stable-abi(\d)(\d+)|tvm-ffi\d+)"
     r"-(cpu|cu\d+)-(\w+)-(\w+)"
 )
 PLAIN = re.compile(r"torch-(cpu|cuda|universal)")
-#: Not loaded, and left out by the library, too.
+#: Not loaded; the library leaves them out, too.
 BYTECODE = ("__pycache__/", ".pyc")
-#: Builds that a message names.
+#: Maximum number of builds in a message.
 MAX_LISTED_BUILDS = 6
 
 
 class Packaged(NamedTuple):
-    """A kernel that is a package, too: loaded from the hub only where that is not installed."""
+    """A kernel that also exists as a package: loaded from the hub only without the package."""
 
     package: str
     kernel: str
 
 
-#: Names of attention for which transformers 5.19 turns to the hub (FLASH_ATTN_KERNEL_FALLBACK).
+#: Attention names with a fallback to the hub in transformers 5.19 (FLASH_ATTN_KERNEL_FALLBACK).
 PACKAGED = {
     "flash_attention_2": Packaged("flash_attn", "kernels-community/flash-attn2"),
     "flash_attention_3": Packaged("flash_attn_interface", "kernels-community/vllm-flash-attn3"),
@@ -62,29 +62,30 @@ PACKAGED = {
 
 
 class BuildFit(NamedTuple):
-    """How well a build fits, the smallest first: the order in which the library prefers them."""
+    """Sort key of a build: the library prefers the smallest."""
 
     kind: int
-    """0 for a stable interface of torch, 1 for one version of torch, 2 for tvm-ffi, 3 for Python
-    alone."""
+    """0 for a stable interface of torch, 1 for one version of torch, 2 for tvm-ffi, 3 for pure
+    Python."""
     age: tuple[int, ...] = ()
-    """Newer interfaces and newer CUDA first: their numbers, negative."""
+    """Negative version numbers: newer interfaces and newer CUDA come first."""
 
 
 def kernel_reference(value: str) -> str:
-    """`owner/name@revision` of a kernel as transformers names it, `owner/name[@revision][:name]`.
+    """Return the hub reference `owner/name@revision` of a kernel name of transformers.
 
-    Without a revision it is the branch of the major version that transformers takes.
+    The name is `owner/name[@revision][:name]`. Without a revision it is the branch of the major
+    version that transformers loads.
     """
     name, revision = parse_hub_reference(value.strip().partition(":")[0].strip())
     return f"{name}@{revision or f'v{VERSIONS.get(name, OTHER_VERSION)}'}"
 
 
 def attention_kernels(attention: str, python: str) -> list[str]:
-    """The kernels of the hub that a model loads for a name of attention, as transformers has it.
+    """Return the kernels of the hub that a model loads for an attention name of transformers.
 
-    `python`: interpreter of the environment main. None for what torch and transformers compute
-    themselves, and for a package that is installed there.
+    `python` is the interpreter of the environment main. Empty for attention of torch and
+    transformers themselves, and for a package that is installed there.
     """
     if "/" in attention:
         return [attention]
@@ -93,10 +94,11 @@ def attention_kernels(attention: str, python: str) -> list[str]:
 
 
 def needed_files(names: Iterable[str], python: str) -> list[str]:
-    """Of the paths of all files of a kernel those of the build that jobs load, in order.
+    """Select from the paths of all files of a kernel those of the build that jobs load, in order.
 
-    `python`: interpreter of the environment main; where its torch is not known all builds count.
-    Raises UserError (66) where no build fits.
+    `python` is the interpreter of the environment main; if its torch is unknown, all builds count.
+
+    Raises: UserError (NO_INPUT) if no build fits.
     """
     listed = [name for name in names if name.startswith("build/") and name.count("/") > 1]
     listed = sorted(name for name in listed if not any(part in name for part in BYTECODE))
@@ -117,7 +119,7 @@ def needed_files(names: Iterable[str], python: str) -> list[str]:
 
 
 def rate_build(variant: str, build: TorchBuild, machine: str) -> BuildFit | None:
-    """How well a build fits an environment; None if it does not."""
+    """Return the sort key of a build for an environment; None if it does not fit."""
     if match := PLAIN.fullmatch(variant):
         fits = match[1] in ("universal", build.device)
         return BuildFit(3, (match[1] == "universal",)) if fits else None
@@ -137,9 +139,9 @@ def rate_build(variant: str, build: TorchBuild, machine: str) -> BuildFit | None
 
 
 def cuda_fit(backend: str, build: TorchBuild) -> int | None:
-    """Minor version of CUDA of a backend such as `cu128` that fits: one not above torch's.
+    """Return the minor CUDA version of a backend such as `cu128`, if not above torch's.
 
-    0 for CPUs, None where it does not fit.
+    0 for CPUs, None if it does not fit.
     """
     if backend == "cpu" or build.device == "cpu":
         return 0 if backend == build.device else None
@@ -149,24 +151,24 @@ def cuda_fit(backend: str, build: TorchBuild) -> int | None:
 
 
 def parse_version(version: str) -> tuple[int, int]:
-    """The first two numbers of a version such as `2.13.0+cpu`; zeros where there are none."""
+    """Return the first two numbers of a version such as `2.13.0+cpu`; zeros if there are none."""
     found = re.match(r"(\d+)\.(\d+)", version)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def library_fault(python: str) -> str:
-    """Why the environment of an interpreter cannot load kernels; empty if nothing shows.
+    """Return why the environment of an interpreter cannot load kernels; empty if no fault is found.
 
-    Looked up without importing anything.
+    Nothing is imported.
     """
     folders = list(find_package_folders(python))
     if not folders or uses_system_packages(python) or has_package(python, LIBRARY):
-        # An environment that is arranged in another way, or sees more, says nothing.
+        # An environment with another layout, or with access to other packages, proves nothing.
         return ""
     return (
         f"cannot be loaded in environment main ({python}), which has no package {LIBRARY}: "
         f"`{Path(python).with_name('uv')} pip install --python {python} 'transformers[{LIBRARY}]'` "
-        "adds the version that its transformers takes"
+        "installs the version that its transformers supports"
     )
 
 
@@ -181,9 +183,9 @@ def has_package(python: str, package: str) -> bool:
 
 
 def open_kernel(reference: str) -> list[str]:
-    """Find a kernel without a network, as a job does; a line for what keeps it from that.
+    """Find a kernel without a network, as a job does; return a line if that fails.
 
-    It is not imported: a login node may have no GPU for it.
+    The kernel is not imported: a login node may have no GPU for it.
     """
     from transformers.utils import is_kernels_available
 
@@ -191,8 +193,8 @@ def open_kernel(reference: str) -> list[str]:
         return [f"kernel {reference} {fault}"]
     if not is_kernels_available():
         return [
-            f"kernel {reference}: the package {LIBRARY} of {sys.executable} is of a version that "
-            f"its transformers does not take; 'transformers[{LIBRARY}]' names those it takes"
+            f"kernel {reference}: the package {LIBRARY} of {sys.executable} has a version that its "
+            f"transformers does not support; 'transformers[{LIBRARY}]' names the supported ones"
         ]
     from kernels import install_kernel
 
@@ -202,8 +204,8 @@ def open_kernel(reference: str) -> list[str]:
     try:
         install_kernel(name, **wanted, local_files_only=True)
     except Exception as error:  # noqa: BLE001
-        # Whatever the library makes of a build that it cannot use, or of a kernel that needs
-        # another one: a job would die of the same.
+        # Any error of the library about an unusable build, or a kernel that needs another one: a
+        # job would fail in the same way.
         lines = [line for line in str(error).splitlines() if line.strip()]
         return [f"kernel {reference}: {type(error).__name__}: {lines[0] if lines else 'no text'}"]
     return []

@@ -1,9 +1,9 @@
-"""What models take of the memory of hosts and GPUs, told from their files or their known size.
+"""Minimum memory of models on hosts and GPUs, from their files or their known size.
 
-Each figure is the least that the work can do with: activations, buffers of libraries and what an
-allocator wastes come on top. So what is above the memory of a machine cannot run there, and what is
-below it may still be too much. What neither files nor tables tell is None, and nothing follows
-from it. Memory is counted in the GB of `resources.mem_gb`, 2^30 bytes.
+Each figure is a lower bound: activations, buffers of libraries and fragmentation of the allocator
+come on top. A figure above the memory of a machine cannot run there; one below it may still be too
+large. Unknown figures are None and refuse nothing. Memory is counted in the GB of
+`resources.mem_gb`, 2^30 bytes.
 """
 
 from math import ceil
@@ -11,31 +11,30 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hala_hpc.core.estimate import Checkpoint
-from hala_hpc.engines.models.files import WEIGHT_PATTERNS as WEIGHT_NAMES
-from hala_hpc.engines.models.files import read_object
+from hala_hpc.engines.models.files import WEIGHT_PATTERNS, read_object
 from hala_hpc.engines.models.tensors import weight_bytes
 
 GB = 2**30
-#: Bytes of one number, by the words of a config.json.
+#: Bytes of one number, by the type names of config.json.
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-#: Weights that quantize reads before it writes their result.
+#: Bytes of weights that quantize reads before it writes their result.
 PART_BYTES = 4 * GB
-#: What Python and its libraries take of the host before any weight is there: LLM Compressor with
-#: torch for CPUs took 0.46 GB (VmHWM); on a GPU it is more.
+#: Host memory of Python and its libraries before any weight is loaded: LLM Compressor with torch
+#: for CPUs took 0.46 GB (VmHWM); on a GPU it is more.
 RUNTIME_BYTES = GB // 2
-#: How much more than the least a cure names: nothing runs with the least alone (assumed).
+#: Factor of suggested memory above the minimum: no job runs with the minimum alone (assumed).
 MARGIN = 1.1
 #: Bytes for each weight in training with AdamW in mixed precision: the weights and their gradients
 #: in bfloat16; a float32 copy and two moments. Rajbhandari et al. 2020 (ZeRO, arXiv 1910.02054),
 #: section 3.1.
 WEIGHTS, GRADIENTS, STATES = 2, 2, 12
-#: The same in float32: the two moments alone; stages 1 and 2 of DeepSpeed copy the weights all the
-#: same (0.19.8, `stage_1_and_2.py`: a clone of the rank's part).
+#: The same in float32: the states are the two moments only; stages 1 and 2 of DeepSpeed still copy
+#: the weights (0.19.8, `stage_1_and_2.py`: a clone of the rank's partition).
 FLOAT32_WEIGHTS, FLOAT32_GRADIENTS, FLOAT32_STATES, FLOAT32_COPIED_STATES = 4, 4, 8, 12
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:
-    """What the files of a model folder tell: sizes, config.json; None where it has no weights."""
+    """Read sizes and config.json of a model folder; None if it has no weights."""
     size = known_weight_bytes(folder)
     if not size:
         return None
@@ -51,11 +50,11 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def known_weight_bytes(folder: Path) -> float | None:
-    """Bytes of all weights, as the files have or, where some are missing, as the index says."""
+    """Return the bytes of all weights, from the files or, if some are missing, from the index."""
     try:
         return float(weight_bytes(folder))
     except FileNotFoundError:
-        for name, _ in WEIGHT_NAMES:
+        for name, _ in WEIGHT_PATTERNS:
             metadata = (read_object(folder / name) or {}).get("metadata") if name else None
             if isinstance(metadata, dict) and isinstance(metadata.get("total_size"), int | float):
                 return float(metadata["total_size"])
@@ -63,7 +62,7 @@ def known_weight_bytes(folder: Path) -> float | None:
 
 
 def has_fp8_weights(quantization: dict[str, Any]) -> bool:
-    """Whether a `quantization_config` speaks of FP8: as `fp8`, or as 8-bit floats of a group."""
+    """Whether a `quantization_config` means FP8: as `fp8`, or as 8-bit floats of a group."""
     groups = (quantization.get("config_groups") or {}).values()
     weights = [group.get("weights") or {} for group in groups]
     return "fp8" in str(quantization.get("quant_method")) or any(
@@ -72,7 +71,7 @@ def has_fp8_weights(quantization: dict[str, Any]) -> bool:
 
 
 def stored_item_bytes(checkpoint: Checkpoint) -> int:
-    """Bytes of each weight as config.json names their type; those of bfloat16 where it does not."""
+    """Return the bytes of each weight by the type in config.json; those of bfloat16 without one."""
     if checkpoint.is_fp8:
         return 1
     config = checkpoint.config or {}
@@ -81,60 +80,60 @@ def stored_item_bytes(checkpoint: Checkpoint) -> int:
 
 
 def count_weights(checkpoint: Checkpoint) -> float | None:
-    """How many weights a checkpoint has; None where each has another number of bits."""
+    """Return the number of weights of a checkpoint; None if their numbers of bits differ."""
     if checkpoint.is_compressed and not checkpoint.is_fp8:
         return None
     return checkpoint.weight_bytes / stored_item_bytes(checkpoint)
 
 
 def embedding_bytes(checkpoint: Checkpoint) -> float:
-    """The table of the tokens, mostly the largest tensor; 0 where config.json does not tell it."""
+    """Return the bytes of the embedding, usually the largest tensor; 0 if config.json lacks it."""
     config = checkpoint.config or {}
     text = {**config, **(config.get("text_config") or {})}
     vocab, width = text.get("vocab_size") or 0, text.get("hidden_size") or 0
-    # FP8 leaves it in 16 bits.
+    # FP8 checkpoints store it in 16 bits.
     return float(vocab * width * max(2, stored_item_bytes(checkpoint)))
 
 
 def compression_bytes(checkpoint: Checkpoint) -> float:
-    """Host memory of a compression part by part, however large the model is.
+    """Return the host memory of a compression part by part, for a model of any size.
 
-    A part and what its tensors become, none larger than PART_BYTES unless one tensor is.
+    It is a part and its result; a part is at most PART_BYTES unless one tensor is larger.
     """
     part = min(checkpoint.weight_bytes, max(PART_BYTES, embedding_bytes(checkpoint)))
     return RUNTIME_BYTES + 2 * part
 
 
 def whole_compression_bytes(size_bytes: float) -> float:
-    """Host memory where the whole model is loaded: its weights, which are compressed in place."""
+    """Return the host memory with the whole model loaded: its weights are compressed in place."""
     return RUNTIME_BYTES + size_bytes
 
 
 def merge_bytes(checkpoint: Checkpoint) -> float:
-    """Host memory of a merge tensor by tensor: two and their sum in float32, the largest ones."""
+    """Return the host memory of a merge by tensor: the two largest and their sum in float32."""
     return RUNTIME_BYTES + 3 * 4 * embedding_bytes(checkpoint) / max(
         2, stored_item_bytes(checkpoint)
     )
 
 
 class TrainingBytes(NamedTuple):
-    """What one rank of a training takes, without activations."""
+    """Memory of one rank of a training, without activations."""
 
     weights: float
     gradients: float
     states: float
-    """Of the optimizer, with its float32 copy of the weights; all three on the GPU."""
+    """States of the optimizer, with the float32 copy of the weights; all three are on the GPU."""
     host: float
-    """What is offloaded."""
+    """Offloaded to the host."""
 
     @property
     def gpu(self) -> float:
-        """All that is on the GPU."""
+        """Sum of what is on the GPU."""
         return self.weights + self.gradients + self.states
 
 
 class Sharding(NamedTuple):
-    """How a training is cut up, in the words of `sft`."""
+    """How the states of a training are sharded, in terms of the settings of `sft`."""
 
     zero_stage: int
     ranks: int
@@ -144,11 +143,11 @@ class Sharding(NamedTuple):
 
 
 def training_bytes(weights: float, sharding: Sharding) -> TrainingBytes:
-    """Weights, gradients and the optimizer's states of a rank, by the stage of ZeRO.
+    """Return weights, gradients and the optimizer's states of a rank, by the stage of ZeRO.
 
-    Stage 1 cuts up the states, 2 the gradients as well, 3 the weights as well (arXiv 1910.02054,
-    figure 1). Without DeepSpeed (0) all is in float32. What LoRA trains is too little to count, and
-    so are gradients where the optimizer is offloaded: they leave the GPU as they are made.
+    Stage 1 shards the states, 2 also the gradients, 3 also the weights (arXiv 1910.02054,
+    figure 1). Without DeepSpeed (0) all is in float32. LoRA's matrices are too small to count.
+    So are gradients with an offloaded optimizer: they leave the GPU as soon as they are computed.
     """
     each = (WEIGHTS, GRADIENTS, STATES)
     if sharding.zero_stage == 0 or sharding.is_float32:
@@ -169,10 +168,10 @@ def training_bytes(weights: float, sharding: Sharding) -> TrainingBytes:
 
 
 def format_gb(size_bytes: float) -> str:
-    """A size in the GB of 2^30 bytes that settings have, too."""
+    """Format a size in GB of 2^30 bytes, the unit of the settings."""
     return f"{size_bytes / GB:.1f} GB"
 
 
 def suggest_mem_gb(size_bytes: float) -> int:
-    """The value of `mem_gb` for what takes at least so many bytes."""
+    """Return the value of `mem_gb` to suggest for a minimum in bytes."""
     return ceil(MARGIN * size_bytes / GB)

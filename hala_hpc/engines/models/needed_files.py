@@ -1,22 +1,22 @@
-"""Which files of a model on the hub jobs read: one format of weights, and what is small."""
+"""Select the files of a hub model that jobs read: one weight format, and the small files."""
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from hala_hpc.engines.models.files import WEIGHT_PATTERNS
 
-#: Endings and names of configuration, tokenizer, templates, card and licence.
+#: Patterns of configuration, tokenizer, templates, card and licence.
 SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.md", "LICENSE*", "NOTICE*")
-#: A tokenizer may have several templates, each a file of its own.
+#: A tokenizer may have several templates, each in its own file.
 TEMPLATES = "additional_chat_templates/*.jinja"
 
 
 def needed_names(names: Iterable[str], weights: bool) -> list[str]:
-    """Of the paths of all files of a model those that jobs read, in order.
+    """Select from the paths of all files of a model those that jobs read, in order.
 
-    `weights`: whether the weights are read, too. Of several formats the first is taken in the order
-    in which transformers and vLLM look: safetensors before pickled files, which double a download.
-    Folders of other things (`onnx/`, `original/`, `gguf/`) are left out.
+    `weights` includes the weights. Of several formats the first in the order of transformers and
+    vLLM is selected: safetensors before pickled files, which would double a download. Folders of
+    other formats (`onnx/`, `original/`, `gguf/`) are left out.
     """
     listed = sorted(names)
     top = [name for name in listed if "/" not in name]
@@ -26,7 +26,7 @@ def needed_names(names: Iterable[str], weights: bool) -> list[str]:
 
 
 def weight_names(top: Sequence[str]) -> list[str]:
-    """The weight files of the first format that there is."""
+    """Return the weight files of the first format that exists."""
     for _, pattern in WEIGHT_PATTERNS:
         if found := [name for name in top if fnmatchcase(name, pattern)]:
             return found

@@ -1,8 +1,8 @@
-"""Copies of models on the node's own disk, made once per node and shared by all that run there.
+"""Copies of models on the node's own disk, made once per node and shared by all its jobs.
 
-A copy lies in `<disk>/hala-weights-<user>/<key>/<name>`, beside `<key>.json`, which is written once
-it was read back, and `<key>.lock`. Who reads it holds the lock shared; it is removed by the first
-that finds nobody holding it. The disk is one machine's, so that its locks can be trusted.
+A copy is in `<disk>/hala-weights-<user>/<key>/<name>`, beside `<key>.json`, which is written after
+the copy was read back, and `<key>.lock`. A reader holds a shared lock. The first process that finds
+the lock free removes the copy. The disk belongs to one machine, so its locks are reliable.
 """
 
 import fcntl
@@ -24,19 +24,19 @@ from hala_hpc.core.record import JsonRecord
 logger = logging.getLogger(__name__)
 
 
-#: Rounds between those who want to read a copy and those who want to make one.
+#: Attempts to get a copy, alternating between reading one and making one.
 TRIES = 20
 BLOCK_BYTES = 2**24
-#: Files that are copied at once: one stream alone is slow on large file systems.
+#: Files copied at once: a single stream is slow on large file systems.
 COPIERS = 4
 #: Share of the disk that stays free beside a copy.
 SPARE_SHARE = 0.05
 
 
 class LocalWeights:
-    """The copies that one process reads; `disk` is a folder, its variables not yet filled in.
+    """The copies that one process reads; a context manager.
 
-    Empty: every model is read where it lies. Use as a context manager.
+    `disk` is a folder with unexpanded variables. If it is empty, every model is read at its source.
     """
 
     def __init__(self, disk: str) -> None:
@@ -45,9 +45,9 @@ class LocalWeights:
         self.known: dict[Path, Path] = {}
 
     def path(self, source: Path) -> Path:
-        """Where to read a model that lies in `source`: its copy, where one can be had.
+        """Return the folder from which to read the model `source`: its copy, if there is one.
 
-        Raises BadNode when what was copied reads otherwise than it was written.
+        Raises: BadNode if a copy reads differently from what was written.
         """
         if self.root is None or not source.is_dir():
             return source
@@ -57,7 +57,7 @@ class LocalWeights:
                 remove_unused_copies(self.root)
                 self.known[source] = self._shared_copy(source)
             except OSError as error:
-                logger.warning("%s is read where it lies: %s", source, error)
+                logger.warning("%s is read without a local copy: %s", source, error)
                 self.known[source] = source
         return self.known[source]
 
@@ -87,7 +87,7 @@ class LocalWeights:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Say that the copies are read no more, and remove those that nobody reads."""
+        """Release the copies, and remove those without readers."""
         for lock in self.held:
             lock.release()
         if self.root is not None:
@@ -95,12 +95,12 @@ class LocalWeights:
 
 
 def copies_root(disk: str) -> Path:
-    """Where copies lie on a disk."""
+    """Return the folder of copies on a disk."""
     return Path(os.path.expandvars(disk)).expanduser() / f"hala-weights-{os.getuid()}"
 
 
 def remove_unused_copies(root: Path) -> None:
-    """Remove the copies that nobody reads, also those of jobs that were killed."""
+    """Remove the copies without readers, also those of killed jobs."""
     for path in root.glob("*.lock"):
         lock = FileLock(path)
         if not lock.acquire(fcntl.LOCK_EX | fcntl.LOCK_NB):
@@ -112,7 +112,7 @@ def remove_unused_copies(root: Path) -> None:
 
 
 def compute_copy_key(source: Path) -> str:
-    """A name for what lies in a folder now: another when a file of it is changed."""
+    """Return a key for the current content of a folder: it changes if a file changes."""
     facts = [str(source.resolve())]
     for name in list_model_files(source):
         stat = (source / name).stat()
@@ -121,7 +121,7 @@ def compute_copy_key(source: Path) -> str:
 
 
 class CopyMarker(JsonRecord):
-    """The marker of a copy: size and SHA-256 of each file, by its name."""
+    """The marker of a copy: size and SHA-256 of each file by name."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, tuple[int, str]]
@@ -133,12 +133,12 @@ class CopyMarker(JsonRecord):
 
 
 def list_model_files(source: Path) -> Iterator[Path]:
-    """The files of a model, through links, as paths inside of it."""
+    """Return the files of a model as relative paths; links are followed."""
     return (path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_file())
 
 
 def is_complete_copy(home: Path) -> bool:
-    """Whether a copy was finished, and all its files have their sizes."""
+    """Whether a copy was finished, and all its files have the recorded sizes."""
     marker = CopyMarker.read_if_valid(home.parent.with_suffix(".json"))
     return marker is not None and all(
         (home / name).is_file() and (home / name).stat().st_size == size
@@ -147,14 +147,14 @@ def is_complete_copy(home: Path) -> bool:
 
 
 def make_copy(source: Path, home: Path) -> None:
-    """Copy a model, read it back, and mark it. Raises OSError where there is no room."""
+    """Copy a model, read it back, and write its marker. Raises: OSError if the disk is full."""
     began = time.monotonic()
     marker = home.parent.with_suffix(".json")
     marker.unlink(missing_ok=True)
     shutil.rmtree(home.parent, ignore_errors=True)
     names = list(list_model_files(source))
     if not names:
-        raise OSError("it holds no files")
+        raise OSError("it has no files")
     size = sum((source / name).stat().st_size for name in names)
     disk = shutil.disk_usage(home.parent.parent)
     if size > disk.free - SPARE_SHARE * disk.total:
@@ -173,7 +173,7 @@ def make_copy(source: Path, home: Path) -> None:
 
 
 def copy_file(source: Path, target: Path) -> tuple[int, str]:
-    """Copy a file to the disk itself; its size and the SHA-256 of what was read."""
+    """Copy a file with fsync; return its size and the SHA-256 of what was read."""
     target.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
     with source.open("rb") as read, target.open("wb") as written:
@@ -182,20 +182,20 @@ def copy_file(source: Path, target: Path) -> tuple[int, str]:
             size += written.write(block)
         written.flush()
         os.fsync(written.fileno())
-        # So that it is read back from the disk and not from memory.
+        # So that it is read back from the disk and not from the page cache.
         os.posix_fadvise(written.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return size, digest.hexdigest()
 
 
 def compute_size_and_digest(path: Path) -> tuple[int, str]:
-    """Size and SHA-256 of a file."""
+    """Return size and SHA-256 of a file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return file.tell(), digest
 
 
 def require_identical(home: Path, facts: dict[str, tuple[int, str]]) -> None:
-    """Raise BadNode where a copy reads otherwise than it was written."""
+    """Read a copy back. Raises: BadNode if it differs from what was written."""
     with ThreadPoolExecutor(COPIERS) as pool:
         found = dict(
             zip(
@@ -211,13 +211,13 @@ def require_identical(home: Path, facts: dict[str, tuple[int, str]]) -> None:
 
 
 class FileLock:
-    """A lock file that may be removed by who holds it alone."""
+    """A lock file that its exclusive holder may remove."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.descriptor = path, -1
 
     def acquire(self, operation: int) -> bool:
-        """Take the lock; False where somebody else holds it and `how` does not wait."""
+        """Acquire the lock; False if it is held elsewhere and `operation` does not wait."""
         while True:
             self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
@@ -227,7 +227,7 @@ class FileLock:
                 return False
             if self._is_its_file():
                 return True
-            # It was removed while this process waited for it.
+            # The file was removed while this process waited for the lock.
             self.release()
 
     def _is_its_file(self) -> bool:
@@ -237,5 +237,5 @@ class FileLock:
             return False
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         os.close(self.descriptor)

@@ -1,13 +1,15 @@
-"""Open a model as jobs do, but for its weights: is all there that its libraries ask for?"""
+"""Open a model offline as jobs do, except for its weights, to check that no file is missing."""
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.engines.models.files import local_model, require_model
 
 
 def open_model(reference: str, weights: bool) -> None:
-    """Read configuration and tokenizer of a model by transformers; of weights names and headers.
+    """Load configuration and tokenizer with transformers; of weights read names and headers.
 
-    `reference`: a folder or a reference to the hub that was fetched. Raises UserError (66).
+    `reference` is a folder or a hub reference that was fetched.
+
+    Raises: UserError (NO_INPUT) if a file is missing.
     """
     from transformers import AutoConfig, AutoTokenizer
 
@@ -23,13 +25,13 @@ def open_model(reference: str, weights: bool) -> None:
 
 
 def opening_fault(reference: str, weights: bool) -> list[str]:
-    """What keeps a model from being opened, a line each; empty when it can be."""
+    """Return a line for each error when a model is opened; empty if there is none."""
     try:
         open_model(reference, weights)
     except UserError as error:
         return [f"model {reference}: {line}" for line in error.mistakes]
     except Exception as error:  # noqa: BLE001
-        # Whatever a damaged file makes its library raise: a job would die of the same.
+        # Any error of a library about a damaged file: a job would fail in the same way.
         lines = [line for line in str(error).splitlines() if line.strip()]
         text = lines[0] if lines else "no text"
         return [f"model {reference}: cannot be opened: {type(error).__name__}: {text}"]

@@ -1,6 +1,6 @@
-"""The shape of a causal language model, as numbers of its config.json: weights, FLOPs, layers.
+"""The shape of a causal language model from its config.json: weights, FLOPs, layers.
 
-Plain arithmetic without torch: a login node reckons with it before anything is fetched.
+Plain arithmetic without torch: a login node estimates with it before anything is fetched.
 """
 
 from collections.abc import Mapping
@@ -9,70 +9,71 @@ from typing import Any, NamedTuple
 #: Kinds of layers, as transformers names them in `layer_types`.
 CONVOLUTION, SLIDING = "conv", "sliding_attention"
 ATTENDING = ("full_attention", "attention", SLIDING)
-#: Models whose queries and keys pass through a norm of their own (transformers 5.19).
+#: Models with a norm of queries and keys (transformers 5.19).
 QUERY_NORM_MODELS = ("lfm2", "qwen3", "gemma3", "gemma3_text", "olmo2")
-#: Models with a norm before and after each half of a layer, in float32 throughout.
+#: Models with a norm before and after each half of a layer, computed in float32.
 FOUR_NORM_MODELS = ("gemma2", "gemma3", "gemma3_text")
-#: Keys of models that take only some of their weights for a token: another sum than the one here.
+#: Config keys of mixture-of-experts models, which use some of their weights for a token: the sums
+#: here do not apply.
 EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts")
-#: Families whose output head is the table of the tokens where config.json does not say so.
+#: Families whose output head is tied to the embedding if config.json does not state it.
 TIED_BY_DEFAULT = ("lfm2", "gemma", "gemma2", "gemma3", "gemma3_text", "cohere", "cohere2")
-#: Taps of a convolution of LFM2 (`conv_L_cache`).
+#: Kernel size of a convolution of LFM2 (`conv_L_cache`).
 CONVOLUTION_TAPS = 3
 
 
 class ModelShape(NamedTuple):
-    """Sizes of a dense causal model; widths in numbers."""
+    """Sizes of a dense causal model; widths are counted in elements."""
 
     family: str
     """`model_type` of config.json."""
     hidden: int
     intermediate: int
-    """Width of the feed-forward half, after all adjustments."""
+    """Width of the feed-forward layer, after all adjustments."""
     heads: int
     kv_heads: int
     head_dim: int
     vocab: int
     attentions: int
-    """Layers that attend."""
+    """Number of attention layers."""
     convolutions: int
-    """Layers with a short convolution in the place of attention (LFM2)."""
+    """Number of layers with a short convolution instead of attention (LFM2)."""
     sliding: int = 0
-    """Layers of those that attend which see a window only."""
+    """Number of attention layers with a sliding window."""
     window: int = 0
-    """Tokens of that window."""
+    """Tokens of the window."""
     tied: bool = True
-    """Whether the output head is the table of the tokens."""
+    """Whether the output head is tied to the embedding."""
     soft_capped: bool = False
-    """Whether a tanh bends the scores of attention."""
+    """Whether attention scores are soft-capped with tanh."""
     is_float32: bool = False
     """Whether the checkpoint is stored in float32."""
 
     @property
     def layers(self) -> int:
-        """All layers."""
+        """Number of all layers."""
         return self.attentions + self.convolutions
 
     @property
     def query_width(self) -> int:
-        """Numbers of the queries of a token."""
+        """Width of the queries of a token."""
         return self.heads * self.head_dim
 
     @property
     def key_width(self) -> int:
-        """Numbers of the keys of a token; as many of the values."""
+        """Width of the keys of a token; the values have the same."""
         return self.kv_heads * self.head_dim
 
     @property
     def table(self) -> int:
-        """Weights of the table of the tokens."""
+        """Weights of the embedding."""
         return self.vocab * self.hidden
 
     @property
     def matrices(self) -> int:
-        """Weights that a token is multiplied with: all layers and the output head."""
+        """Weights in matrix products of a token: all layers and the output head."""
         attention = self.hidden * (2 * self.query_width + 2 * self.key_width)
-        # in_proj makes three of one, out_proj one of one.
+        # in_proj has three outputs for an input, out_proj one.
         convolution = 4 * self.hidden * self.hidden + CONVOLUTION_TAPS * self.hidden
         forward = self.layers * 3 * self.hidden * self.intermediate
         layers = self.attentions * attention + self.convolutions * convolution + forward
@@ -80,15 +81,15 @@ class ModelShape(NamedTuple):
 
     @property
     def weights(self) -> int:
-        """All weights but those of the norms, which are too few to count."""
+        """All weights except those of the norms, which are too few to count."""
         return self.matrices + (0 if self.tied else self.table)
 
     def training_flops(self, row_tokens: float) -> float:
-        """FLOPs of forward and backward pass for one token of rows with so many tokens.
+        """Return the FLOPs of forward and backward pass for a token in rows of `row_tokens` tokens.
 
-        6 for each weight; for each layer that attends 12 for each number of the queries and token
-        attended (Chowdhery et al. 2022, PaLM, appendix B), half of that as no token attends to
-        later ones. A window ends what a token sees.
+        6 for each weight; for each attention layer 12 for each element of the queries and attended
+        token (Chowdhery et al. 2022, PaLM, appendix B). Half of that counts, as no token attends to
+        later ones. A window limits the attended tokens.
         """
         visible = row_tokens / 2
         in_window = min(visible, float(self.window)) if self.window else visible
@@ -97,7 +98,7 @@ class ModelShape(NamedTuple):
 
 
 def read_shape(config: Mapping[str, Any] | None) -> ModelShape | None:
-    """The shape that a config.json tells; None where it tells too little, or of experts."""
+    """Read the shape from a config.json; None if it is incomplete or a mixture of experts."""
     if config is None:
         return None
     text = {**config, **(config.get("text_config") or {})}
@@ -134,7 +135,7 @@ def read_shape(config: Mapping[str, Any] | None) -> ModelShape | None:
 
 
 def layer_kinds(text: Mapping[str, Any], layers: int) -> list[str]:
-    """The kind of each layer, as transformers fills it in where config.json does not tell."""
+    """Return the kind of each layer; without `layer_types` as transformers derives it."""
     if stated := text.get("layer_types"):
         return list(stated)
     if text.get("model_type") == "gemma2":
@@ -146,7 +147,7 @@ def layer_kinds(text: Mapping[str, Any], layers: int) -> list[str]:
 
 
 def adjust_feed_forward_width(text: Mapping[str, Any], inner: int) -> int:
-    """The width of LFM2's feed-forward half: two thirds, a factor, rounded up (transformers)."""
+    """Return LFM2's feed-forward width: two thirds, times a factor, rounded up (transformers)."""
     if not text.get("block_auto_adjust_ff_dim", True):
         return inner
     width = int(2 * inner / 3)

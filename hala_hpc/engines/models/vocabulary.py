@@ -1,4 +1,4 @@
-"""Does the tokenizer of a model give only numbers that its embedding has?"""
+"""Check that the embedding of a model has a row for every token of its tokenizer."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -7,18 +7,20 @@ from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.hub import model_folder
 from hala_hpc.engines.models.files import read_header, read_object, weight_files
 
-#: Names that transformers gives to tables in which tokens are looked up, and those for places.
+#: Names of token embeddings in transformers, and of position embeddings.
 TOKEN_TABLES = ("embed_tokens", "word_embeddings", "tok_embeddings", "wte")
 POSITION_TABLES = ("embed_positions", "wpe")
 WEIGHT = ".weight"
 
 
 def require_vocabulary(model: str | Path) -> None:
-    """Raise UserError (BAD_DATA) where a text can have a token that the embedding has no row for.
+    """Check that the embedding has a row for each token that a text may have.
 
-    Such a token ends the engine or the training in its middle: an IndexError on a CPU, an assertion
-    of the device on a GPU. Nothing is known of a model that is not on the disk, or that has no
-    `tokenizer.json`. Special tokens do not count: no text is read as one.
+    A missing row stops the engine or the training during its run: an IndexError on a CPU, a device
+    assertion on a GPU. A model that is not on the disk, or has no `tokenizer.json`, is not checked.
+    Special tokens do not count: no text is tokenized as one.
+
+    Raises: UserError (BAD_DATA) if a row is missing.
     """
     folder = model_folder(str(model))
     if folder is None:
@@ -33,7 +35,7 @@ def require_vocabulary(model: str | Path) -> None:
         return
     token, number = max(wrong.items(), key=lambda pair: pair[1])
     raise UserError(
-        f"model {model}: its tokenizer gives {token!r} the number {number}, and its embedding has "
+        f"model {model}: its tokenizer gives {token!r} the id {number}, but its embedding has "
         f"{rows} rows ({len(wrong)} such tokens): tokenizer and weights are of different models, "
         "or tokens were added without resize_token_embeddings; give the model its own tokenizer",
         BAD_DATA,
@@ -41,13 +43,13 @@ def require_vocabulary(model: str | Path) -> None:
 
 
 def iter_text_tokens(folder: Path) -> Iterator[tuple[str, int]]:
-    """The tokens that a text may have, with their numbers; none without `tokenizer.json`."""
+    """Yield the tokens that a text may have, with their ids; none without `tokenizer.json`."""
     tokenizer = read_object(folder / "tokenizer.json") or {}
     vocabulary = tokenizer.get("model", {}).get("vocab") or {}
     if isinstance(vocabulary, dict):
         yield from vocabulary.items()
     else:
-        # Of a Unigram model: pairs of a token and its score, by their numbers.
+        # A Unigram model: pairs of token and score, in the order of their ids.
         yield from ((str(pair[0]), number) for number, pair in enumerate(vocabulary))
     for added in tokenizer.get("added_tokens") or []:
         if not added.get("special"):
@@ -57,12 +59,12 @@ def iter_text_tokens(folder: Path) -> Iterator[tuple[str, int]]:
 def is_embedding_table(
     weight: str, tables: Collection[str] = (*TOKEN_TABLES, *POSITION_TABLES)
 ) -> bool:
-    """Whether a weight, by its name with or without `.weight`, is one of these tables."""
+    """Whether a weight, by its name with or without `.weight`, is one of these embeddings."""
     return weight.removesuffix(WEIGHT).rpartition(".")[2] in tables
 
 
 def embedding_rows(folder: Path) -> int | None:
-    """Rows of the embedding by its weights, else by the configuration; None if neither tells."""
+    """Return the rows of the embedding, from its weights, else the config; None if unknown."""
     for path in weight_files(folder):
         header = read_header(path) if path.suffix == ".safetensors" and path.is_file() else None
         for name, tensor in (header.tensors if header else {}).items():

@@ -1,4 +1,4 @@
-"""The settings of a training in the words of TRL, DeepSpeed and torch.distributed."""
+"""Convert training settings into the configuration of TRL, DeepSpeed and torch.distributed."""
 
 import os
 from importlib.util import find_spec
@@ -12,14 +12,15 @@ from hala_hpc.engines.training.training_run import Training
 
 
 def set_training_environment(zero_stage: int) -> None:
-    """Set what accelerate and DeepSpeed read from the environment while they are imported.
+    """Set the variables that accelerate and DeepSpeed read while they are imported.
 
-    A worker with several ranks has set RANK and the others already; a lone rank is on its own.
+    With several ranks the worker has set RANK and the related variables already; a single rank
+    sets them here.
     """
     import torch
 
     os.environ["ACCELERATE_USE_DEEPSPEED"] = "true" if zero_stage else "false"
-    # With ACCELERATE_USE_CPU accelerate leaves DeepSpeed out without a word.
+    # With ACCELERATE_USE_CPU accelerate silently leaves DeepSpeed out.
     os.environ.pop("ACCELERATE_USE_CPU", None)
     if not torch.cuda.is_available():
         os.environ["DS_ACCELERATOR"] = "cpu"
@@ -31,10 +32,10 @@ def set_training_environment(zero_stage: int) -> None:
 
 
 def disable_compiled_ops() -> None:
-    """Tell DeepSpeed that none of its C++ operators can be had.
+    """Declare all C++ operators of DeepSpeed as unavailable.
 
-    It would look for compilers and build a shared-memory reduction at run time, half a minute in
-    a folder that all jobs share. Torch's AdamW and collectives serve.
+    DeepSpeed would look for compilers and build a shared-memory reduction at run time. That takes
+    half a minute, in a folder that all jobs share. Torch's AdamW and collectives are used instead.
     """
     import deepspeed
     from deepspeed.ops.op_builder.all_ops import ALL_OPS
@@ -44,9 +45,9 @@ def disable_compiled_ops() -> None:
 
 
 def deepspeed_config(settings: TrainingSettings, world_size: int, bfloat16: bool) -> dict[str, Any]:
-    """The configuration of DeepSpeed; numbers throughout, never "auto".
+    """Return the configuration of DeepSpeed: numbers everywhere, never "auto".
 
-    A step counts as one batch here: `trainer` cuts it into passes and says which is the last.
+    A step counts as one batch here: `trainer` splits it into passes and flags the last one.
     """
     return {
         "train_micro_batch_size_per_gpu": settings.global_batch_size // world_size,
@@ -57,7 +58,7 @@ def deepspeed_config(settings: TrainingSettings, world_size: int, bfloat16: bool
             "stage": settings.zero_stage,
             "reduce_bucket_size": BUCKET_ELEMENTS,
             "allgather_bucket_size": BUCKET_ELEMENTS,
-            # Rank 0 gets all weights when they are saved.
+            # Rank 0 gathers all weights when they are saved.
             "stage3_gather_16bit_weights_on_model_save": True,
             **offload_config(settings),
         },
@@ -68,14 +69,14 @@ def deepspeed_config(settings: TrainingSettings, world_size: int, bfloat16: bool
 
 
 def offload_config(settings: TrainingSettings) -> dict[str, Any]:
-    """What goes to the memory of the host, in DeepSpeed's words."""
+    """Return the entries of DeepSpeed's configuration that offload state to host memory."""
     to_host = {"device": "cpu", "pin_memory": True}
     parts = {"none": [], "optimizer": ["optimizer"], "all": ["optimizer", "param"]}
     return {f"offload_{part}": to_host for part in parts[settings.offload]}
 
 
 def make_sft_config(training: Training, out: UnitContext) -> Any:
-    """The settings in TRL's words."""
+    """Return the settings as TRL's `SFTConfig`."""
     import torch
     from trl.trainer.sft_config import SFTConfig
 
@@ -84,7 +85,7 @@ def make_sft_config(training: Training, out: UnitContext) -> Any:
     on_cpu = not torch.cuda.is_available()
     return SFTConfig(
         output_dir=str(training.state_dir),
-        # A batch of the trainer is a whole step, which is cut into passes there.
+        # A batch of the trainer is a whole step; the trainer splits it into passes.
         per_device_train_batch_size=settings.global_batch_size // out.world_size,
         gradient_accumulation_steps=1,
         num_train_epochs=settings.epochs,
@@ -100,18 +101,20 @@ def make_sft_config(training: Training, out: UnitContext) -> Any:
         ddp_backend="gloo" if on_cpu and out.world_size > 1 else None,
         ddp_find_unused_parameters=False,
         deepspeed=config if settings.zero_stage else None,
-        # The rows are tokens already, cut and packed as they are learnt.
+        # The rows are tokenized, cut and packed already.
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
         gradient_checkpointing=settings.gradient_checkpointing,
         use_liger_kernel=settings.liger and not on_cpu and find_spec("liger_kernel") is not None,
-        # The watch saves and marks; the trainer's own rotation goes by the clocks of file servers.
+        # `TrainingCallback` saves and commits; the trainer's own rotation depends on the clocks of
+        # file servers.
         save_strategy="no",
-        # Every step goes into the metrics file; the curve is made of that.
+        # Every step goes into the metrics file, from which the loss curve is made.
         logging_steps=1,
         logging_first_step=True,
         logging_nan_inf_filter=False,
-        # Known from the order of the rows; the trainer would ask all ranks after each pass.
+        # Known from the order of the rows; the trainer would gather it from all ranks after each
+        # pass.
         include_num_input_tokens_seen="no",
         dataloader_pin_memory=not on_cpu,
         disable_tqdm=True,

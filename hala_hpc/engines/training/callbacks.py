@@ -1,4 +1,4 @@
-"""What is done between the steps of a training: stop, save, tell, and refuse what is broken."""
+"""Trainer callback between steps: stop, save, report progress, fail if the loss is not finite."""
 
 import logging
 import statistics
@@ -20,27 +20,27 @@ from hala_hpc.engines.training.universal_checkpoint import (
 logger = logging.getLogger(__name__)
 
 
-#: Saving and a step must fit into the time that is left; what else a job does at its end.
+#: Seconds for the exit of a job, in addition to a step and a save that must fit as well.
 EXIT_MARGIN_S = 10.0
-#: Steps whose mean loss before a stop is held against that after it, at least.
+#: Steps before and after a stop whose mean losses are compared.
 COMPARED_STEPS = 5
-#: A loss is said to jump when it rises by so many standard deviations of the points before the
-#: stop, and by this share of their mean.
+#: A loss jump is a rise by this many standard deviations of the points before the stop, and by
+#: this share of their mean.
 JUMP_DEVIATIONS = 4.0
 JUMP_SHARE = 0.1
 
 
 def make_callback_class(callback: type) -> Any:
-    """A class like `watch` that transformers takes as a callback: that base is heavy to import."""
+    """Return a subclass of `callback` and of `TrainerCallback`, which is heavy to import."""
     from transformers import TrainerCallback
 
     return type(callback.__name__, (callback, TrainerCallback), {})
 
 
 class TrainingCallback:
-    """A callback of the trainer; its calls are made on every rank at the same steps.
+    """Trainer callback that stops, saves and checks; called on every rank at the same steps.
 
-    `trainer` is set before the training begins.
+    `trainer` is set before the training starts.
     """
 
     trainer: Any = None
@@ -48,7 +48,7 @@ class TrainingCallback:
     def __init__(self, attempt: Attempt) -> None:
         self.training, self.out, self.start = attempt.training, attempt.out, attempt.start
         self.heartbeat, self.saving = attempt.heartbeat, attempt.saving
-        # Of one rank: what the others compile is the same.
+        # Rank 0 alone publishes: the other ranks compile the same kernels.
         self.to_publish = attempt.compiled if self.out.rank == 0 else None
         self.stepped = time.monotonic()
         self.step_s = 0.0
@@ -56,7 +56,7 @@ class TrainingCallback:
         self.after: list[float] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Look at the engine that runs, and go on where the last attempt stopped."""
+        """Verify the running engine and restore the state of the last attempt."""
         require_engine(self.trainer, self.training, self.out)
         if self.start and is_universal_checkpoint(self.start):
             separate_step_counters(self.trainer.deepspeed)
@@ -68,7 +68,10 @@ class TrainingCallback:
         self.heartbeat.set_phase("reading")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Vote: stop, save, or give up a broken training; raises UserError 65 for that."""
+        """Vote over all ranks whether to stop or save.
+
+        Raises: UserError (BAD_DATA) if the loss or a gradient is not finite.
+        """
         import torch
 
         self.out.report_progress(
@@ -88,20 +91,20 @@ class TrainingCallback:
         control.should_training_stop = control.should_training_stop or stop
         control.should_save = save or control.should_training_stop
         if self.to_publish:
-            # A step has been through every kernel.
+            # One step has run every kernel.
             self.to_publish.publish()
             self.to_publish = None
         self.heartbeat.set_phase("reading")
 
     def time_is_up(self) -> bool:
-        """Whether another step would leave too little of the job's time for saving."""
+        """Whether another step would leave too little of the job's time limit for saving."""
         left_s = self.out.seconds_left
         if left_s is None:
             return False
         return left_s < 2 * self.saving.cost_s + 2 * self.step_s + EXIT_MARGIN_S
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-        """Keep the last losses for the next attempt; warn where the loss jumped after a resume."""
+        """Keep the last losses for the next attempt; warn if the loss jumped after a resume."""
         del args, control
         if "loss" not in logs:
             return
@@ -113,7 +116,7 @@ class TrainingCallback:
             logs["loss_jump"] = rise
             if self.out.rank == 0:
                 logger.warning(
-                    "the loss rose by %.0f %% after the training went on from %s: look at the data "
+                    "the loss rose by %.0f %% after the training resumed from %s; check the data "
                     "and the learning rate",
                     100 * rise,
                     self.start,
@@ -121,29 +124,29 @@ class TrainingCallback:
 
 
 def save_is_due(save_steps: int, state: Any) -> bool:
-    """Whether a checkpoint is to be saved at this step, whatever the time."""
+    """Whether a checkpoint is due at this step, regardless of the time."""
     by_step = save_steps and state.global_step % save_steps == 0
     return bool(by_step) or state.global_step >= state.max_steps
 
 
 def refuse_nonfinite(step: int, state_dir: Path) -> None:
-    """Raise UserError 65 for a loss or gradient that is NaN or infinite."""
+    """Fail because a loss or gradient is NaN or infinite. Raises: UserError (BAD_DATA)."""
     last = next(iter(list_checkpoints(state_dir)), None)
     good = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
     raise UserError(
-        f"the loss or its gradient is no number at step {step}: the training broke; lower "
-        f"learning_rate, raise warmup_ratio, or set dtype=float32; {good}",
+        f"the loss or its gradient is not finite at step {step}; lower learning_rate, raise "
+        f"warmup_ratio, or set dtype=float32; {good}",
         BAD_DATA,
     )
 
 
 def last_losses(state: Any) -> list[float]:
-    """The losses of the last steps that the checkpoint tells of."""
+    """Return the losses of the last steps recorded in the checkpoint."""
     return [entry["loss"] for entry in state.log_history if "loss" in entry][-COMPARED_STEPS:]
 
 
 def measure_loss_jump(before: list[float], after: list[float]) -> float:
-    """By what share of itself the loss rose after a resume; 0 where that may be chance."""
+    """Return the relative rise of the loss after a resume; 0 if it may be chance."""
     mean, now = statistics.fmean(before), statistics.fmean(after)
     spread = statistics.pstdev(before)
     if now - mean <= max(JUMP_DEVIATIONS * spread, JUMP_SHARE * abs(mean)):
@@ -153,12 +156,12 @@ def measure_loss_jump(before: list[float], after: list[float]) -> float:
 
 @dataclass(frozen=True)
 class TrainingEngine:
-    """What trains: which engine, how many rows it takes for a step, and how it computes."""
+    """The engine of a training, its rows per step, and its precision."""
 
     engine: str
     """deepspeed or torch."""
     zero_stage: int
-    """0 where torch trains alone."""
+    """0 without DeepSpeed."""
     rows_of_rank: int
     """Rows of a step on each rank."""
     ranks: int
@@ -172,7 +175,7 @@ class TrainingEngine:
 
 
 def read_running_engine(trainer: Any) -> TrainingEngine:
-    """The engine as it tells itself; to be asked once the training has begun."""
+    """Read the engine from the trainer, once the training has started."""
     engine = trainer.deepspeed
     if engine is not None:
         return TrainingEngine(
@@ -197,7 +200,7 @@ def read_running_engine(trainer: Any) -> TrainingEngine:
 
 
 def expected_engine(training: Training, out: UnitContext) -> TrainingEngine:
-    """The same as the settings ask for it."""
+    """Return the engine that the settings ask for."""
     settings = training.settings
     return TrainingEngine(
         engine="deepspeed" if settings.zero_stage else "torch",
@@ -210,20 +213,22 @@ def expected_engine(training: Training, out: UnitContext) -> TrainingEngine:
 
 
 def require_engine(trainer: Any, training: Training, out: UnitContext) -> None:
-    """Raise UserError (70) that names every difference between what runs and what was asked for.
+    """Compare the running engine with the settings.
 
-    accelerate can leave DeepSpeed out without a word, and a key of a configuration that nobody
-    reads is ignored in silence: so the engine itself is asked.
+    accelerate can silently leave DeepSpeed out, and unknown keys of a configuration are silently
+    ignored. So the values are read from the engine itself.
+
+    Raises: UserError (INTERNAL) with every difference.
     """
-    runs, asked = vars(read_running_engine(trainer)), vars(expected_engine(training, out))
+    runs, expected = vars(read_running_engine(trainer)), vars(expected_engine(training, out))
     wrong = [
-        f"{name}={runs[name]!r} instead of {asked[name]!r}"
-        for name in asked
-        if runs[name] != asked[name]
+        f"{name}={runs[name]!r} instead of {expected[name]!r}"
+        for name in expected
+        if runs[name] != expected[name]
     ]
     if wrong:
         raise UserError(
-            "another engine runs than was asked for: " + ", ".join(wrong) + "; look for variables "
-            "ACCELERATE_* and for other versions of accelerate and deepspeed",
+            "the running engine differs from the settings: " + ", ".join(wrong) + "; check the "
+            "variables ACCELERATE_* and the versions of accelerate and deepspeed",
             INTERNAL,
         )

@@ -1,8 +1,8 @@
-"""Checkpoints that are whole or not used.
+"""Checkpoints that are committed completely or not used.
 
-A checkpoint is written into a staging folder of the attempt, brought to the disk, read back for
-its digests by other ranks than its writers, marked with COMMIT.json and only then renamed to
-`checkpoint-<step>`. Functions said to be collective are called by all ranks at once.
+A checkpoint is written into a staging folder of the attempt and synced to the disk. Other ranks
+than its writers read it back to compute its digests. Then COMMIT.json is written and the folder
+renamed to `checkpoint-<step>`. All ranks must call the functions documented as collective.
 """
 
 import contextlib
@@ -17,39 +17,39 @@ from hala_hpc.core.job_records import CheckpointCommit, SavedFile
 from hala_hpc.engines.training.collectives import rank_and_world, run_on_all_ranks
 
 COMMIT_FILE = "COMMIT.json"
-#: Holds a folder for each attempt; a leading dot marks it as not finished.
+#: Holds a folder for each attempt; a leading dot means that it is not finished.
 STAGING = ".staging"
-#: How far each rank is; see `step_watchdog`.
+#: Folder of each rank's progress; see `watchdog`.
 RANKS = ".ranks"
-#: Checkpoints as they are saved, and such as were converted for another number of ranks.
+#: Checkpoints as they are saved, and those converted for another number of ranks.
 KINDS = ("checkpoint", "universal")
 
 Files = dict[str, SavedFile]
 
 
 def staging_folder(state_dir: Path, attempt: str) -> Path:
-    """Where an attempt saves; no other attempt writes there."""
+    """Return the folder in which an attempt saves; no other attempt writes there."""
     return state_dir / STAGING / attempt
 
 
 def list_checkpoints(state_dir: Path, kind: str = "checkpoint") -> list[Path]:
-    """Folders `<kind>-<step>`, the newest step first."""
+    """Return the folders `<kind>-<step>`, the newest step first."""
     found = [p for p in state_dir.glob(f"{kind}-*") if p.name.partition("-")[2].isdigit()]
     return sorted(found, key=step_of, reverse=True)
 
 
 def step_of(checkpoint: Path) -> int:
-    """The step at which a checkpoint was saved."""
+    """Return the step at which a checkpoint was saved."""
     return int(checkpoint.name.partition("-")[2])
 
 
 def commit_checkpoint(
     staged: Path, final: Path, commit: CheckpointCommit, check_allowed: Callable[[], None]
 ) -> None:
-    """Bring a staged checkpoint to the disk, read it back, mark it and give it its name.
+    """Sync a staged checkpoint, read it back, write COMMIT.json and rename it to `final`.
 
-    Collective. `facts` go into COMMIT.json with the files; `allowed` raises Retry when this
-    attempt may publish nothing any more. Raises on all ranks what went wrong on any.
+    Collective. `commit` is written with the files; `check_allowed` raises TransientError if
+    this attempt may no longer publish. An error on one rank is raised on all.
     """
     rank, world = rank_and_world()
     names = sorted(set().union(*run_on_all_ranks(lambda: sync_tree(staged))))
@@ -65,7 +65,7 @@ def commit_checkpoint(
             raise UserError(f"files of {staged} were not read back: a defect", INTERNAL)
         check_allowed()
         commit.model_copy(update={"files": files}).write(staged / COMMIT_FILE)
-        # The same step may lie there, not whole and therefore not resumed from.
+        # An incomplete checkpoint of the same step may exist, which was not resumed from.
         remove_checkpoint(final)
         staged.replace(final)
         fsync_path(final.parent)
@@ -74,7 +74,7 @@ def commit_checkpoint(
 
 
 def sync_tree(folder: Path) -> list[str]:
-    """Bring all files and folders to the disk that this rank sees; names of the files."""
+    """Sync all files and folders that this rank sees; return the names of the files."""
     found = sorted(folder.rglob("*"))
     for path in (*found, folder):
         fsync_path(path)
@@ -82,12 +82,12 @@ def sync_tree(folder: Path) -> list[str]:
 
 
 def files_to_read_back(names: list[str], rank: int, world: int) -> list[str]:
-    """The files that a rank reads back: where there are several ranks, those of another."""
+    """Return the files that a rank reads back: with several ranks, those of another rank."""
     return [name for number, name in enumerate(names) if number % world == (rank + 1) % world]
 
 
 def compute_digests(folder: Path, names: Iterable[str]) -> Files:
-    """Size and BLAKE2b digest (128 bits) of some files, read in pieces."""
+    """Return size and BLAKE2b digest (128 bits) of some files, read block by block."""
     found = {}
     for name in names:
         with (folder / name).open("rb") as file:
@@ -97,15 +97,15 @@ def compute_digests(folder: Path, names: Iterable[str]) -> Files:
 
 
 def read_commit(checkpoint: Path) -> CheckpointCommit | None:
-    """What COMMIT.json says; None where there is none that can be read."""
+    """Read COMMIT.json; None if it is absent or unreadable."""
     return CheckpointCommit.read_if_valid(checkpoint / COMMIT_FILE)
 
 
 def find_fault(checkpoint: Path, rank: int = 0, world: int = 1) -> str | None:
-    """Why a checkpoint cannot be used, as far as this rank looks, or None.
+    """Return why a checkpoint cannot be used, as far as this rank checks; None if it can.
 
-    Rank 0 looks at all sizes; each rank reads its share of the files. Raises OSError when a file
-    is there and cannot be read: that is no torn checkpoint.
+    Rank 0 checks all sizes; each rank reads its share of the files. Raises OSError if a file
+    exists and cannot be read: that checkpoint is not torn.
     """
     commit = read_commit(checkpoint)
     if commit is None:
@@ -118,14 +118,14 @@ def find_fault(checkpoint: Path, rank: int = 0, world: int = 1) -> str | None:
         if path.stat().st_size != saved.bytes:
             return f"{name} has {path.stat().st_size} bytes, not {saved.bytes}"
     for name in files_to_read_back(sorted(files), rank, world):
-        with contextlib.suppress(FileNotFoundError):  # rank 0 tells that
+        with contextlib.suppress(FileNotFoundError):  # rank 0 reports that
             if compute_digests(checkpoint, [name])[name] != files[name]:
                 return f"{name} is not what was saved (its digest differs)"
     return None
 
 
 def verify_checkpoint(checkpoint: Path) -> str | None:
-    """Why a checkpoint cannot be used, or None. Collective: the ranks share the reading."""
+    """Return why a checkpoint cannot be used, or None. Collective: the ranks share the reading."""
     rank, world = rank_and_world()
     return next(
         (fault for fault in run_on_all_ranks(lambda: find_fault(checkpoint, rank, world)) if fault),
@@ -134,9 +134,9 @@ def verify_checkpoint(checkpoint: Path) -> str | None:
 
 
 def find_newest_verified(state_dir: Path) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint that is whole, and a line for each newer one that is not.
+    """Return the newest complete checkpoint, and a line for each newer one that is torn.
 
-    Collective. All ranks go by the list of rank 0: another node may see the folder later.
+    Collective. All ranks use the list of rank 0: another node may see the folder later.
     """
     torn: list[str] = []
     for name in run_on_all_ranks(lambda: [path.name for path in list_checkpoints(state_dir)])[0]:
@@ -148,9 +148,9 @@ def find_newest_verified(state_dir: Path) -> tuple[Path | None, list[str]]:
 
 
 def remove_leftovers(state_dir: Path, start: Path | None) -> None:
-    """Delete what attempts left unfinished, and checkpoints newer than the one to go on from.
+    """Delete unfinished checkpoints, and those newer than the one to resume from.
 
-    Those were found torn; the training comes to their steps again.
+    The newer ones were found torn; the training reaches their steps again.
     """
     shutil.rmtree(state_dir / STAGING, ignore_errors=True)
     first = step_of(start) if start else -1
@@ -165,18 +165,18 @@ def prune_checkpoints(state_dir: Path, keep: int) -> None:
     committed = [path for path in list_checkpoints(state_dir) if (path / COMMIT_FILE).exists()]
     for checkpoint in committed[keep:]:
         remove_checkpoint(checkpoint)
-    # A converted one served the start of this attempt alone.
+    # A converted checkpoint is only used at the start of this attempt.
     for checkpoint in list_checkpoints(state_dir, "universal"):
         remove_checkpoint(checkpoint)
 
 
 def remove_all_checkpoints(state_dir: Path) -> None:
-    """Delete every checkpoint, and what ranks told, once the unit that they served is committed."""
+    """Delete every checkpoint and the ranks' progress files, once their unit is committed."""
     remove_leftovers(state_dir, None)
     shutil.rmtree(state_dir / RANKS, ignore_errors=True)
 
 
 def remove_checkpoint(checkpoint: Path) -> None:
-    """Delete a checkpoint if it is there; unmarked first, so that half of it never looks whole."""
+    """Delete a checkpoint if it exists; COMMIT.json first, so that a part never looks complete."""
     (checkpoint / COMMIT_FILE).unlink(missing_ok=True)
     shutil.rmtree(checkpoint, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What the ranks of a training agree on. Every function here is called by all of them at once."""
+"""Collective operations of the ranks of a training; all ranks must call each function."""
 
 import errno
 import sys
@@ -8,16 +8,16 @@ from typing import Any, TypeVar
 from hala_hpc.core.errors import CANNOT_CREATE, FailureClass, TransientError, UserError
 
 T = TypeVar("T")
-#: Errors of a full disk: another attempt would meet the same.
+#: Error numbers of a full disk: another attempt would fail in the same way.
 DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
-#: Words by which collectives tell that a peer is gone; gloo has no exception of its own.
+#: Phrases in errors of collectives about a lost peer; gloo has no exception type of its own.
 LOST_PEER_PHRASES = ("gloo", "nccl", "connection closed by peer", "connection reset by peer")
 
 
 def rank_and_world() -> tuple[int, int]:
-    """Number of this rank and of all ranks; (0, 1) where there is one alone."""
+    """Return the number of this rank and the world size; (0, 1) for a single rank."""
     if "torch" not in sys.modules:
-        return 0, 1  # who has not loaded torch has met nobody
+        return 0, 1  # without torch there is no process group
     from torch import distributed
 
     if not distributed.is_initialized():
@@ -26,9 +26,9 @@ def rank_and_world() -> tuple[int, int]:
 
 
 def any_rank(device: Any, *flags: Any) -> list[bool]:
-    """Each flag, set when it is set on any rank. A flag may be a tensor on `device`.
+    """Return each flag, true if it is set on any rank. A flag may be a tensor on `device`.
 
-    One collective and one copy to the host, whatever the number of flags.
+    One collective and one copy to the host, for any number of flags.
     """
     import torch
     from torch import distributed
@@ -41,7 +41,7 @@ def any_rank(device: Any, *flags: Any) -> list[bool]:
 
 
 def min_across_ranks(device: Any, number: int) -> int:
-    """The smallest of the numbers that the ranks have, none of them above 2^63."""
+    """Return the smallest of the ranks' numbers, all of them below 2^63."""
     import torch
     from torch import distributed
 
@@ -52,7 +52,7 @@ def min_across_ranks(device: Any, number: int) -> int:
 
 
 def sum_across_ranks(value: Any) -> float:
-    """The sum of a number that each rank has on its device."""
+    """Return the sum of a number that each rank has on its device."""
     from torch import distributed
 
     if distributed.is_initialized():
@@ -61,7 +61,7 @@ def sum_across_ranks(value: Any) -> float:
 
 
 def wait_for_all_ranks() -> None:
-    """Return when every rank is here."""
+    """Wait until every rank has called this."""
     from torch import distributed
 
     if distributed.is_initialized():
@@ -69,11 +69,13 @@ def wait_for_all_ranks() -> None:
 
 
 def run_on_all_ranks(work: Callable[[], T]) -> list[T]:
-    """What `work` returned on each rank, by rank.
+    """Call `work` on every rank and return its results by rank.
 
-    When it failed on one rank it fails on all, so that none waits for another: UserError 73 for
-    a full disk, Retry for any other OSError, and a UserError or Retry as it is; a Retry of another
-    rank is secondary here.
+    An error on one rank is raised on all, so that no rank waits for another.
+
+    Raises: UserError (CANNOT_CREATE) for a full disk, TransientError for any other OSError, and a
+    UserError or TransientError of `work` as it is. A TransientError of another rank has the
+    failure class SECONDARY here.
     """
     mine: tuple[T | None, tuple[str, int] | None]
     own: FailureClass | None = None
@@ -98,16 +100,16 @@ def run_on_all_ranks(work: Callable[[], T]) -> list[T]:
 
 
 def describe_error(error: Exception) -> tuple[str, int]:
-    """Text of an error and its exit code, 0 where another attempt may help."""
+    """Return the text of an error and its exit code, 0 if another attempt may succeed."""
     if isinstance(error, UserError):
         return str(error), error.code
     if isinstance(error, OSError) and error.errno in DISK_FULL_ERRORS:
-        return f"a checkpoint cannot be saved, make room: {error}", CANNOT_CREATE
+        return f"a checkpoint cannot be saved: {error}; free disk space", CANNOT_CREATE
     return str(error), 0
 
 
 def is_lost_rank(error: BaseException) -> bool:
-    """Whether a collective failed because another rank is gone or does not answer."""
+    """Whether a collective failed because another rank has ended or does not answer."""
     from torch import distributed
 
     if isinstance(error, distributed.DistError):

@@ -1,4 +1,4 @@
-"""The token files of a training, the order in which their rows are learnt, and their batches."""
+"""The token files of a training, the order of their rows, and their batches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,19 +12,20 @@ from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX
 from hala_hpc.engines.training.tokens.names import TOKENS_FILE, TokenFacts
 from hala_hpc.engines.training.tokens.packing import packed_batch
 
-#: Global batches among which rows of like length find each other. More fill better and mix less.
+#: Global batches within which rows of similar length are grouped. More of them mean less padding
+#: and less mixing.
 MIXED_BATCHES = 50
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What is learnt from, and what is kept apart to measure with."""
+    """The training rows, and the held-out rows for evaluation."""
 
     train: Any
     """A `datasets.Dataset` with `input_ids`, `labels`, `length`, `rows`, and with packing
     `seq_lengths`; its rows are sequences."""
     held_out: Any
-    """The same, never packed; None where no row was held out."""
+    """The same, never packed; None without held-out rows."""
     facts: TokenFacts
 
     @cached_property
@@ -33,9 +34,9 @@ class TrainingData:
         return self.train.data.column("length").to_numpy()
 
     def measured_rows(self, multiple: int) -> Any:
-        """The held-out rows to measure on, as many as a multiple; None where there are none.
+        """Return the held-out rows, padded to a multiple of `multiple`; None if there are none.
 
-        Rows of one token without a label fill them up: every rank has as many passes as the others.
+        The padding rows have one token without a label: every rank has the same number of passes.
         """
         if self.held_out is None:
             return None
@@ -50,15 +51,15 @@ class TrainingData:
 
 
 def read_facts(folder: Path) -> TokenFacts:
-    """What a tokens product holds. Raises: UserError (NO_INPUT) if it is none."""
+    """Read tokens.json of a tokens product. Raises: UserError (NO_INPUT) if it is absent."""
     facts = TokenFacts.read(folder / TOKENS_FILE)
     if facts is None:
-        raise UserError(f"{folder} holds no {TOKENS_FILE}: it is not made by tokenize", NO_INPUT)
+        raise UserError(f"{folder}: it has no {TOKENS_FILE}; give a result of tokenize", NO_INPUT)
     return facts
 
 
 def load_training_data(folder: Path) -> TrainingData:
-    """Map the parts of a tokens product into memory; nothing is copied."""
+    """Map the files of a tokens product into memory, without a copy."""
     facts = read_facts(folder)
     train = concatenate_files([folder / name for name in facts.parts])
     held_out = concatenate_files([folder / name for name in facts.held_out_parts])
@@ -66,7 +67,7 @@ def load_training_data(folder: Path) -> TrainingData:
 
 
 def concatenate_files(parts: list[Path]) -> Any | None:
-    """One `datasets.Dataset` of several Arrow files, None of none; rows come as numpy arrays."""
+    """Return one `datasets.Dataset` of Arrow files, with numpy rows; None without files."""
     from datasets import Dataset, concatenate_datasets
 
     if not parts:
@@ -76,18 +77,18 @@ def concatenate_files(parts: list[Path]) -> Any | None:
 
 
 class GlobalBatchOrder:
-    """Numbers of rows for one epoch after another, a whole number of global batches each.
+    """Order of the rows, epoch by epoch; each epoch is a whole number of global batches.
 
-    It depends on seed, epoch and the rows of a global batch alone. A global batch is one step,
-    whose rows `plan_passes` deals to the ranks, so that one rank more or less changes nothing of what
-    a step learns.
+    It depends only on the seed, the epoch and the global batch size. A global batch is one step.
+    `plan_passes` distributes its rows to the ranks, so the number of ranks does not change what a
+    step trains on.
 
-    `lengths` are tokens of each row. Every row comes once an epoch; what the last global batch
-    lacks is filled up with the first rows of the same epoch. Within a global batch the longest rows
-    come first, which changes no gradient. `by_length` also puts rows of like length into one global
-    batch, out of so many batches as `MIXED_BATCHES` says
-    (as the length-grouped sampler of transformers does); the batches come in a random order then,
-    the one with the longest row first, so that a lack of memory shows at once.
+    `lengths` are the tokens of each row. Every row occurs once per epoch; the last global batch is
+    filled up with the first rows of the same epoch. Within a global batch the longest rows come
+    first, which changes no gradient. `by_length` also groups rows of similar length into one
+    global batch, within `MIXED_BATCHES` batches, as the length-grouped sampler of transformers
+    does. The batches then have a random order, except that the batch with the longest row comes
+    first: out of memory shows at once.
     """
 
     def __init__(self, lengths: Any, batch_rows: int, seed: int, by_length: bool) -> None:
@@ -96,7 +97,7 @@ class GlobalBatchOrder:
         self.batches = -(-len(lengths) // batch_rows)
 
     def epoch_rows(self, epoch: int) -> Any:
-        """Numbers of the rows of an epoch, from 0, as a numpy array: batch after batch."""
+        """Return the row numbers of an epoch, from 0, as a numpy array: batch after batch."""
         import numpy as np
 
         chance = np.random.default_rng([self.seed % 2**63, epoch])
@@ -117,17 +118,17 @@ class GlobalBatchOrder:
 
 
 def make_batch_order(data: TrainingData, settings: TrainingSettings) -> GlobalBatchOrder:
-    """The order in which a training learns the sequences.
+    """Return the order in which a training reads the sequences.
 
-    Packed ones are all of one length, but for the last of each unit, which has the shortest
-    examples: these would come together.
+    Packed sequences have all one length, except for the last of each unit, which holds the
+    shortest examples: grouped by length, these would share a batch.
     """
     by_length = settings.group_by_length and not data.facts.packing
     return GlobalBatchOrder(data.lengths, settings.global_batch_size, settings.seed, by_length)
 
 
 def rows_seen(data: TrainingData, order: GlobalBatchOrder, steps: int) -> int:
-    """How many rows of the corpora were begun within so many steps from the start."""
+    """Return how many rows of the corpora were started within the first `steps` steps."""
     import numpy as np
 
     rows = data.train.data.column("rows").to_numpy()
@@ -137,16 +138,16 @@ def rows_seen(data: TrainingData, order: GlobalBatchOrder, steps: int) -> int:
 
 
 def find_pad_token_id(tokenizer: Any) -> int:
-    """Number of the token that fills up rows, which is never learnt nor looked at."""
+    """Return the id of the padding token, which has neither attention nor a label."""
     padding = tokenizer.pad_token_id
     return int(tokenizer.eos_token_id if padding is None else padding)
 
 
 def make_collator(pad_token_id: int, padding_free: bool) -> Callable[[list[Any]], dict[str, Any]]:
-    """Puts rows into tensors: padded to the longest, packed ones with the borders of examples.
+    """Return a collator: rows are padded to the longest, packed ones keep the example borders.
 
-    `one_line` lays packed sequences end to end, as the kernels of FlashAttention want it; the
-    masks of other kernels would grow with the square of that.
+    `padding_free` concatenates packed sequences, as the kernels of FlashAttention expect; the
+    masks of other kernels would grow with the square of that length.
     """
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 

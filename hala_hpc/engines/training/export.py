@@ -1,4 +1,4 @@
-"""What a training leaves: the folder of the model, with its card."""
+"""Write the result of a training: the model folder with its model card."""
 
 import json
 import shutil
@@ -20,11 +20,11 @@ CARD_FILE = "README.md"
 
 
 def save_model(trainer: Any, training: Training, out: UnitContext) -> None:
-    """Write weights, config, tokenizer and chat template; every rank must call it."""
+    """Write weights, config, tokenizer and chat template. Collective."""
     import torch
 
     folder = out.folder(0)
-    # Under ZeRO-3 the ranks send their parts of the weights here.
+    # With ZeRO-3 the ranks send their shards of the weights here.
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if out.rank != 0:
         return
@@ -39,7 +39,7 @@ def save_model(trainer: Any, training: Training, out: UnitContext) -> None:
     model.save_pretrained(folder, state_dict=state_dict)
     carry_config(training.model, folder)
     copy_tokenizer(training.model, folder)
-    # The template that was learnt may have been supplied to a model that had none.
+    # The chat template of the training may have been supplied to a model that had none.
     copy_tokenizer(training.tokenizer, folder)
     write_generation_config(model, folder)
     add_stop_tokens(training.tokenizer, folder)
@@ -47,16 +47,16 @@ def save_model(trainer: Any, training: Training, out: UnitContext) -> None:
 
 
 def write_generation_config(model: Any, folder: Path) -> None:
-    """How the model is asked, where the one it was made of does not say it."""
+    """Write generation_config.json if the base model has none."""
     if not (folder / "generation_config.json").is_file():
         model.generation_config.save_pretrained(folder)
 
 
 def add_stop_tokens(tokenizer: Path, folder: Path) -> None:
-    """Name the token that ends a turn of the chat template as one at which to stop.
+    """Add the token that ends a turn of the chat template to `eos_token_id`.
 
-    What was learnt ends its answers with it, and what serves the model stops where
-    generation_config.json says: for Gemma's makers that may be the end of a text alone.
+    The trained model ends its answers with that token, and an engine stops at the tokens of
+    generation_config.json. In the files of Gemma that may be the end-of-text token only.
     """
     from transformers import AutoTokenizer
 
@@ -70,7 +70,7 @@ def add_stop_tokens(tokenizer: Path, folder: Path) -> None:
 
 
 def write_card(folder: Path, training: Training, figures: TrainingFigures) -> None:
-    """Write the card. The signature in it (settings, versions) tells how to make it again."""
+    """Write the model card. Its signature (settings, versions) allows to reproduce the model."""
     from huggingface_hub import ModelCard
 
     base = base_name(training)
@@ -95,15 +95,15 @@ def write_card(folder: Path, training: Training, figures: TrainingFigures) -> No
 
 
 def base_name(training: Training) -> str:
-    """The model that was trained, as the settings name it."""
+    """Return the base model as the settings name it."""
     return str(training.settings.model_dump().get("model", training.model))
 
 
 def card_data(base: str, base_card: Path) -> Any:
-    """Metadata of the card, a `ModelCardData`: license and languages as the base states them.
+    """Return the card's metadata, a `ModelCardData`, with license and languages of the base.
 
-    `base_model` is an id of the hub: the base, or where that is a folder or a node, the model that
-    the base names as its own. Left out where nothing is known.
+    `base_model` is a hub id: the base, or if that is a folder or a node, the base model that its
+    own card names. It is left out if unknown.
     """
     from huggingface_hub import ModelCardData
 
@@ -121,7 +121,7 @@ def card_data(base: str, base_card: Path) -> Any:
 
 
 def stated_data(card: Path) -> Any:
-    """Metadata of a card, a `ModelCardData`; empty where there is no card or a damaged one."""
+    """Read the metadata of a card, a `ModelCardData`; empty if the card is absent or damaged."""
     import yaml
     from huggingface_hub import ModelCard, ModelCardData
 
@@ -130,16 +130,16 @@ def stated_data(card: Path) -> Any:
     try:
         return ModelCard.load(card, ignore_metadata_errors=True).data
     except (OSError, ValueError, TypeError, yaml.YAMLError):
-        # Written by others, and no part of the model: a card with faults stops no training.
+        # Written by others and not part of the model: a faulty card must not stop a training.
         return ModelCardData()
 
 
 def simple_figures(figures: TrainingFigures) -> list[tuple[str, object]]:
-    """Those figures that fit into a table."""
+    """Return the figures that fit into a table."""
     values = figures.to_values().items()
     return [(name, value) for name, value in values if not isinstance(value, list | dict)]
 
 
 def signature(training: Training) -> dict[str, Any]:
-    """Settings that change the result, and versions of what trained it."""
+    """Return the settings that change the result, and the versions of the libraries."""
     return {"settings": training.settings.result_half(), "versions": loaded_versions()}

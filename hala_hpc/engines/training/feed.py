@@ -1,4 +1,4 @@
-"""What a rank computes in each step: its passes, read from the token files and padded."""
+"""The passes of a rank in each step, read from the token files and padded."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -6,22 +6,22 @@ from typing import Any
 from hala_hpc.engines.training.dataset import GlobalBatchOrder, TrainingData
 from hala_hpc.engines.training.passes import PassCounts, StepCut, count_passes, plan_passes
 
-#: Columns that a batch is made of, where they are there.
+#: Columns of which a batch is made, if present.
 COLUMNS = ("input_ids", "labels", "seq_lengths")
-#: Puts rows into tensors.
+#: Collates rows into tensors.
 Collate = Callable[[list[Any]], dict[str, Any]]
 
 
 def columns_of(rows: Any) -> Any:
-    """The rows of a `datasets.Dataset` without what no batch is made of."""
+    """Return a `datasets.Dataset` with only the columns of a batch."""
     return rows.select_columns([name for name in COLUMNS if name in rows.column_names])
 
 
 class StepFeed:
-    """The steps of an epoch as a rank takes them, for a `DataLoader` of torch.
+    """The steps of an epoch for one rank, as a data set for torch's `DataLoader`.
 
-    Item n, from 0, is the list of the rank's passes in step n of the epoch that it was turned to.
-    A plan of all ranks is made on each: it depends on the rows' lengths alone.
+    Item n, from 0, is the list of the rank's passes in step n of the epoch given to `set_epoch`.
+    Each rank plans the passes of all ranks: the plan depends only on the lengths of the rows.
     """
 
     def __init__(
@@ -32,10 +32,10 @@ class StepFeed:
         self.epoch = -1
         self.numbers: Any = None
         self.steps = self.passes = self.tokens = self.padded_tokens = 0
-        """What was read so far, of all ranks."""
+        """Totals over all ranks of what was read so far."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch, from 0, is read next."""
+        """Set the epoch, counted from 0, that is read next."""
         if epoch != self.epoch:
             self.numbers = self.order.epoch_rows(epoch).reshape(self.order.batches, -1)
             self.epoch = epoch
@@ -53,16 +53,16 @@ class StepFeed:
 
     @property
     def passes_per_step(self) -> float | None:
-        """Passes of each rank in a step, mean of what was read; None before that."""
+        """Mean passes of each rank per step so far; None before the first step."""
         return round(self.passes / (self.steps * self.cut.ranks), 2) if self.steps else None
 
     @property
     def padding_efficiency(self) -> float | None:
-        """Share of the tokens read that are no padding; None before that."""
+        """Share of the tokens read so far that are not padding; None before the first step."""
         return round(self.tokens / self.padded_tokens, 4) if self.steps else None
 
     def record_step(self, counts: PassCounts) -> None:
-        """Count a step."""
+        """Add a step to the totals."""
         self.steps += 1
         self.passes += counts.passes
         self.tokens += counts.tokens
@@ -70,7 +70,7 @@ class StepFeed:
 
 
 class HeldOutFeed:
-    """The passes of a rank over the held-out rows; iterated anew for every look at them."""
+    """The passes of a rank over the held-out rows; iterated once per evaluation."""
 
     def __init__(self, data: TrainingData, collate: Collate, cut: StepCut, rank: int) -> None:
         measured = data.measured_rows(cut.ranks)

@@ -1,4 +1,4 @@
-"""What a training did: the figures beside its model, with the curves made of its metrics."""
+"""Figures of a finished training, with the curves made from its metrics."""
 
 from statistics import fmean
 from typing import Any
@@ -14,7 +14,7 @@ from hala_hpc.engines.training.training_run import Training
 
 
 class HeldOutPoint(JsonRecord):
-    """The loss on the held-out rows after a step."""
+    """Loss on the held-out rows after a step."""
 
     step: int
     loss: float
@@ -29,38 +29,38 @@ class LossJump(JsonRecord):
 
 
 class TrainingFigures(JsonRecord):
-    """`training.json` beside a trained model: what the training did."""
+    """`training.json` beside a trained model: figures of the training."""
 
     steps: int
     epochs: float = 0.0
     tokens_trained: int
     engine: str = ""
-    """The engine that really ran, e.g. `deepspeed zero-2`."""
+    """The engine that actually ran, e.g. `deepspeed zero-2`."""
     ranks: int = 1
     micro_batch_tokens: int | None = None
-    """Padded tokens of a pass at most."""
+    """Maximum padded tokens of a pass."""
     passes_per_step: float | None = None
-    """Of each rank, mean of the last attempt."""
+    """Mean of each rank in the last attempt."""
     batch_fill: float | None = None
-    """Share of the tokens of its passes that were no padding."""
+    """Share of the tokens of the last attempt's passes that were not padding."""
     dtype: str = ""
     kernels: TrainingKernels = Field(default_factory=TrainingKernels)
-    """What really ran, of the last attempt."""
+    """The kernels that actually ran in the last attempt."""
     loss_first: float | None = None
     loss_last: float | None = None
     curve: tuple[CurvePoint, ...] = ()
     held_out_curve: tuple[HeldOutPoint, ...] = ()
     loss_jumps: tuple[LossJump, ...] = ()
     savings: int = 0
-    """Checkpoints that the last attempt saved."""
+    """Checkpoints saved by the last attempt."""
     save_s: float | None = None
-    """What the last one took; None if none was saved."""
+    """Seconds to save the last one; None if none was saved."""
     save_every_s: float | None = None
-    """Time between two; None if they are saved by steps alone."""
+    """Seconds between two checkpoints; None if they are saved by steps only."""
 
 
 def collect_figures(trainer: Any, training: Training) -> TrainingFigures:
-    """What the training did: steps, tokens, the curves, and which engine really ran. Rank 0's."""
+    """Return steps, tokens, curves, engine and kernels of a training. Only on rank 0."""
     state, engine, feed = trainer.state, read_running_engine(trainer), trainer.feed
     metrics = read_metrics(training.state_dir / METRICS / METRICS_FILE)
     points = loss_curve(metrics, training.settings.logging_steps)
@@ -87,7 +87,7 @@ def collect_figures(trainer: Any, training: Training) -> TrainingFigures:
 
 
 def loss_curve(metrics: list[StepFigures], every: int) -> list[CurvePoint]:
-    """The loss curve: the first step, then means over `every` steps; a last point has the rest."""
+    """Return the loss curve: the first step, then means over `every` steps, then the rest."""
     points: list[CurvePoint] = []
     window: list[StepFigures] = []
     for line in metrics:
@@ -101,7 +101,7 @@ def loss_curve(metrics: list[StepFigures], every: int) -> list[CurvePoint]:
 
 
 def held_out_curve(metrics: list[StepFigures]) -> list[HeldOutPoint]:
-    """Loss on the held-out rows by step."""
+    """Return the loss on the held-out rows by step."""
     return [
         HeldOutPoint(step=line.step, loss=round(line.held_out_loss, 5))
         for line in metrics
@@ -110,7 +110,7 @@ def held_out_curve(metrics: list[StepFigures]) -> list[HeldOutPoint]:
 
 
 def loss_jumps(metrics: list[StepFigures]) -> list[LossJump]:
-    """Where the loss jumped after a resume."""
+    """Return the jumps of the loss after a resume."""
     return [
         LossJump(step=line.step, rise=line.loss_jump)
         for line in metrics
@@ -119,7 +119,7 @@ def loss_jumps(metrics: list[StepFigures]) -> list[LossJump]:
 
 
 def mean_of(lines: list[StepFigures]) -> CurvePoint:
-    """One point of the curve for some steps."""
+    """Return one point of the curve for several steps."""
     last, seconds = lines[-1], sum(line.step_s or 0.0 for line in lines)
     tokens = sum((line.tokens_per_s or 0.0) * (line.step_s or 0.0) for line in lines)
     return CurvePoint(

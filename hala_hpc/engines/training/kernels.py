@@ -1,7 +1,7 @@
-"""Which kernels a training runs, asked of the model that it loaded: a package alone proves nothing.
+"""Detect the kernels of a training from its loaded model, as an installed package proves nothing.
 
-Liger patches only kinds of models that it knows (0.8.5 has no lfm2), transformers takes a package
-where it can be imported, and a kernel that is not there is replaced by a slower one.
+Liger patches only the model types that it knows (0.8.5 has no lfm2). transformers uses a package
+if it can be imported, and replaces a missing kernel by a slower one.
 """
 
 import logging
@@ -19,27 +19,27 @@ from hala_hpc.engines.training.training_run import Training
 logger = logging.getLogger(__name__)
 
 LIGER = "liger_kernel"
-#: The package of fast convolutions, and the name under which transformers' models call it.
+#: The package of fast convolutions, and the function name in transformers' models.
 CONVOLUTIONS, CONVOLUTION_FUNCTION = "causal_conv1d", "causal_conv1d_fn"
 TORCH = "torch"
 
 
 class TrainingKernels(JsonRecord):
-    """What the passes of a training are computed with."""
+    """The kernels that compute the passes of a training."""
 
     attention: str = ""
     """As transformers names it, e.g. `sdpa`."""
     liger: tuple[str, ...] = ()
-    """Parts of the model that Liger computes, e.g. `LigerRMSNorm`."""
+    """Parts of the model computed by Liger, e.g. `LigerRMSNorm`."""
     convolutions: str | None = None
-    """`causal_conv1d` or `torch`; None for a model without short convolutions, or if transformers
-    does not tell."""
+    """`causal_conv1d` or `torch`; None for a model without short convolutions, or if unknown."""
     fused_head: bool | None = None
-    """Whether the loss comes from TRL's head, which never holds all logits; None before a pass."""
+    """Whether TRL's fused head computes the loss, which never holds all logits; None before a
+    pass."""
 
 
 def detect_kernels(model: Any, fused_head: bool | None = None) -> TrainingKernels:
-    """The kernels of a model of transformers, or of peft around one, once its training began."""
+    """Return the kernels of a transformers or peft model, once its training has started."""
     return TrainingKernels(
         attention=read_running_attention(model),
         liger=tuple(sorted(liger_parts(model))),
@@ -49,13 +49,13 @@ def detect_kernels(model: Any, fused_head: bool | None = None) -> TrainingKernel
 
 
 def layer_modules(model: Any) -> list[Any]:
-    """The Python modules that the layers of a model come from: their functions are called there."""
+    """Return the Python modules that define the layers of a model and hold their functions."""
     names = dict.fromkeys(type(layer).__module__ for layer in model.modules())
     return [sys.modules[name] for name in names]
 
 
 def liger_parts(model: Any) -> Iterator[str]:
-    """Names of what Liger computes: forward passes of layers, and functions that layers call."""
+    """Yield the names of Liger's classes and functions used by the layers of a model."""
     forwards = [getattr(layer.forward, "__func__", layer.forward) for layer in model.modules()]
     called = [one for home in layer_modules(model) for one in vars(home).values()]
     for function in dict.fromkeys([*forwards, *filter(is_function, called)]):
@@ -64,12 +64,12 @@ def liger_parts(model: Any) -> Iterator[str]:
 
 
 def is_function(value: Any) -> bool:
-    """Whether a value is a function of Python."""
+    """Whether a value is a Python function."""
     return isinstance(value, FunctionType)
 
 
 def detect_convolutions(model: Any) -> str | None:
-    """What computes short convolutions: the function behind transformers' own wrapper tells."""
+    """Return what computes short convolutions, from the function in transformers' wrapper."""
     found = (vars(home).get(CONVOLUTION_FUNCTION) for home in layer_modules(model))
     wrapper = next((function for function in found if is_function(function)), None)
     if wrapper is None:
@@ -83,28 +83,28 @@ def detect_convolutions(model: Any) -> str | None:
 def describe_slow_kernels(
     kernels: TrainingKernels, model_type: str, wants_liger: bool
 ) -> list[str]:
-    """A line for each slow kernel on a GPU where there is a faster one, with the cure."""
+    """Return a line for each slow GPU kernel that has a faster alternative, with the fix."""
     found = []
     if kernels.convolutions == TORCH:
         # Estimated from the traffic of a depthwise convolution in bfloat16; not measured on a GPU.
         found.append(
-            f"{model_type} without {CONVOLUTIONS}: 10 to 20 % of a step goes into torch's "
-            "convolutions; install causal-conv1d in the environment main"
+            f"{model_type} without {CONVOLUTIONS}: torch's convolutions take 10 to 20 % of a step; "
+            "install causal-conv1d in the environment main"
         )
     if wants_liger and not kernels.liger:
         found.append(
-            f"liger=true changed nothing: Liger is not installed or has no kernels for {model_type}"
+            f"liger=true: no effect, Liger is not installed or has no kernels for {model_type}"
         )
     if kernels.attention == EAGER:
         found.append(
-            f"attention=eager holds a number for each pair of tokens; {FLEX} computes the same in "
-            "blocks"
+            "attention=eager: it stores a number for each pair of tokens; set "
+            f"attention={FLEX}, which computes the same in blocks"
         )
     return found
 
 
 class KernelCallback:
-    """A callback of the trainer that looks at the first pass, and tells what it goes through."""
+    """Trainer callback that inspects the first pass and logs its kernels."""
 
     def __init__(self, training: Training, out: UnitContext) -> None:
         self.training, self.out = training, out
@@ -114,13 +114,13 @@ class KernelCallback:
     def on_train_begin(
         self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
     ) -> None:
-        """Liger has patched the model by now; how the loss is computed a pass tells."""
+        """Detect the kernels after Liger's patches; the loss kernel is known in the first pass."""
         del args, state, control
         self.kernels = detect_kernels(model)
         self.hook = model.register_forward_pre_hook(self.inspect_first_pass, with_kwargs=True)
 
     def inspect_first_pass(self, model: Any, _args: Any, kwargs: dict[str, Any]) -> None:
-        """Look at the first pass alone."""
+        """Detect the kernels in the first pass, then remove the hook."""
         import torch
 
         self.hook.remove()

@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2021): small matrices are trained beside the weights, and added to them after."""
+"""LoRA (Hu et al. 2021): small matrices are trained beside the weights and merged at the end."""
 
 import re
 from pathlib import Path
@@ -9,16 +9,17 @@ from hala_hpc.engines.models.tensors import tensor_headers
 from hala_hpc.engines.models.vocabulary import is_embedding_table
 from hala_hpc.engines.training.settings import TrainingSettings
 
-#: What peft puts before the names of the weights, and what it calls the matrices that are trained.
+#: peft's prefix of the names of the weights, and its name of the adapter that is trained.
 PREFIX = "base_model.model."
 ADAPTER = "default"
 HEAD = "lm_head"
 
 
 def lora_faults(model: str | Path, settings: TrainingSettings) -> list[str]:
-    """A line for each target of LoRA that `merged` cannot add to the weights in the end.
+    """Return a line for each LoRA target that `merge_lora_weights` cannot merge.
 
-    `model`: its folder, as the inputs of the stage name it; nothing is known of what is none yet.
+    `model` is its folder as named by the inputs of the stage; a folder that does not exist yet
+    is not checked.
     """
     folder = find_folder(model)
     if not settings.lora_rank or settings.lora_targets == "all-linear" or folder is None:
@@ -27,28 +28,28 @@ def lora_faults(model: str | Path, settings: TrainingSettings) -> list[str]:
     shapes = {name.removesuffix(".weight"): header.shape for name, header in headers.items()}
     wrong = {
         "is an embedding": [name for name in shapes if is_embedding_table(name)],
-        "is no matrix": [name for name, shape in shapes.items() if len(shape) != 2],
-        # Its matrices would be lost: only the embedding is saved.
+        "is not a matrix": [name for name, shape in shapes.items() if len(shape) != 2],
+        # Its LoRA matrices would be lost: only the embedding is saved.
         "is tied to the embedding": [HEAD] if HEAD not in shapes else [],
     }
     return [
-        f"lora_targets={settings.lora_targets}: {name} {why}, and what LoRA learns there cannot be "
-        "added to the weights; name linear layers, or take all-linear"
+        f"lora_targets={settings.lora_targets}: {name} {why}, and its LoRA matrices cannot be "
+        "merged into the weights; name linear layers, or set lora_targets=all-linear"
         for why, names in wrong.items()
-        # One line is enough: layers are alike.
+        # One line is enough: the layers are alike.
         for name in [one for one in names if is_target(one, settings.lora_targets)][:1]
     ]
 
 
 def is_target(module: str, targets: str | list[str]) -> bool:
-    """Whether peft gives a module matrices: by a regular expression, or by the end of its name."""
+    """Whether peft targets a module: by a regular expression, or by the end of its name."""
     if isinstance(targets, str):
         return re.fullmatch(targets, module) is not None
     return any(module == target or module.endswith(f".{target}") for target in targets)
 
 
 def make_lora_config(settings: TrainingSettings) -> Any:
-    """What peft is told; None where all weights are trained."""
+    """Return the configuration for peft; None if all weights are trained."""
     if not settings.lora_rank:
         return None
     from peft import LoraConfig
@@ -65,10 +66,10 @@ def make_lora_config(settings: TrainingSettings) -> Any:
 def merge_lora_weights(weights: dict[str, Any], model: Any) -> dict[str, Any]:
     """The weights of the plain model: W + alpha / rank * B A, added in float32.
 
-    `weights` is the state of the peft model `model`, whole (gathered from all ranks). Not by peft's
-    `merge_and_unload`: it adds to the weights inside the model, which ZeRO-3 has cut up over the
-    ranks, and a second model would have to be built to hold the gathered ones. What more peft
-    can train is refused before: `lora_faults` names targets for which this sum is not all.
+    `weights` is the complete state of the peft model `model`, gathered from all ranks. peft's
+    `merge_and_unload` is not used: it adds to the weights inside the model, which ZeRO-3 has
+    sharded over the ranks. A second model would have to be built for the gathered weights.
+    `lora_faults` refuses targets for which this sum is incomplete.
     """
     plain = {}
     for name, tensor in weights.items():
@@ -81,7 +82,7 @@ def merge_lora_weights(weights: dict[str, Any], model: Any) -> dict[str, Any]:
             down = weights[f"{stem}.lora_A.{ADAPTER}.weight"].float()
             up = weights[f"{stem}.lora_B.{ADAPTER}.weight"].float()
             update = layer.scaling[ADAPTER] * (up @ down)
-            # GPT-2 keeps its matrices the other way round.
+            # GPT-2 stores its matrices transposed.
             update = update.T if layer.fan_in_fan_out else update
             whole = (tensor.float() + update).to(tensor.dtype)
         plain[name.removeprefix(PREFIX).replace(".base_layer.", ".")] = whole

@@ -1,7 +1,7 @@
-"""Figures of every step while a model is trained: a file of JSON lines, and TensorBoard's.
+"""Write the metrics of every training step to a file of JSON lines and to TensorBoard.
 
 `metrics.jsonl` has a line for each step: loss, learning rate, gradient norm, tokens/s, share of
-the GPU's peak (MFU), seconds, memory. After a stop both files go on at the step of the checkpoint.
+the GPU's peak (MFU), seconds, memory. After a stop both files resume at the checkpoint's step.
 """
 
 import resource
@@ -21,18 +21,18 @@ from hala_hpc.engines.training.training_run import Training
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
-#: Seconds after which TensorBoard's file is brought up to date.
+#: Seconds between two flushes of TensorBoard's file.
 FLUSH_S = 20
-#: Folder inside `kept`, and later in the model folder.
+#: Folder inside `state_dir`, and later in the model folder.
 METRICS = "metrics"
-#: Weight of the newest step in the mean from which the time left is told.
+#: Weight of the newest step in the running mean from which the time left is estimated.
 NEWEST = 0.1
 
 
 class StepFigures(JsonRecord):
-    """One line of `metrics.jsonl`: a step, or a look at the held-out rows after it."""
+    """One line of `metrics.jsonl`: a step, or an evaluation on the held-out rows after it."""
 
-    fix: ClassVar[str] = "remove the line; it is a figure for people only"
+    fix: ClassVar[str] = "remove the line; metrics are only informative"
 
     step: int
     held_out_loss: float | None = None
@@ -41,16 +41,16 @@ class StepFigures(JsonRecord):
     grad_norm: float | None = None
     epoch: float | None = None
     tokens: int | None = None
-    """Of all steps so far."""
+    """Total of all steps so far."""
     tokens_per_s: float | None = None
     mfu: float | None = None
-    """Share of the peak of all GPUs; None if their peak is unknown."""
+    """Model FLOPs utilization over all GPUs; None if their peak is unknown."""
     step_s: float | None = None
     memory_gb: float | None = None
     loss_jump: float | None = None
-    """By what share the loss rose after a resume."""
+    """Relative rise of the loss after a resume."""
     time: float | None = None
-    """Seconds since the epoch."""
+    """Seconds since 1970 (Unix time)."""
 
     @model_serializer(mode="wrap")
     def _leave_out_unknown(
@@ -60,9 +60,9 @@ class StepFigures(JsonRecord):
 
 
 class MetricsFile:
-    """Writes the figures of one training; rank 0 alone has one.
+    """Writer of the metrics of one training; only on rank 0.
 
-    `folder` outlives the attempt; lines of steps after `step`, which will be done again, are cut.
+    `folder` outlives the attempt. Lines of steps after `step`, which will be repeated, are removed.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -77,7 +77,7 @@ class MetricsFile:
         )
 
     def write(self, figures: StepFigures) -> None:
-        """Write the figures of a step."""
+        """Write the metrics of a step."""
         self._lines.write(f"{figures.line()}\n")
         self._lines.flush()
         for name, value in figures.to_values().items():
@@ -85,13 +85,13 @@ class MetricsFile:
                 self._board.add_scalar(f"train/{name}", value, figures.step)
 
     def close(self) -> None:
-        """Finish both files."""
+        """Close both files."""
         self._lines.close()
         self._board.close()
 
 
 def truncate_after(path: Path, step: int) -> None:
-    """Leave the lines of steps up to `step`; a line that a kill cut short goes as well."""
+    """Remove the lines of steps after `step`, and a line that a kill cut short."""
     if not path.exists():
         return
     lines = [f"{line.line()}\n" for line in read_metrics(path) if line.step <= step]
@@ -100,14 +100,14 @@ def truncate_after(path: Path, step: int) -> None:
 
 
 def read_metrics(path: Path) -> list[StepFigures]:
-    """The figures of every step; a last line that is cut short is left out."""
+    """Read the metrics of every step; a last line that is cut short is left out."""
     lines = path.read_text(encoding="utf-8").split("\n")
-    # What stands behind the last line break is not whole.
+    # What follows the last line break is incomplete.
     return [StepFigures.from_json(line, path) for line in lines[:-1]]
 
 
 class TokenCounter:
-    """Tokens of every step: known from the order of the rows, so that no rank has to be asked."""
+    """Counts the tokens of every step from the order of the rows, without a collective."""
 
     def __init__(self, order: GlobalBatchOrder) -> None:
         self.order = order
@@ -115,7 +115,7 @@ class TokenCounter:
         self.of_batches: list[int] = []
 
     def of_step(self, step: int) -> int:
-        """Tokens of the global batch of a step, counted from 1."""
+        """Return the tokens of the global batch of a step; steps are counted from 1."""
         epoch, batch = divmod(step - 1, self.order.batches)
         if epoch != self.epoch:
             lengths = self.order.lengths[self.order.epoch_rows(epoch)]
@@ -124,14 +124,14 @@ class TokenCounter:
         return int(self.of_batches[batch])
 
     def until(self, step: int) -> int:
-        """Tokens of all steps up to this one."""
+        """Return the tokens of all steps up to and including this one."""
         return sum(self.of_step(number) for number in range(1, step + 1))
 
 
 class MetricsCallback:
-    """A callback of the trainer that writes the metrics of every logged step.
+    """Trainer callback that writes the metrics of every logged step.
 
-    Its calls are made on all ranks; rank 0 alone writes.
+    It is called on all ranks; only rank 0 writes.
     """
 
     file: MetricsFile | None = None
@@ -142,7 +142,7 @@ class MetricsCallback:
         self.step_s = self.tokens = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Open the file where the last attempt's checkpoint was saved."""
+        """Open the files at the step of the last attempt's checkpoint."""
         del args, control
         if self.out.rank != 0:
             return
@@ -150,7 +150,7 @@ class MetricsCallback:
 
         mean_tokens = float(self.order.lengths.mean())
         peak = peak_flops(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
-        # Share of the peak of all GPUs that one token a second is.
+        # Share of the peak of all GPUs at one token per second.
         per_token = flops_per_token(self.training.model, mean_tokens)
         self.share = per_token / (peak * self.out.world_size) if peak else None
         self.file = MetricsFile(self.training.state_dir / METRICS, state.global_step)
@@ -158,7 +158,7 @@ class MetricsCallback:
         self.before = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-        """Write the figures of a step, or of a look at the held-out rows."""
+        """Write the metrics of a step, or of an evaluation on the held-out rows."""
         del args, control
         if self.file is None:
             return
@@ -194,14 +194,14 @@ class MetricsCallback:
         self.out.report_progress(loss=logs["loss"], **progress)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Finish the files."""
+        """Close the files."""
         del args, state, control
         if self.file is not None:
             self.file.close()
 
 
 def peak_memory_gb() -> float:
-    """The most memory that this process had on its GPU, or on the host where it has none."""
+    """Return the peak memory of this process on its GPU, or on the host without a GPU."""
     import torch
 
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""How many padded tokens a rank takes in one pass, where the settings leave that open."""
+"""Choose the padded tokens of a pass if the settings leave that open."""
 
 from hala_hpc.engines.training.dataset import read_facts
 from hala_hpc.engines.training.passes import (
@@ -11,20 +11,20 @@ from hala_hpc.engines.training.settings import MIN_PASS_TOKENS
 from hala_hpc.engines.training.tokens.names import TokenFacts
 from hala_hpc.engines.training.training_run import Training
 
-#: On a CPU a pass costs little beside its tokens, and larger ones leave its caches. Of a real
-#: vocabulary (65,536 words) their logits and what is made of them take 1.6 GB in float32.
+#: On a CPU a pass has little fixed cost, and larger passes do not fit its caches. With a real
+#: vocabulary (65,536 tokens) the logits and what is computed from them take 1.6 GB in float32.
 CPU_MICRO_BATCH_TOKENS = 2048
 
 
 def longest_row(facts: TokenFacts) -> int:
-    """Tokens of the longest row or packed sequence; the most there may be where nobody counted."""
+    """Return the tokens of the longest row or packed sequence; if not counted, `max_length`."""
     return facts.max_length if facts.packing else facts.length_max or facts.max_length
 
 
 def choose_micro_batch_tokens(training: Training, ranks: int) -> int:
-    """What a pass of this rank may have: as set, else what the memory of its GPU has room for.
+    """Return the maximum padded tokens of a pass: the setting, else what fits the GPU's memory.
 
-    Raises: UserError where the model leaves room for not even one row.
+    Raises: UserError (CONFIG) if not even one row fits beside the model.
     """
     import torch
 
@@ -36,13 +36,13 @@ def choose_micro_batch_tokens(training: Training, ranks: int) -> int:
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
         tokens = fitting_micro_batch_tokens(training.model, settings, ranks, memory, row_tokens)
-    # No more are there: half of what no pass has would be no less.
+    # A step has no more tokens than these: otherwise halving might have no effect.
     tokens = min(tokens, settings.global_batch_size // ranks * row_tokens)
     return max(tokens >> settings.micro_batch_halvings, MIN_PASS_TOKENS)
 
 
 def make_step_cut(ranks: int, tokens: int) -> StepCut:
-    """How a step is cut whose passes have at most so many padded tokens on all ranks."""
+    """Return how a step is split into passes of at most `tokens` padded tokens on all ranks."""
     import torch
 
     cost = GPU_PASS_COST_TOKENS if torch.cuda.is_available() else CPU_PASS_COST_TOKENS

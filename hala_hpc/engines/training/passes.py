@@ -1,38 +1,38 @@
-"""How the rows of a step are dealt to ranks and cut into passes that are full and take as long.
+"""Distribute the rows of a step to ranks and split them into full passes of similar size.
 
 A pass is one forward and backward computation of one rank; its rows are padded to its longest. Its
-size is that in padded tokens: rows times the longest. Packed sequences, laid end to end, are no
+size is counted in padded tokens: rows times the longest. Packed sequences, concatenated, are no
 longer than that.
 
-What decides the result is the step, whose rows stay the same however they are cut. All ranks take
-the same number of passes in a step, as ZeRO lets them meet in each; that number differs from step
-to step. So rows of like length share a pass, and passes of like size are computed at the same time:
-who is done waits for the others.
+The result depends on the rows of the step, not on the split. All ranks run the same number of
+passes in a step, because ZeRO synchronizes them in each pass. That number differs from step to
+step. Rows of similar length share a pass, and passes of similar size run at the same time: a rank
+that has finished waits for the others.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-#: What a pass costs beside its tokens, in tokens: kernels are started, weights are read, and ZeRO-2
-#: and 3 sum up gradients. Neither was measured. On GPUs some thousand kernels of 10 microseconds
-#: take the time of 2,000 tokens of a 1.2B model at 400 TFLOP/s; on CPUs starting one costs little
-#: beside what it computes.
+#: Fixed cost of a pass, in tokens: kernels are launched, weights are read, and ZeRO-2 and 3 reduce
+#: gradients. Neither value was measured. On GPUs some thousand kernels of 10 microseconds take the
+#: time of 2,000 tokens of a 1.2B model at 400 TFLOP/s; on CPUs a launch costs little compared with
+#: the computation.
 GPU_PASS_COST_TOKENS = 2048
 CPU_PASS_COST_TOKENS = 128
 
 
 class StepCut(NamedTuple):
-    """Among how many ranks a step is dealt, and how large its passes may be."""
+    """The number of ranks that share a step, and the maximum size of its passes."""
 
     ranks: int
     micro_batch_tokens: int
-    """Padded tokens of a pass at most; a row longer than that is a pass alone."""
+    """Maximum padded tokens of a pass; a longer row is a pass of its own."""
     pass_cost_tokens: int = GPU_PASS_COST_TOKENS
 
 
 class PassCounts(NamedTuple):
-    """How full passes are."""
+    """Passes and tokens of a step, to measure padding."""
 
     passes: int
     tokens: int
@@ -41,11 +41,11 @@ class PassCounts(NamedTuple):
 
 
 def plan_passes(lengths: Sequence[int], cut: StepCut) -> list[list[list[int]]]:
-    """For each rank its passes, for each pass its rows as places in `lengths`, longest first.
+    """Return for each rank its passes, and for each pass its rows as indexes into `lengths`.
 
-    `lengths` are the tokens of the rows of a step, a multiple of the ranks of them. Every row comes
-    once, every rank has as many passes as the others, and no pass is empty. The largest passes
-    come first, so that a lack of memory shows at once.
+    `lengths` are the tokens of the rows of a step; their number is a multiple of the ranks. Every
+    row occurs once, every rank has the same number of passes, and no pass is empty. The longest
+    row of a pass comes first, and the largest passes come first: out of memory shows at once.
     """
     assert len(lengths) % cut.ranks == 0, (len(lengths), cut)
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
@@ -54,7 +54,7 @@ def plan_passes(lengths: Sequence[int], cut: StepCut) -> list[list[list[int]]]:
     dealt: list[list[list[int]]] = [[] for _ in range(cut.ranks)]
     for number in range(0, len(found), cut.ranks):
         together = found[number : number + cut.ranks]
-        # Nobody has the largest of every round.
+        # Alternate the direction: no rank gets the largest pass of every round.
         turn = together if number // cut.ranks % 2 == 0 else together[::-1]
         for rank, rows in enumerate(turn):
             dealt[rank].append(rows)
@@ -62,27 +62,27 @@ def plan_passes(lengths: Sequence[int], cut: StepCut) -> list[list[list[int]]]:
 
 
 def padded_size(lengths: Sequence[int], rows: Sequence[int]) -> int:
-    """Padded tokens of a pass whose longest row comes first."""
+    """Return the padded tokens of a pass; its longest row comes first."""
     return lengths[rows[0]] * len(rows)
 
 
 def count_passes(lengths: Sequence[int], dealt: list[list[list[int]]]) -> PassCounts:
-    """How full the passes of all ranks in a step are."""
+    """Count the passes, tokens and padded tokens of all ranks in a step."""
     passes = [rows for own in dealt for rows in own]
     padded = sum(padded_size(lengths, rows) for rows in passes)
     return PassCounts(len(passes), sum(lengths), padded)
 
 
 def choose_pass_ends(lengths: Sequence[int], order: Sequence[int], cut: StepCut) -> list[int]:
-    """Where the passes begin and end in `order`, the rows by falling length: 0 and the ends.
+    """Return the boundaries of the passes in `order` (rows by descending length), 0 first.
 
-    Fewer passes hold more padding. Of some numbers the one is taken with which a step takes the
-    shortest time: each time that the ranks compute, the largest of their passes.
+    Fewer passes hold more padding. Several numbers of passes are tried, and the one with the
+    shortest step is chosen. A step takes the time of the largest pass in each round of passes.
     """
     sizes = [lengths[place] for place in order]
     rounds = -(-len(ends_within(sizes, cut.micro_batch_tokens)) // cut.ranks)
     best_cost, best = float("inf"), [len(sizes)]
-    # Not even without padding would more passes be faster than that.
+    # Stop when more passes would not be faster even without padding.
     while rounds * cut.pass_cost_tokens + sum(sizes) / cut.ranks < best_cost:
         ends = even_ends(sizes, rounds * cut.ranks, cut.micro_batch_tokens)
         widths = [sizes[first] * (last - first) for first, last in pairwise([0, *ends])]
@@ -90,7 +90,7 @@ def choose_pass_ends(lengths: Sequence[int], order: Sequence[int], cut: StepCut)
         cost = sum(slowest) + rounds * cut.pass_cost_tokens
         if cost < best_cost:
             best_cost, best = cost, ends
-        # A quarter more each time: a large step has some hundred rounds of small passes.
+        # A quarter more each time: a large step has several hundred rounds of small passes.
         rounds += max(1, rounds // 4)
         if rounds * cut.ranks > len(sizes):
             break
@@ -98,7 +98,7 @@ def choose_pass_ends(lengths: Sequence[int], order: Sequence[int], cut: StepCut)
 
 
 def ends_within(sizes: Sequence[int], limit: int) -> list[int]:
-    """Ends of the fewest pieces of consecutive rows, each of at most `limit` padded tokens."""
+    """Return the ends of the fewest runs of consecutive rows of at most `limit` padded tokens."""
     ends, place = [], 0
     while place < len(sizes):
         place = min(place + max(1, limit // sizes[place]), len(sizes))
@@ -107,7 +107,7 @@ def ends_within(sizes: Sequence[int], limit: int) -> list[int]:
 
 
 def even_ends(sizes: Sequence[int], count: int, limit: int) -> list[int]:
-    """Ends of so many pieces, the largest as small as can be; `limit` is large enough for them."""
+    """Return the ends of `count` runs whose largest is as small as possible and within `limit`."""
     lower, upper = 1, limit
     while lower < upper:
         middle = (lower + upper) // 2

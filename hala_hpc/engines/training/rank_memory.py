@@ -1,8 +1,8 @@
-"""What one rank of a training takes of its GPU, reckoned from the model's shape and the settings.
+"""Estimate the GPU memory of a training rank from the model's shape and the settings.
 
-The states follow `engines/models/memory.py`, the pass `pass_memory.py`; here is what DeepSpeed and
-CUDA take beside them, the sum, and how many tokens a pass may have. Plain arithmetic: nothing is
-loaded. It was not tried on GPUs, and a job that runs out of memory all the same halves its passes.
+The states follow `engines/models/memory.py`, the pass `pass_memory.py`. Here DeepSpeed's and CUDA's
+memory is added, and the maximum tokens of a pass are derived. Plain arithmetic: nothing is loaded.
+The estimate was not verified on GPUs; a job that still runs out of memory halves its passes.
 """
 
 from bisect import bisect_right
@@ -16,47 +16,47 @@ from hala_hpc.engines.models.shape import ModelShape, read_shape
 from hala_hpc.engines.training.pass_memory import Pass, activation_bytes, head_bytes
 from hala_hpc.engines.training.settings import TrainingSettings
 
-#: CUDA's context with its kernels, the buffers of NCCL and the workspace of cuBLAS (assumed).
+#: The CUDA context with its kernels, the buffers of NCCL and the workspace of cuBLAS (assumed).
 CONTEXT_BYTES = 2 * GB
-#: Share of a GPU that is left free, as an allocator leaves gaps (assumed).
+#: Share of a GPU left free for fragmentation of the allocator (assumed).
 RESERVE = 0.1
-#: Elements that ZeRO reduces or gathers at once: 200 MB in float32. Its own default takes 2 GB.
+#: Elements that ZeRO reduces or gathers at once: 200 MB in float32. ZeRO's default takes 2 GB.
 BUCKET_ELEMENTS = 50_000_000
-#: Weights that ZeRO-3 has gathered at the same time at most (DeepSpeed 0.19.8,
+#: Maximum weights that ZeRO-3 has gathered at the same time (DeepSpeed 0.19.8,
 #: `stage3_max_live_parameters`).
 LIVE_WEIGHTS = 1_000_000_000
-#: Tokens of a pass are a multiple of this, and no more than that: a larger one is no faster.
+#: Tokens of a pass are a multiple of the first and at most the second: more are no faster.
 TOKEN_MULTIPLE, MAX_PASS_TOKENS = 1024, 65536
-#: What is less would be told as 0.0 GB.
+#: Smaller sizes would be printed as 0.0 GB.
 MIN_SHOWN_BYTES = GB / 20
-#: Places of a row of which nobody knows how long it is: the recipe's longest (assumed).
+#: Tokens of a row of unknown length: the recipe's `max_length` (assumed).
 ROW_TOKENS = 4096
 
 
 class RankMemory(NamedTuple):
-    """Bytes of a rank's GPU while it trains."""
+    """GPU memory of a rank during training, in bytes."""
 
     weights: float
     gradients: float
     optimizer: float
-    """Its states, with the float32 copy of the weights."""
+    """States of the optimizer, with the float32 copy of the weights."""
     activations: float
     head: float
     """Logits of a tile, and the gradients of the output head."""
     buckets: float
-    """What is reduced or gathered at once."""
+    """Buffers of what is reduced or gathered at once."""
     step: float
-    """What a step of the optimizer takes, when activations and head are gone."""
+    """Memory of the optimizer's step, after activations and head are freed."""
     context: float = CONTEXT_BYTES
 
     @property
     def total(self) -> float:
-        """The most at any moment."""
+        """Peak memory."""
         lasting = self.weights + self.gradients + self.optimizer + self.buckets + self.context
         return lasting + max(self.activations + self.head, self.step)
 
     def describe(self) -> str:
-        """The parts and their sum, in GB of 2^30 bytes."""
+        """Return the parts and their sum as text, in GB of 2^30 bytes."""
         parts = {
             "weights": self.weights,
             "gradients": self.gradients,
@@ -73,18 +73,18 @@ class RankMemory(NamedTuple):
 
 
 class MemoryOption(NamedTuple):
-    """How a training is made to fit."""
+    """Settings that change the memory of a training."""
 
     zero_stage: int
     gradient_checkpointing: bool
 
     def describe(self) -> str:
-        """The settings of it."""
+        """Return the settings as text."""
         checkpointing = str(self.gradient_checkpointing).lower()
         return f"zero_stage={self.zero_stage} and gradient_checkpointing={checkpointing}"
 
     def is_faster_than(self, other: "MemoryOption") -> bool:
-        """Whether it reckons or sends less; stages 1 and 2 are one where a step is one pass."""
+        """Whether it computes or sends less; stages 1 and 2 are equal with one pass a step."""
         mine, others = (
             (option.zero_stage == ZERO_WEIGHTS, option.gradient_checkpointing)
             for option in (self, other)
@@ -92,11 +92,11 @@ class MemoryOption(NamedTuple):
         return mine < others
 
 
-#: The stage of ZeRO that cuts up the weights.
+#: The stage of ZeRO that shards the weights.
 ZERO_WEIGHTS = 3
-#: Ways from the fastest to the slowest: gradients that are cut up are reduced after every pass and
-#: not once a step, activations computed twice cost a third of the arithmetic, and weights that are
-#: cut up half as much traffic again, in every pass.
+#: Options from the fastest to the slowest. Sharded gradients are reduced after every pass and not
+#: once a step. Activations computed twice cost a third of the arithmetic. Sharded weights add half
+#: as much traffic again, in every pass.
 MEMORY_OPTIONS = (
     MemoryOption(1, False),
     MemoryOption(2, False),
@@ -110,7 +110,7 @@ MEMORY_OPTIONS = (
 def rank_memory(
     shape: ModelShape, settings: TrainingSettings, ranks: int, tokens: int, row_tokens: int
 ) -> RankMemory:
-    """What a rank takes whose passes have so many tokens, with padding, in rows of `row_tokens`."""
+    """Return a rank's memory with passes of `tokens` padded tokens, in rows of `row_tokens`."""
     is_lora = settings.lora_rank > 0
     in_float32 = trains_in_float32(settings, shape.is_float32)
     sharding = Sharding(settings.zero_stage, ranks, settings.offload, in_float32, is_lora)
@@ -122,7 +122,7 @@ def rank_memory(
         in_float32,
         settings.gradient_checkpointing,
         is_autocast,
-        # SDPA knows no soft-capping.
+        # SDPA has no soft-capping.
         "flex_attention" if shape.soft_capped else "sdpa",
     )
     return RankMemory(
@@ -137,23 +137,23 @@ def rank_memory(
 
 
 def bucket_bytes(shape: ModelShape, sharding: Sharding, work: Pass) -> float:
-    """What is sent at once: DeepSpeed's buckets; all gradients with plain torch on many ranks."""
+    """Return DeepSpeed's buckets; with plain torch on several ranks all gradients."""
     if sharding.zero_stage == 0:
         return 4.0 * shape.weights if sharding.ranks > 1 and not sharding.is_lora else 0.0
     buckets = 2.0 * BUCKET_ELEMENTS * work.item
     if sharding.zero_stage < 3:
         return buckets
-    # The head needs its table whole, however large it is.
+    # The head needs its whole weight, of any size.
     return buckets + work.item * (min(LIVE_WEIGHTS, shape.weights) + shape.table)
 
 
 def float32_gradients(shape: ModelShape, sharding: Sharding) -> float:
-    """The float32 copy of a rank's gradients that DeepSpeed steps with; torch steps in place."""
+    """Return the float32 copy of a rank's gradients in DeepSpeed's step; torch steps in place."""
     return 4.0 * shape.weights / sharding.ranks if sharding.zero_stage else 0.0
 
 
 def trains_in_float32(settings: TrainingSettings, stored_in_float32: bool) -> bool:
-    """Whether a training reckons in float32, as the settings say or the checkpoint is."""
+    """Whether a training computes in float32, by the settings or the type of the checkpoint."""
     return settings.dtype == "float32" or (settings.dtype == "auto" and stored_in_float32)
 
 
@@ -164,7 +164,7 @@ def max_pass_tokens(
     gpu_memory_bytes: int,
     row_tokens: int = ROW_TOKENS,
 ) -> int:
-    """The most tokens of a pass that fit a GPU with the reserve; 0 where not even a few do."""
+    """Return the maximum tokens of a pass that fit a GPU with the reserve; 0 if none fit."""
     numbers = range(TOKEN_MULTIPLE, MAX_PASS_TOKENS + 1, TOKEN_MULTIPLE)
 
     def taken(tokens: int) -> float:
@@ -175,7 +175,7 @@ def max_pass_tokens(
 
 
 def usable_bytes(gpu_memory_bytes: float) -> float:
-    """Bytes of a GPU without the reserve."""
+    """Return the bytes of a GPU without the reserve."""
     return gpu_memory_bytes * (1 - RESERVE)
 
 
@@ -186,18 +186,18 @@ def fitting_micro_batch_tokens(
     gpu_memory_bytes: int,
     row_tokens: int = ROW_TOKENS,
 ) -> int:
-    """Tokens of one forward pass of a rank, with padding: the most that fit, a multiple of 1024.
+    """Return the maximum padded tokens of a rank's forward pass that fit, a multiple of 1024.
 
     `model` is a folder with a config.json, `gpu_memory_bytes` the whole memory of a rank's share of
     a GPU, `row_tokens` the longest row. A tenth of the memory stays free.
 
-    Raises UserError (78) where config.json does not tell the shape, or not even one row fits.
+    Raises: UserError (CONFIG) if config.json does not define the shape, or not even one row fits.
     """
     shape = read_shape(read_object(model / "config.json"))
     if shape is None:
         raise UserError(
-            f"micro_batch_tokens: {model}/config.json does not tell the shape of a dense model, so "
-            "nobody knows how many tokens fit; set micro_batch_tokens",
+            f"micro_batch_tokens: {model}/config.json does not define the shape of a dense model, "
+            "so the number of tokens that fit is unknown; set micro_batch_tokens",
             CONFIG,
         )
     taken = rank_memory(shape, settings, ranks, row_tokens, row_tokens)
@@ -220,10 +220,10 @@ def suggest_row_fix(
     gpu_memory_bytes: int,
     row_tokens: int,
 ) -> str:
-    """What to set so that a row fits."""
+    """Return the settings with which a row fits, as text."""
     option = find_fastest_option(shape, settings, ranks, gpu_memory_bytes, row_tokens)
     if option is None:
-        return "take more or larger GPUs, shorter rows (max_length of tokenize), or offload=all"
+        return "use more or larger GPUs, shorter rows (max_length of tokenize), or offload=all"
     return f"set {option.describe()}"
 
 
@@ -234,7 +234,7 @@ def find_fastest_option(
     gpu_memory_bytes: int,
     tokens: int,
 ) -> MemoryOption | None:
-    """The fastest stage of ZeRO and checkpointing with which a row of so many tokens fits."""
+    """Return the fastest stage of ZeRO and checkpointing with which a row of `tokens` fits."""
     for option in MEMORY_OPTIONS:
         changed = settings.model_copy(update=option._asdict())
         taken = rank_memory(shape, changed, ranks, tokens, min(tokens, ROW_TOKENS))

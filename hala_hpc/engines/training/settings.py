@@ -1,4 +1,4 @@
-"""What a stage that trains can be told about the training itself."""
+"""Settings of the training itself, shared by all stages that train."""
 
 from typing import Annotated, Literal, Self
 
@@ -7,93 +7,94 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from hala_hpc.core.settings import StageSettings, runtime
 from hala_hpc.engines.models.attention import AUTO, Attention
 
-#: Fewer padded tokens than these no pass is cut down to: they are about one row anyway.
+#: Lower bound of the padded tokens of a pass: about one row.
 MIN_PASS_TOKENS = 64
-#: Halvings after which 100,000 tokens are a row or two.
+#: After this many halvings 100,000 tokens are one or two rows.
 MAX_HALVINGS = 6
 
 
 class TrainingSettings(StageSettings):
-    """How the trainer runs. The global batch decides the result, not how it is cut up."""
+    """Settings of the trainer. The result depends on the global batch, not on how it is split."""
 
     epochs: PositiveFloat = 1.0
-    """Passes over the rows; not heeded when `max_steps` is set."""
+    """Passes over the rows; ignored if `max_steps` is set."""
     max_steps: PositiveInt | None = None
-    """Steps of the optimizer; none leaves it to `epochs`."""
+    """Steps of the optimizer; none: as many as `epochs` need."""
     learning_rate: PositiveFloat = 2e-5
-    """Highest learning rate. The paper does not tell its own."""
+    """Peak learning rate. The paper does not state its own."""
     global_batch_size: PositiveInt = 64
-    """Rows of one step over all ranks; where the tokenize node packed them, sequences."""
+    """Rows of one step over all ranks; with packing, sequences."""
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.03
-    """Share of the steps in which the learning rate rises."""
+    """Share of the steps for the warmup of the learning rate."""
     lr_scheduler: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
-    """How the learning rate goes on from its highest."""
+    """Schedule of the learning rate after the warmup."""
     weight_decay: NonNegativeFloat = 0.0
-    """Pull of AdamW towards zero."""
+    """Weight decay of AdamW."""
     max_grad_norm: PositiveFloat = 1.0
-    """Longer gradients are cut to this length."""
+    """Gradients are clipped to this norm."""
     seed: int = 0
-    """Decides the order of the rows."""
+    """Seed of the order of the rows."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Type of the weights while training and after; auto: float32 if the model is, else bfloat16.
-    The optimizer counts in float32 either way."""
+    """Type of the weights during and after training; auto: float32 if the model has it, else
+    bfloat16. The optimizer computes in float32 in both cases."""
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 2
-    """Stage of DeepSpeed ZeRO: what is cut up over the ranks. 1: the optimizer's state, 2: the
-    gradients as well, 3: the weights as well. 0: plain torch without DeepSpeed."""
+    """Stage of DeepSpeed ZeRO: what is sharded over the ranks. 1: the optimizer's state, 2: also
+    the gradients, 3: also the weights. 0: plain torch without DeepSpeed."""
     group_by_length: bool = True
-    """Rows of like length share a batch: less padding, an order less random. The fifty batches
-    among which they are gathered, and the order of the batches, are random. Not heeded for packed
-    sequences, which are all of one length."""
+    """Group rows of similar length into a batch: less padding, a less random order. Rows are
+    grouped within fifty random batches, and the order of the batches is random. Ignored for
+    packed sequences, which have all one length."""
 
     lora_rank: NonNegativeInt = 0
-    """Train matrices of this rank beside the weights (LoRA), added to them in the end; 0 trains all
-    weights. 16 to 64 are usual, with a tenfold learning rate."""
+    """Rank of LoRA's matrices, which are merged into the weights at the end; 0 trains all
+    weights. 16 to 64 are usual, with a ten times higher learning rate."""
     lora_alpha: PositiveInt = 32
-    """What LoRA adds is scaled by this over `lora_rank`."""
+    """LoRA's update is scaled by this divided by `lora_rank`."""
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the inputs of LoRA's matrices that is left out at random."""
+    """Dropout of the inputs of LoRA's matrices."""
     lora_targets: str | list[str] = "all-linear"
-    """Names of the layers that get matrices; all-linear: every one but the output head."""
+    """Names of the layers with LoRA matrices; all-linear: all linear layers but the output head."""
 
     micro_batch_tokens: Annotated[int, Field(ge=MIN_PASS_TOKENS)] | None = runtime(None)
-    """Padded tokens of one forward pass of one rank at most: its rows times the longest of them. A
-    longer row is a pass alone; the other passes of the global batch are accumulated. None takes
-    what the GPU's memory has room for beside the model (2048 on a CPU)."""
+    """Maximum padded tokens of a forward pass of one rank: its rows times the longest of them. A
+    longer row is a pass of its own; the passes of a global batch are accumulated. None: as many
+    as fit the GPU's memory beside the model (2048 on a CPU)."""
     micro_batch_halvings: Annotated[int, Field(ge=0, le=MAX_HALVINGS)] = runtime(0)
-    """How often the `micro_batch_tokens` that was found for a GPU is halved. A round after one in
-    which the memory was too small counts it up."""
+    """How often the `micro_batch_tokens` found for a GPU is halved. Increased for the round after
+    an out-of-memory error."""
     gradient_checkpointing: bool = runtime(False)
-    """Compute activations twice instead of keeping them: a third slower, far less memory."""
+    """Compute activations twice instead of storing them: a third slower, far less memory."""
     offload: Literal["none", "optimizer", "all"] = runtime("none")
-    """What DeepSpeed keeps in the memory of the host: the optimizer's state, with zero_stage=3 the
-    weights as well (all). For models that do not fit otherwise; slower."""
+    """What DeepSpeed stores in host memory: the optimizer's state, or with zero_stage=3 also the
+    weights (all). For models that do not fit otherwise; slower."""
     attention: Attention = runtime(AUTO)
-    """Kernel of attention: eager, sdpa, flex_attention, flash_attention_2, flash_attention_3, or
-    one of the hub, owner/kernel, for which the environment needs the package kernels. They differ
-    in speed and memory, and in rounding. auto: the one of transformers; for a model that caps the
-    logits of its attention (Gemma 2) one that applies the cap, flash attention 2 where it is
-    there, else flex_attention, on CPUs eager. One that would drop the cap is refused."""
+    """Attention kernel: eager, sdpa, flex_attention, flash_attention_2, flash_attention_3, or
+    one of the hub, owner/kernel, which needs the package kernels in the environment. They differ
+    in speed, memory and rounding. auto: the default of transformers; for a model with soft-capped
+    attention logits (Gemma 2) a kernel that applies the cap: flash attention 2 if installed, else
+    flex_attention, on CPUs eager. A kernel that would drop the cap is refused."""
     liger: bool = runtime(True)
-    """Use Liger's kernels where there is a GPU and they are installed: less memory, same result."""
+    """Use Liger's kernels on a GPU, if they are installed: less memory, same result."""
     logging_steps: PositiveInt = runtime(10)
     """Steps between two points of the loss curve."""
     eval_steps: NonNegativeInt = runtime(0)
-    """Steps between two losses on the held-out rows; 0 measures after every epoch. It is always
-    measured at the end."""
+    """Steps between two evaluations on the held-out rows; 0: after every epoch. The end of the
+    training is always evaluated."""
     save_steps: NonNegativeInt = runtime(0)
-    """Steps between two checkpoints; 0 leaves it to `save_every_min`."""
+    """Steps between two checkpoints; 0: only `save_every_min` decides."""
     save_every_min: NonNegativeFloat | None = runtime(None)
-    """Minutes between two checkpoints; none decides by what saving costs and `mean_uptime_min`, 0
-    saves at the end alone. One is always saved there, and when the job has to leave."""
+    """Minutes between two checkpoints; none: derived from the time of saving and
+    `mean_uptime_min`; 0: only at the end. A checkpoint is always saved at the end, and when the
+    job has to stop."""
     mean_uptime_min: PositiveFloat = runtime(240.0)
-    """Minutes that a job runs on average before it is preempted or dies; see `save_every_min`."""
+    """Mean minutes until a job is preempted or fails; see `save_every_min`."""
     keep_checkpoints: PositiveInt = runtime(2)
-    """Newest checkpoints that are kept; all are deleted once the model is finished."""
+    """Number of newest checkpoints to keep; all are deleted once the model is finished."""
     step_timeout_min: PositiveFloat = runtime(30.0)
-    """Minutes without a step after which the job names who is behind and starts anew."""
+    """Minutes without a step after which the job reports the slow rank and restarts."""
 
     def offload_faults(self) -> list[str]:
-        """A line when `offload` asks for what the stage of ZeRO cannot do."""
+        """Return a line if the stage of ZeRO does not support `offload`."""
         min_stage = {"none": 0, "optimizer": 1, "all": 3}[self.offload]
         if self.zero_stage >= min_stage:
             return []
@@ -102,17 +103,17 @@ class TrainingSettings(StageSettings):
         ]
 
     def batch_faults(self, ranks: int) -> list[str]:
-        """A line when the global batch cannot be cut into equal parts for so many ranks."""
+        """Return a line if the global batch is not a multiple of the number of ranks."""
         if self.global_batch_size % ranks == 0:
             return []
         near = max(ranks, self.global_batch_size // ranks * ranks)
         return [
-            f"global_batch_size={self.global_batch_size} does not divide by {ranks} ranks; take a "
-            f"multiple of {ranks}, e.g. {near}"
+            f"global_batch_size={self.global_batch_size}: not a multiple of the {ranks} ranks; "
+            f"set a multiple of {ranks}, e.g. {near}"
         ]
 
     def smaller_micro_batch(self) -> Self:
-        """The same with half as many tokens in a forward pass; unchanged where it is one row."""
+        """Return a copy with half as many tokens in a forward pass; unchanged at the minimum."""
         if self.micro_batch_tokens is None:
             halvings = min(self.micro_batch_halvings + 1, MAX_HALVINGS)
             return self.model_copy(update={"micro_batch_halvings": halvings})

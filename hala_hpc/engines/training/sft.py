@@ -46,18 +46,20 @@ logger = logging.getLogger(__name__)
 def train(training: Training, out: UnitContext) -> TrainingFigures | None:
     """Train to the end, from the newest verified checkpoint; write the model to `out.folder(0)`.
 
-    Returns the figures of the training on rank 0, None on the others. When it was told to stop, a
-    checkpoint is saved, and rank 0 raises StopRequested. Every rank raises RankLost where another
-    one is lost. Raises UserError for a compressed model, tokens of another vocabulary, packing that
-    leaks, a loss that is no number, and an engine other than the one asked for.
+    Returns the figures of the training on rank 0, None on the others. If the job has to stop, a
+    checkpoint is saved and rank 0 raises StopRequested. Every rank raises RankLost if another one
+    is lost.
+
+    Raises: UserError if the model is compressed, the tokens have another vocabulary, packed rows
+    leak, the loss is not finite, or the engine differs from the settings.
     """
     refuse_untrainable(training, out.world_size)
     set_training_environment(training.settings.zero_stage)
     facts = torch_facts("training", [training.model])
-    # Other kernels are compiled for another attention.
+    # Another attention implementation compiles other kernels.
     facts["attention"] = training.attention
     with CompileCache(seed_file(out.cache, facts)) as compiled:
-        # What it tries is compiled, too.
+        # Its trial compiles kernels, too.
         require_matching_tokens(training)
         return run_watched(training, out, compiled)
 
@@ -65,25 +67,25 @@ def train(training: Training, out: UnitContext) -> TrainingFigures | None:
 def run_watched(
     training: Training, out: UnitContext, compiled: CompileCache
 ) -> TrainingFigures | None:
-    """One attempt under the watchdog, and without what it was saving in the end."""
+    """Run one attempt under the watchdog, then remove its staging folder."""
     limit_s = 60 * training.settings.step_timeout_min
     with StepWatchdog(training.state_dir, out, limit_s) as heartbeat:
         try:
             return run_attempt(training, out, heartbeat, compiled)
         except RuntimeError as error:
             if is_lost_rank(error):
-                raise RankLost(f"another rank is gone: {error}") from error
+                raise RankLost(f"another rank is lost: {error}") from error
             raise
         finally:
-            # Empty where every save ended well; what one left that did not takes room of the next.
+            # Empty if every save succeeded; the files of a failed save take space of the next one.
             shutil.rmtree(staging_folder(training.state_dir, out.attempt), ignore_errors=True)
 
 
 def run_attempt(
     training: Training, out: UnitContext, heartbeat: StepWatchdog, compiled: CompileCache
 ) -> TrainingFigures | None:
-    """One attempt: find the checkpoint, train from it, save the model."""
-    arguments = make_sft_config(training, out)  # the ranks meet here
+    """Run one attempt: find the checkpoint, train from it, save the model."""
+    arguments = make_sft_config(training, out)  # the ranks wait for each other here
     if any(any_rank(arguments.device, out.stop_requested)):
         raise_stop_requested(out, "before the first step")
         return None
@@ -94,10 +96,10 @@ def run_attempt(
     if start:
         commit = read_commit(start)
         saving.cost_s = commit.seconds if commit and commit.seconds else saving.cost_s
-    # GPUs of another size on one node would have it make another plan of the passes.
+    # A node with GPUs of another size would plan other passes.
     tokens = min_across_ranks(arguments.device, choose_micro_batch_tokens(training, out.world_size))
     if out.rank == 0:
-        logger.info("a pass has %d tokens at most, with padding", tokens)
+        logger.info("a pass has at most %d tokens, with padding", tokens)
     attempt = Attempt(training, out, heartbeat, saving, compiled, start, tokens)
     trainer = make_trainer(attempt, arguments)
     trainer.train(resume_from_checkpoint=str(start) if start else None)
@@ -117,17 +119,17 @@ def run_attempt(
 
 
 def raise_stop_requested(out: UnitContext, where: str) -> None:
-    """Raise StopRequested on rank 0, whoever was told to stop; the others just leave.
+    """Raise StopRequested on rank 0, whichever rank received the stop; the others just return.
 
-    A rank that leaves with an error has the scheduler end the others, and rank 0 may have to wait
-    for the scheduler to put the job back into the queue.
+    A rank that exits with an error makes the scheduler end the others, and rank 0 may have to
+    wait until the scheduler has requeued the job.
     """
     if out.rank == 0:
-        raise StopRequested(f"told to stop {where}; what was learnt is saved")
+        raise StopRequested(f"stop requested {where}; the progress is saved")
 
 
 def find_start(training: Training, out: UnitContext) -> Path | None:
-    """The checkpoint to go on from, in a form for these ranks. Collective."""
+    """Return the checkpoint to resume from, converted for these ranks. Collective."""
     start, torn = find_newest_verified(training.state_dir)
 
     def clean() -> None:
@@ -147,21 +149,24 @@ def find_start(training: Training, out: UnitContext) -> Path | None:
 
 
 def refuse_untrainable(training: Training, ranks: int) -> None:
-    """Raise UserError for what would train wrongly without a word."""
-    # Once more: a launcher may have started fewer ranks than the recipe asked for.
+    """Check the batch size and the model. Raises: UserError if the training would be wrong."""
+    # Checked again: a launcher may have started fewer ranks than the recipe asks for.
     if faults := training.settings.batch_faults(ranks):
         raise UserError(faults)
     config: dict[str, Any] = read_json(training.model / "config.json")
     if "quantization_config" in config:
         raise UserError(
-            f"model {training.model} is compressed and cannot be trained; give the model before "
-            "it was quantized",
+            f"model {training.model}: it is quantized and cannot be trained; give the model before "
+            "quantization",
             BAD_DATA,
         )
 
 
 def require_matching_tokens(training: Training) -> None:
-    """Raise UserError where a model would read the tokens as other words, or mix packed rows."""
+    """Check that the model fits the tokens. Raises: UserError (BAD_DATA) if it does not.
+
+    The vocabularies must be equal, and packed rows must stay separate in the model.
+    """
     from transformers import AutoTokenizer
 
     model, tokens = training.model, training.tokens
@@ -170,14 +175,14 @@ def require_matching_tokens(training: Training) -> None:
     known = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
     if known is not None and facts.largest_token >= known:
         raise UserError(
-            f"{tokens} has token number {facts.largest_token}, but {model} knows {known} "
-            "tokens only; let the tokenize node use the tokenizer of this model",
+            f"{tokens}: it has token id {facts.largest_token}, but {model} has only {known} "
+            "tokens; let the tokenize node use the tokenizer of this model",
             BAD_DATA,
         )
     if vocabulary_digest(AutoTokenizer.from_pretrained(model)) != facts.vocabulary:
         raise UserError(
-            f"the vocabulary of {model} is not the one that {tokens} was made with: its tokens are "
-            "other words there; let the tokenize node use the tokenizer of this model",
+            f"{tokens}: it was made with another vocabulary than that of {model}, so its token ids "
+            "mean other tokens there; let the tokenize node use the tokenizer of this model",
             BAD_DATA,
         )
     if facts.packing:

@@ -1,4 +1,4 @@
-"""TRL's trainer as a training needs it: our order, stopped at any moment, going on exactly."""
+"""TRL's trainer with our order of rows; it can stop at any step and resumes exactly."""
 
 import time
 from collections.abc import Iterator
@@ -30,17 +30,17 @@ from hala_hpc.engines.training.metrics import MetricsCallback
 from hala_hpc.engines.training.micro_batch import make_step_cut
 from hala_hpc.engines.training.training_run import Attempt
 
-#: Stands for TRL's trainer, which is heavy to import; `make_trainer` puts that in its place.
+#: Placeholder for TRL's trainer, which is heavy to import; `make_trainer` adds it as a base.
 Base: Any = object
 
 
 def make_trainer(attempt: Attempt, arguments: Any) -> Any:
-    """The trainer of an attempt; its `train` takes the checkpoint to start from."""
+    """Return the trainer of an attempt; its `train` takes the checkpoint to resume from."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl.trainer.sft_trainer import SFTTrainer
 
     training, out, settings = attempt.training, attempt.out, attempt.training.settings
-    # DeepSpeed keeps float32 copies itself; plain torch needs the weights in float32.
+    # DeepSpeed stores float32 copies itself; plain torch needs the weights in float32.
     dtype = training.dtype if settings.zero_stage else "float32"
     model = AutoModelForCausalLM.from_pretrained(
         training.model, dtype=dtype, attn_implementation=training.attention
@@ -77,16 +77,16 @@ def make_trainer(attempt: Attempt, arguments: Any) -> Any:
 
 
 class ExactTrainer(Base):  # type: ignore[misc]
-    """Learns the steps of `feed` pass by pass, and saves checkpoints that are whole or not there.
+    """Trains the steps of `feed` pass by pass, and saves checkpoints atomically.
 
-    What the trainer of transformers takes for a batch is a whole step here: a list of passes, so
-    that it accumulates nothing itself and each step may have another number of them. A checkpoint
-    is saved into a staging folder and gets its name once it is verified. The watchdog is told at
-    every moment what this rank does.
+    A batch of transformers' trainer is a whole step here: a list of passes. So the trainer
+    accumulates nothing itself, and each step may have another number of passes. A checkpoint is
+    saved into a staging folder and renamed once it is verified. The watchdog always knows the
+    current phase of this rank.
     """
 
     fused_head: bool | None = None
-    """Whether TRL's fused head makes the loss; None: where there is a GPU."""
+    """Whether TRL's fused head computes the loss; None: on GPUs only."""
 
     def __init__(self, attempt: Attempt, data: TrainingData, feed: StepFeed, **kwargs: Any) -> None:
         self.training, self.out = attempt.training, attempt.out
@@ -94,55 +94,55 @@ class ExactTrainer(Base):  # type: ignore[misc]
         self.data, self.feed = data, feed
         self.held_out: HeldOutFeed | None = None
         super().__init__(**kwargs)
-        # On a CPU the model's own loss is the same as that of TRL's fused head, whose loops in
-        # torch took half of a step of the demo's models (py-spy, two cores).
+        # On a CPU the model's own loss equals that of TRL's fused head, whose loops in torch took
+        # half of a step of the demo's models (py-spy, two cores).
         self.loss_kwargs = {} if self.uses_model_loss() else {"fused_lm_head": True}
-        # TRL's head takes them, whatever the model does.
+        # TRL's head accepts them, whatever the model accepts.
         self.model_accepts_loss_kwargs = True
 
     def uses_model_loss(self) -> bool:
-        """Whether a pass takes the loss of the model itself, and not that of TRL's fused head."""
+        """Whether a pass uses the loss of the model itself, and not that of TRL's fused head."""
         import torch
 
         fused = torch.cuda.is_available() if self.fused_head is None else self.fused_head
-        # Only TRL adds what experts add to the loss, and counts with tokens of all passes where a
-        # model cannot be told their number.
+        # Only TRL adds the auxiliary loss of experts, and divides by the tokens of all passes if
+        # the model does not accept their number.
         return not (fused or self.aux_loss_enabled or not self.model_accepts_loss_kwargs)
 
     def get_train_dataloader(self) -> Any:
-        """One batch for each step: a list of passes."""
+        """Return a loader with one batch for each step: a list of passes."""
         from torch.utils.data import DataLoader
 
-        # Every rank reads its own part: accelerate has nothing to deal out.
+        # Every rank reads its own part: accelerate has nothing to distribute.
         pin = self.args.dataloader_pin_memory
         return DataLoader(self.feed, batch_size=1, collate_fn=itemgetter(0), pin_memory=pin)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: Any
     ) -> tuple[list[Any], Any]:
-        """The passes of a step, and how many tokens all ranks learn in it.
+        """Return the passes of a step, and the number of its loss tokens over all ranks.
 
-        They go to the device before the first of them runs, when nothing else has to wait for it.
+        The passes are copied to the device before the first one runs, when nothing waits for it.
         """
         del num_batches
         passes = self._prepare_input(next(epoch_iterator))
-        # A step without any is a plain zero, not one divided by itself.
+        # The loss of a step without loss tokens is zero, not 0 / 0.
         return [passes], self._get_num_items_in_batch(passes, device).clamp(min=1)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        # The loop of transformers asks only after a step whether it should make one: it would
-        # learn on after the last step when the job died between that and the model's commit.
+        # transformers' loop checks only after a step whether to stop. It would train on after the
+        # last step if the job died between that step and the commit of the model.
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
         if not self.control.should_training_stop:
             super()._run_epoch(*args, **kwargs)
 
     def training_step(self, model: Any, inputs: list[Any], num_items_in_batch: Any = None) -> Any:
-        """The passes of a step, forward and backward; returns their loss.
+        """Run the passes of a step, forward and backward; return their loss.
 
-        It is remembered until the ranks vote.
+        The loss is also added to `nonfinite`, until the ranks vote.
         """
-        # What a mixture of experts adds to the loss of a pass is divided by this.
+        # The auxiliary loss of a mixture of experts in a pass is divided by this.
         self.current_gradient_accumulation_steps = len(inputs)
         loss: Any = 0.0
         for number, one in enumerate(inputs, 1):
@@ -154,11 +154,11 @@ class ExactTrainer(Base):  # type: ignore[misc]
         return loss
 
     def _pass(self, model: Any, is_last: bool) -> AbstractContextManager[Any]:
-        """What a pass runs in: gradients are summed up over the ranks after the last of a step.
+        """Return the context of a pass: gradients are reduced after the last pass of a step.
 
-        ZeRO-2 and 3 sum them up after every pass, into the part that each rank keeps.
+        ZeRO-2 and 3 reduce them after every pass, into the shard of each rank.
         """
-        # DeepSpeed is told by accelerate when it computes the gradients.
+        # accelerate passes this on to DeepSpeed when it computes the gradients.
         self.accelerator.gradient_state._set_sync_gradients(is_last)
         if is_last or self.is_deepspeed_enabled:
             return nullcontext()
@@ -172,10 +172,11 @@ class ExactTrainer(Base):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """The loss of a pass: summed over its tokens, divided by those that all ranks learn.
+        """Return the loss of a pass: the sum over its tokens, divided by all ranks' loss tokens.
 
-        TRL's own function counts entropy and right tokens as well, with three sums over all ranks
-        and four copies to the host in every pass. Only what experts add to the loss needs it.
+        TRL's own function also computes entropy and token accuracy, with three reductions over
+        all ranks and four copies to the host in every pass. Only the auxiliary loss of experts
+        needs it.
         """
         from transformers import Trainer
 
@@ -185,13 +186,13 @@ class ExactTrainer(Base):  # type: ignore[misc]
         return Trainer.compute_loss(self, model, {**inputs, **self.loss_kwargs}, *options)
 
     def held_out_loss(self) -> float:
-        """The loss of a token over all held-out rows, however they are cut up. Collective."""
+        """Return the mean loss per token over all held-out rows, for any split. Collective."""
         import torch
 
         if self.held_out is None:
             cut, rank = self.feed.cut, self.out.rank
             self.held_out = HeldOutFeed(self.data, self.feed.collate, cut, rank)
-        # What is divided by all tokens in every pass only has to be summed up.
+        # Each pass is divided by the tokens of all passes, so that a sum gives the mean.
         loss_tokens = self.data.facts.held_out_loss_tokens
         if self.args.average_tokens_across_devices:
             loss_tokens *= self.args.world_size
@@ -200,7 +201,7 @@ class ExactTrainer(Base):  # type: ignore[misc]
         for one in self.held_out:
             inputs = self._prepare_inputs(one)
             if self.aux_loss_enabled:
-                # The loss of the text alone: what experts add is a mean over passes, no sum.
+                # Without the auxiliary loss of experts, which is a mean over passes and not a sum.
                 inputs["output_router_logits"] = False
             with torch.no_grad(), self.compute_loss_context_manager():
                 loss += self.compute_loss(self.model, inputs, num_items_in_batch=loss_tokens)
@@ -208,12 +209,12 @@ class ExactTrainer(Base):  # type: ignore[misc]
 
     def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
         norm = super()._get_grad_norm(*args, **kwargs)
-        # Gradients can be broken where the loss is still a number; the weights are, then.
+        # Gradients can be non-finite while the loss is finite; the weights then become so, too.
         self.heartbeat.nonfinite = self.heartbeat.nonfinite + (0.0 if norm is None else norm)
         return norm
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Measure on the held-out rows, however long that takes, and tell the loss."""
+        """Evaluate on the held-out rows, without the step timeout, and log the loss."""
         self.heartbeat.set_phase("evaluating")
         found = {"eval_loss": self.held_out_loss()}
         self.log(found)
@@ -235,7 +236,7 @@ class ExactTrainer(Base):  # type: ignore[misc]
         name = f"checkpoint-{self.state.global_step}"
         staged = staging_folder(self.training.state_dir, self.out.attempt) / name
         super()._save_checkpoint(model, trial)
-        # All files are there before any rank looks for them.
+        # All files exist before any rank lists them.
         wait_for_all_ranks()
         facts = CheckpointCommit(
             step=self.state.global_step,
@@ -254,26 +255,26 @@ class ExactTrainer(Base):  # type: ignore[misc]
         self.heartbeat.set_phase("reading")
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Nothing where DeepSpeed saves: its checkpoint has the weights already."""
+        """Save the weights; with DeepSpeed do nothing, as its checkpoint has them already."""
         if not self.is_deepspeed_enabled:
             super().save_model(output_dir, _internal_call)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
-        """None: the finished model gets its own."""
+        """Do nothing: the finished model gets its own card."""
 
     def floating_point_ops(self, inputs: Any) -> int:
-        """None: nobody reads the sum, and each pass would walk through all weights for it."""
+        """Return 0: the sum is not used, and each pass would iterate over all weights for it."""
         del inputs
         return 0
 
     def store_flos(self) -> None:
-        """Nothing: at every step it would have all ranks gather what they counted."""
+        """Do nothing: it would gather the counts of all ranks at every step."""
 
 
 class FeedCallback:
-    """A callback of the trainer that turns the feed to a new epoch and says when to measure.
+    """Trainer callback that sets the epoch of the feed and decides when to evaluate.
 
-    It must come after the callback that stops a training: none that is told to leave measures.
+    It must come after the callback that stops a training: a training that stops is not evaluated.
     """
 
     def __init__(self, data: TrainingData, feed: StepFeed, eval_steps: int) -> None:
@@ -281,12 +282,12 @@ class FeedCallback:
         self.every = eval_steps or len(feed)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Turn the feed."""
+        """Set the epoch of the feed."""
         del args, control
         self.feed.set_epoch(state.global_step // len(self.feed))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Say whether to measure."""
+        """Decide whether to evaluate."""
         del args
         ended = state.global_step >= state.max_steps
         due = ended or (state.global_step % self.every == 0 and not control.should_training_stop)

@@ -1,4 +1,4 @@
-"""Whether the states of a training fit GPUs and hosts, and how large passes do beside them."""
+"""Check that the states of a training fit GPUs and hosts, and how large passes may be."""
 
 from math import ceil
 
@@ -27,7 +27,7 @@ from hala_hpc.engines.training.rank_memory import (
 )
 from hala_hpc.engines.training.settings import TrainingSettings
 
-#: Most machines that a cure names.
+#: Maximum number of machines that a fix suggests.
 MAX_SUGGESTED_NODES = 64
 
 
@@ -37,10 +37,10 @@ def training_fit(
     asked: Resources,
     room: MachineCapacity,
 ) -> tuple[MemoryNeed, tuple[str, ...]]:
-    """What a training takes at least, and what keeps it from running in a job with this room.
+    """Return the minimum memory of a training, and faults if a job with this `room` is too small.
 
-    Without activations: how many tokens a pass has can be changed (`micro_batch_tokens`). What a
-    pass takes is told.
+    The minimum has no activations, as the tokens of a pass can be changed (`micro_batch_tokens`).
+    The memory of a pass is part of the description.
     """
     weights = count_weights(checkpoint) if checkpoint else None
     if checkpoint is None or weights is None:
@@ -62,18 +62,19 @@ def training_fit(
     faults = []
     if host and room.host_bytes is not None and host > room.host_bytes:
         faults.append(
-            f"its states take at least {format_gb(host)} of memory on each machine ({description}), and a job "
-            f"gets {format_gb(room.host_bytes)}; set resources.mem_gb={suggest_mem_gb(host)}"
+            f"its states take at least {format_gb(host)} of memory on each machine "
+            f"({description}), and a job gets {format_gb(room.host_bytes)}; "
+            f"set resources.mem_gb={suggest_mem_gb(host)}"
         )
     if room.gpus == 0:
         return MemoryNeed(host_bytes=host, breakdown=description), tuple(faults)
-    # Ranks that share a GPU share its memory.
+    # Ranks on the same GPU share its memory.
     sharing = ceil(asked.ranks_per_node / room.gpus) if room.gpus else 1
     gpu = each.gpu * sharing
     if room.gpu_bytes is not None and gpu > room.gpu_bytes:
         faults.append(
-            f"its states take at least {format_gb(gpu)} of each GPU ({description}), and the largest "
-            f"{room.gpu_name} has {format_gb(room.gpu_bytes)}; "
+            f"its states take at least {format_gb(gpu)} of each GPU ({description}), and the "
+            f"largest {room.gpu_name} has {format_gb(room.gpu_bytes)}; "
             f"{suggest_states_fix(weights, sharding, asked, room.gpu_bytes / sharing)}"
         )
     shape = read_shape(checkpoint.config)
@@ -88,7 +89,7 @@ def training_fit(
 def describe_pass(
     shape: ModelShape, settings: TrainingSettings, asked: Resources, gpu_bytes: int
 ) -> str:
-    """What a GPU holds while a row is learnt, how many tokens fit at most, and a faster way."""
+    """Describe the GPU memory with one row, the maximum tokens that fit, and faster settings."""
     ranks = asked.world_size
     taken = rank_memory(shape, settings, ranks, ROW_TOKENS, ROW_TOKENS)
     max_tokens = max_pass_tokens(shape, settings, ranks, gpu_bytes)
@@ -96,7 +97,7 @@ def describe_pass(
     text += (
         f", passes of up to {max_tokens} tokens fit {format_gb(gpu_bytes)}"
         if max_tokens
-        else ", which is too much"
+        else ", which does not fit"
     )
     option = find_fastest_option(shape, settings, ranks, gpu_bytes, ROW_TOKENS)
     own = MemoryOption(settings.zero_stage, settings.gradient_checkpointing)
@@ -108,7 +109,7 @@ def describe_pass(
 
 
 def describe_states(weights: float, sharding: Sharding) -> str:
-    """The sum behind a need, in words."""
+    """Describe the states and how they are sharded."""
     what = "weights alone (LoRA)" if sharding.is_lora else "weights, gradients and AdamW"
     stage = f"ZeRO {sharding.zero_stage}" if sharding.zero_stage else "no ZeRO"
     text = f"{what} of {weights / 1e9:.2g}B, {stage} over {sharding.ranks} ranks"
@@ -118,7 +119,7 @@ def describe_states(weights: float, sharding: Sharding) -> str:
 def suggest_states_fix(
     weights: float, sharding: Sharding, asked: Resources, room_bytes: float
 ) -> str:
-    """What to set so that the states fit: the stage of ZeRO, then more machines, then the host."""
+    """Suggest settings with which the states fit: stage of ZeRO, more machines, then offload."""
 
     def fits(other: Sharding) -> bool:
         found: TrainingBytes = training_bytes(weights, other)
@@ -135,4 +136,4 @@ def suggest_states_fix(
             return f"set {also}resources.nodes={nodes}"
     if fits(sharding._replace(zero_stage=3, offload="all")):
         return "set zero_stage=3 and offload=all"
-    return "take larger GPUs, a smaller model, or lora_rank=16"
+    return "use larger GPUs, a smaller model, or lora_rank=16"

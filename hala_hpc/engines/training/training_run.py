@@ -15,17 +15,17 @@ from hala_hpc.engines.training.watchdog import StepWatchdog
 
 @dataclass(frozen=True)
 class Training:
-    """One training: what is trained on what, and where it keeps its checkpoints."""
+    """Model, tokens and settings of a training, and the folder of its checkpoints."""
 
     model: Path
     tokens: Path
-    """Folder that a tokenize node made."""
+    """Result folder of a tokenize node."""
     state_dir: Path
     settings: TrainingSettings
 
     @property
     def tokenizer(self) -> Path:
-        """Folder of the tokenizer that made the tokens, with its chat template."""
+        """Folder of the tokenizer of the tokens, with its chat template."""
         return self.tokens / TOKENIZER_FOLDER
 
     @property
@@ -38,9 +38,9 @@ class Training:
 
     @property
     def attention(self) -> str | None:
-        """What transformers gets as `attn_implementation`; None leaves it to transformers.
+        """Value of `attn_implementation` for transformers; None: transformers' default.
 
-        Raises UserError (78) where the model would be another one with what the settings ask for.
+        Raises: UserError (CONFIG) if the setting would change what the model computes.
         """
         import torch
         from transformers import AutoConfig
@@ -61,8 +61,8 @@ class Attempt:
     heartbeat: StepWatchdog
     saving: SavingClock
     compiled: CompileCache
-    """Where Triton and torch keep what they compile for this rank."""
+    """The compile cache of Triton and torch for this rank."""
     start: Path | None
-    """The checkpoint to go on from; None where there is none yet."""
+    """The checkpoint to resume from; None if there is none yet."""
     micro_batch_tokens: int
-    """Padded tokens of a pass of a rank at most, the same on all."""
+    """Maximum padded tokens of a pass, the same on all ranks."""

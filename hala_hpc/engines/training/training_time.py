@@ -1,4 +1,4 @@
-"""GPU seconds of a training, reckoned from the model's shape, its rows and what its ranks send."""
+"""Estimate the GPU seconds of a training from model shape, rows and network traffic."""
 
 from math import ceil
 from typing import NamedTuple
@@ -12,47 +12,47 @@ from hala_hpc.engines.training.rank_memory import max_pass_tokens
 from hala_hpc.engines.training.settings import TrainingSettings
 
 HOUR_S = 3600
-#: Bytes for each weight that a GPU sends in bfloat16, in a pass and in a step beside that, by the
-#: stage of ZeRO (Rajbhandari et al. 2020, section 7). Plain torch reduces float32 gradients.
+#: Bytes for each weight that a GPU sends in bfloat16, in each pass and in addition in each step,
+#: by the stage of ZeRO (Rajbhandari et al. 2020, section 7). Plain torch reduces float32 gradients.
 SENT_BYTES = {0: (0.0, 8.0), 1: (0.0, 4.0), 2: (2.0, 2.0), 3: (6.0, 0.0)}
-#: The same where only LoRA's matrices are trained: ZeRO-3 gathers the weights twice.
+#: The same with LoRA: ZeRO-3 gathers the weights twice.
 LORA_SENT_BYTES = {0: (0.0, 0.0), 1: (0.0, 0.0), 2: (0.0, 0.0), 3: (4.0, 0.0)}
-#: Share of the products that is left where no gradients of weights are reckoned.
+#: Share of the matrix products that remains if no gradients of weights are computed.
 LORA_PRODUCTS = 2 / 3
 
 
 class TrainingAmount(NamedTuple):
-    """What a training goes through, all epochs together."""
+    """Amount of data of a training, over all epochs."""
 
     tokens: float
     rows: float
     sequences: float
-    """What a batch counts: rows, or what they are packed into."""
+    """Units of the batch size: rows, or packed sequences."""
 
 
 class TrainedModel(NamedTuple):
-    """What is known of the model that is trained."""
+    """Size of the trained model, and its shape if known."""
 
     size: ModelSize
     shape: ModelShape | None
 
     @property
     def weights(self) -> float:
-        """Their number."""
+        """Number of weights."""
         return float(self.shape.weights) if self.shape else self.size.billions * BILLION
 
     @property
     def product_flops(self) -> float:
-        """FLOPs of a token in products, forward and backward."""
+        """FLOPs of a token in matrix products, forward and backward."""
         return 6.0 * (self.shape.matrices if self.shape else self.weights)
 
     def attention_flops(self, row_tokens: float) -> float:
-        """FLOPs of a token in attention; 0 where the shape is not known."""
+        """Return the FLOPs of a token in attention; 0 if the shape is unknown."""
         return self.shape.training_flops(row_tokens) - self.product_flops if self.shape else 0.0
 
 
 class Cluster(NamedTuple):
-    """On what a training runs."""
+    """Resources, GPU type and throughput figures of a training."""
 
     asked: Resources
     gpu_name: str
@@ -60,16 +60,16 @@ class Cluster(NamedTuple):
 
 
 class Traffic(NamedTuple):
-    """What the ranks send each other."""
+    """Network traffic between the ranks."""
 
     steps: float
     bytes_of_step: float
-    """Of each GPU."""
+    """Sent by each GPU."""
     bytes_per_s: float
 
     @property
     def seconds(self) -> float:
-        """In which nothing else would be done."""
+        """Seconds of sending alone, without overlap."""
         return self.steps * self.bytes_of_step / self.bytes_per_s
 
 
@@ -79,18 +79,18 @@ class TrainingTime(NamedTuple):
     products: float
     attention: float
     network: float
-    """What is not hidden in the arithmetic."""
+    """Communication that does not overlap with computation."""
 
     @property
     def seconds(self) -> float:
-        """All of them."""
+        """Sum of all three."""
         return self.products + self.attention + self.network
 
 
 def estimate_training_time(
     model: TrainedModel, amount: TrainingAmount, settings: TrainingSettings, cluster: Cluster
 ) -> tuple[TrainingTime, str]:
-    """GPU seconds of a training, and in words what they are reckoned from."""
+    """Return the GPU seconds of a training, and a description of the estimate."""
     table, speed = cluster.table, cluster.table.train
     recompute_factor = speed.checkpointing_cost if settings.gradient_checkpointing else 1.0
     share = speed.peak_share_of(model.weights / BILLION)
@@ -110,28 +110,28 @@ def estimate_training_time(
     network = alone - hidden * min(alone, products + attention)
     found = TrainingTime(products, attention, network)
     text = (
-        f"{format_amount(amount.tokens)} tokens learnt; {format_seconds_as_hours(products)} h of products, "
-        f"{recompute_factor * flops / BILLION:.3g} GFLOPs a token at {share:.0%} of the peak; "
-        f"{format_seconds_as_hours(attention)} h of attention"
+        f"{format_amount(amount.tokens)} training tokens; {format_seconds_as_hours(products)} h of "
+        f"products, {recompute_factor * flops / BILLION:.3g} GFLOPs a token at {share:.0%} of the "
+        f"peak; {format_seconds_as_hours(attention)} h of attention"
     )
     if not network:
         return found, text
     return found, (
-        f"{text}; {format_seconds_as_hours(network)} h of network, {traffic.bytes_of_step / BILLION:.3g} GB by each "
-        f"GPU in each of {format_amount(traffic.steps)} steps at "
-        f"{traffic.bytes_per_s / BILLION:.0f} GB/s"
+        f"{text}; {format_seconds_as_hours(network)} h of network, "
+        f"{traffic.bytes_of_step / BILLION:.3g} GB by each GPU in each of "
+        f"{format_amount(traffic.steps)} steps at {traffic.bytes_per_s / BILLION:.0f} GB/s"
     )
 
 
 def format_seconds_as_hours(seconds: float) -> str:
-    """Hours of so many seconds, as estimates are shown."""
+    """Return seconds as hours, in the format of estimates."""
     return format_hours(seconds / HOUR_S)
 
 
 def estimate_traffic(
     model: TrainedModel, amount: TrainingAmount, settings: TrainingSettings, cluster: Cluster
 ) -> Traffic:
-    """What a training sends; nothing on a lone rank."""
+    """Estimate the network traffic of a training; none for a single rank."""
     asked, network = cluster.asked, cluster.table.network
     steps = amount.sequences / settings.global_batch_size
     table = LORA_SENT_BYTES if settings.lora_rank else SENT_BYTES
@@ -144,7 +144,7 @@ def estimate_traffic(
 def estimate_passes_per_step(
     model: TrainedModel, amount: TrainingAmount, settings: TrainingSettings, cluster: Cluster
 ) -> int:
-    """Passes of a rank in each step; one where nobody knows how much a GPU holds."""
+    """Estimate the passes of a rank in each step; 1 if the memory of the GPU is unknown."""
     ranks = cluster.asked.world_size
     memory_gb = min_memory_gb(cluster.gpu_name)
     if model.shape is None or memory_gb is None:

@@ -1,7 +1,7 @@
-"""Notices a training in which no step ends any more, names who is behind, and leaves.
+"""Detect a training in which no step ends, name the slow ranks, and abort.
 
-A collective waits for a hung rank for half an hour and then names nobody. Here each rank tells in
-a small file how far it is; whoever waits too long reads the files of the others.
+A collective waits half an hour for a hung rank and then names none. Here each rank writes its
+progress to a small file; a rank that waits too long reads the files of the others.
 """
 
 import contextlib
@@ -20,27 +20,29 @@ from hala_hpc.core.stage import UnitContext
 from hala_hpc.engines.training.checkpoints import RANKS
 
 CHECK_INTERVAL_S = 2.0
-#: A rank whose file is older than this beside one's own is silent, in seconds.
+#: A rank is silent if its file is older than one's own by this many seconds.
 SILENT_S = 20.0
 STDERR = 2
-#: Phases in which no step is due: they may take long, and collectives have limits of their own.
+#: Phases without steps: they may take long, and collectives have timeouts of their own.
 LONG_PHASES = ("loading", "saving", "evaluating", "ended")
 
 
 @dataclass(frozen=True)
 class SlowRanks:
-    """Which ranks keep the others waiting."""
+    """The ranks for which the others wait."""
 
     text: str
     nodes: tuple[str, ...] = ()
-    """Their nodes, those that are known."""
+    """Their nodes, as far as known."""
 
 
 class StepWatchdog:
-    """`with StepWatchdog(kept, out, limit_s) as pulse:`, then `pulse.enter(phase)`, `pulse.step`.
+    """Aborts the attempt if no step ends within `limit_s`; a context manager.
 
-    `passes` counts forward passes, so that a rank that hangs before one is told from those that
-    wait for it inside. `broken` sums up what must stay finite; see `collectives.any_rank`.
+    Inside `with StepWatchdog(state_dir, out, limit_s) as heartbeat:` call
+    `heartbeat.set_phase(phase)` and set `heartbeat.step`. `passes` counts forward passes, which
+    distinguishes a rank that hangs before a pass from those that wait for it inside. `nonfinite`
+    sums up what must stay finite; see `collectives.any_rank`.
     """
 
     def __init__(self, state_dir: Path, out: UnitContext, limit_s: float) -> None:
@@ -53,7 +55,7 @@ class StepWatchdog:
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        # At once: a rank that hangs before the first look is named with its node all the same.
+        # At once: so a rank that hangs before the first check is named with its node, too.
         self._write_if_can()
         self._thread.start()
         return self
@@ -64,13 +66,13 @@ class StepWatchdog:
         self._write_if_can()
 
     def set_phase(self, phase: str) -> None:
-        """Say what this rank does now: loading, reading, computing, waiting, saving..."""
+        """Set the current phase of this rank: loading, reading, computing, waiting, saving..."""
         self.phase = phase
         if phase == "computing":
             self.passes += 1
 
     def write(self) -> None:
-        """Tell the others how far this rank is. Not brought to the disk: only the living read."""
+        """Write this rank's progress for the others. No fsync: only running processes read it."""
         state = RankState(
             rank=self.out.rank,
             attempt=self.out.attempt,
@@ -86,7 +88,7 @@ class StepWatchdog:
         temporary.replace(file)
 
     def _write_if_can(self) -> None:
-        # A file server that is away for a moment ends no training.
+        # A short outage of the file server must not end a training.
         with contextlib.suppress(OSError):
             self.write()
 
@@ -95,7 +97,7 @@ class StepWatchdog:
         while not self._ended.wait(CHECK_INTERVAL_S):
             self._write_if_can()
             now = time.monotonic()
-            # A look that comes late was held up itself: the job is suspended, not a rank.
+            # A late check means that the whole job was suspended, not that a rank hangs.
             passed_s = min(now - checked_at, 2 * CHECK_INTERVAL_S)
             same = (
                 last_state == (self.step, self.phase in LONG_PHASES)
@@ -104,24 +106,24 @@ class StepWatchdog:
             self.idle_s = self.idle_s + passed_s if same else 0.0
             last_state, checked_at = (self.step, self.phase in LONG_PHASES), now
             if self.idle_s > self.limit_s:
-                # Where every thread is, for the log: a hang has no other witness.
+                # The stacks of all threads, for the log: a hang leaves no other trace.
                 faulthandler.dump_traceback(STDERR)
                 self.out.abort(self.make_hang_error())
                 return
 
     def make_hang_error(self) -> RankHung:
-        """That no step ends, and which rank is to blame."""
+        """Return the error that names the slow rank."""
         found = find_slow_ranks(self.folder, self.out, min(SILENT_S, self.limit_s / 2))
         return RankHung(
             f"no step ended in {self.idle_s:.0f} s after step {self.step} "
             f"(step_timeout_min={self.limit_s / 60:g}); {found.text}",
-            # The first alone: a node is excluded for hangs only where it is the one to blame.
+            # Only the first: a node is excluded for hangs only if it is the cause.
             nodes=found.nodes[:1],
         )
 
 
 def find_slow_ranks(folder: Path, out: UnitContext, silent_s: float = SILENT_S) -> SlowRanks:
-    """Which ranks are silent for so long or less far than the others, with their nodes."""
+    """Return the ranks that are silent for `silent_s` or behind the others, with their nodes."""
     mine = folder / f"rank-{out.rank}.json"
     now = mine.stat().st_mtime if mine.exists() else time.time()
     alive: list[RankState] = []
@@ -131,9 +133,9 @@ def find_slow_ranks(folder: Path, out: UnitContext, silent_s: float = SILENT_S) 
         file = folder / f"rank-{rank}.json"
         state, age_s = read_state(file, now)
         if state is None:
-            silent.append(f"rank {rank} has never given a sign of life")
+            silent.append(f"rank {rank} has never reported")
         elif state.attempt != out.attempt:
-            silent.append(f"rank {rank} has given no sign of life in this attempt")
+            silent.append(f"rank {rank} has not reported in this attempt")
         elif age_s > silent_s:
             nodes.append(state.node)
             silent.append(
@@ -147,15 +149,15 @@ def find_slow_ranks(folder: Path, out: UnitContext, silent_s: float = SILENT_S) 
     furthest = max((state.step, state.passes) for state in alive)
     slow = [state for state in alive if (state.step, state.passes) < furthest]
     if not slow:
-        return SlowRanks("all ranks are equally far and give signs of life")
+        return SlowRanks("all ranks are at the same step and report regularly")
     texts = [f"rank {s.rank} on {s.node} is behind ({s.phase}, step {s.step})" for s in slow]
     return SlowRanks("; ".join(texts), tuple(s.node for s in slow))
 
 
 def read_state(file: Path, now: float) -> tuple[RankState | None, float]:
-    """How far a rank is, and how old its word; None where it never wrote, or not whole.
+    """Return a rank's progress and its age in seconds; None if absent or incomplete.
 
-    By the clock of the file server, which is one; those of the nodes may differ.
+    The age uses the clock of the file server, as those of the nodes may differ.
     """
     try:
         return RankState.read_if_valid(file), now - file.stat().st_mtime

@@ -127,7 +127,7 @@ def test_weights_that_only_load_as_a_whole_need_the_whole_memory(tmp_path: Path)
         file.truncate(TEACHER_BYTES)
     told = launch(*teacher_line(tmp_path), HF_HOME=str(tmp_path / "hf"), PATH="")
     assert told.code == 78
-    assert "the whole model of 206.8 GB: its weights are no safetensors" in told.err
+    assert "the whole model of 206.8 GB: its weights are not safetensors" in told.err
     # 222 GB, half a GB of libraries, and a tenth more.
     assert "set resources.mem_gb=228" in told.err
 

@@ -1,4 +1,4 @@
-"""What a step of training computes, told from the keys that the makers of models publish."""
+"""FLOPs of a training step, from the config keys that model makers publish."""
 
 import json
 from math import prod
@@ -10,12 +10,12 @@ from thin_models import make_thin_config
 from hala_hpc.engines.models.architecture import flops_per_token
 from hala_hpc.engines.models.tensors import tensor_headers
 
-#: Layers that attend, of four.
+#: Attention layers, of four.
 ATTENDING = {"lfm2": 1, "cohere2": 4, "qwen2": 4, "gemma2": 4}
 
 
 def one_matrix(folder: Path) -> int:
-    """Give a folder a file of weights with one matrix; how many weights that are."""
+    """Write a weight file with one matrix into a folder; return its number of weights."""
     entry = {"dtype": "BF16", "shape": [4, 8], "data_offsets": [0, 64]}
     header = json.dumps({"model.layers.0.mlp.up_proj.weight": entry}).encode()
     data = len(header).to_bytes(8, "little") + header + bytes(64)

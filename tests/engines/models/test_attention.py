@@ -1,4 +1,4 @@
-"""A model is loaded with an attention that computes what its config means, or is refused."""
+"""A model is loaded with attention that computes what its config specifies, or is refused."""
 
 import ast
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from hala_hpc.engines.training.tokens.packing_check import measure_leak
 from hala_hpc.stages.evaluate import Evaluate
 from hala_hpc.stages.sft import Sft
 
-#: What two ways to compute the same may differ by, as a share of the largest logit.
+#: Tolerance between two kernels, as a share of the largest logit.
 ROUNDING = 1e-3
-#: What the cap changes at least, as a share of the largest logit.
+#: Minimum change by the cap, as a share of the largest logit.
 BY_THE_CAP = 0.1
 
 
@@ -35,7 +35,7 @@ def uncapped(capped: Path) -> Path:
 
 @pytest.fixture
 def uncompiled() -> Any:
-    """torch computes flex attention as it is written: to compile it takes minutes of a CPU."""
+    """torch computes flex attention without compilation, which takes minutes on a CPU."""
     import torch
 
     with torch.compiler.set_stance("force_eager"):
@@ -66,16 +66,14 @@ def differ(one: Any, other: Any) -> float:
 
 @pytest.mark.usefixtures("uncompiled")
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-def test_flex_attention_says_what_eager_says_and_the_cap_tells(
-    capped: Path, uncapped: Path
-) -> None:
+def test_flex_attention_equals_eager_and_the_cap_matters(capped: Path, uncapped: Path) -> None:
     # Longer than the window of every second layer.
     batch = {"input_ids": rows_of(2, 160)}
     eager = logits_of(capped, "eager", batch)
     assert differ(logits_of(capped, "flex_attention", batch), eager) < ROUNDING
     free = logits_of(uncapped, "eager", batch)
     assert differ(free, eager) > BY_THE_CAP
-    # Why it is refused: sdpa leaves the cap out, and says nothing.
+    # Why it is refused: sdpa silently drops the cap.
     assert differ(logits_of(capped, "sdpa", batch), free) < ROUNDING
 
 
@@ -125,32 +123,32 @@ def test_auto_is_what_the_config_means(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "use", "cure"),
+    ("wanted", "use", "fix"),
     [
-        ("sdpa", GPU, "use attention=auto"),
-        ("flex_attention", CPU, "use attention=auto or eager"),
-        ("flash_attention_2", CPU, "needs a GPU"),
+        ("sdpa", GPU, "set attention=auto"),
+        ("flex_attention", CPU, "set attention=auto or eager"),
+        ("flash_attention_2", CPU, "there is no GPU"),
         ("flash_attention_2", GPU_FLOAT32, "set dtype=bfloat16"),
         ("flash_attention_3", GPU, "install flash-attn, or the package kernels"),
         ("kernels-community/flash-attn2", GPU, "install flash-attn, or the package kernels"),
     ],
 )
 def test_what_would_be_another_model_or_cannot_run_is_refused(
-    wanted: str, use: AttentionUse, cure: str
+    wanted: str, use: AttentionUse, fix: str
 ) -> None:
     with pytest.raises(UserError) as caught:
         choose_attention(config_of("gemma2"), wanted, use)
     assert caught.value.code == CONFIG
     assert f"attention={wanted}" in str(caught.value)
-    assert cure in str(caught.value)
+    assert fix in str(caught.value)
 
 
 def with_cap(q: Any, k: Any, v: Any, softcap: float = 0.0) -> Any:
-    """Stands for the function of a flash attention from version 2.6 on."""
+    """Stand-in for the function of flash attention from version 2.6 on."""
 
 
 def older(q: Any, k: Any, v: Any) -> Any:
-    """Stands for one that knows no cap: transformers leaves out what it does not name."""
+    """Stand-in for one without a cap: transformers drops arguments that it does not name."""
 
 
 @pytest.mark.parametrize(
@@ -167,7 +165,7 @@ def test_flash_attention_is_taken_where_it_applies_the_cap(
     if function is with_cap:
         assert choose_attention(config, wanted, GPU) == wanted
     else:
-        with pytest.raises(UserError, match="leaves out the cap"):
+        with pytest.raises(UserError, match="drops the cap"):
             choose_attention(config, wanted, GPU)
         assert choose_attention(config_of("lfm2"), wanted, GPU) == wanted
 
@@ -183,21 +181,21 @@ def test_rows_are_laid_end_to_end_for_kernels_that_get_no_mask() -> None:
         del ALL_MASK_ATTENTION_FUNCTIONS._global_mapping["owner/attention@v1"]
 
 
-def test_a_cap_that_would_be_left_out_is_told_before_a_job_is_asked_for(
+def test_a_cap_that_would_be_dropped_is_reported_before_a_job_is_submitted(
     capped: Path, uncapped: Path
 ) -> None:
     def of_sft(model: Path, kernel: str) -> list[str]:
-        words = {"model": str(model), "tokens": "@tokens", "attention": kernel}
-        return Sft(Sft.Settings.model_validate(words), PlainInputs()).preflight()
+        settings = {"model": str(model), "tokens": "@tokens", "attention": kernel}
+        return Sft(Sft.Settings.model_validate(settings), PlainInputs()).preflight()
 
     def of_evaluate(model: Path, kernel: str) -> list[str]:
-        words = {"models": {"tuned": str(model)}, "tasks": ["t"], "attention": kernel}
-        return Evaluate(Evaluate.Settings.model_validate(words), PlainInputs()).preflight()
+        settings = {"models": {"tuned": str(model)}, "tasks": ["t"], "attention": kernel}
+        return Evaluate(Evaluate.Settings.model_validate(settings), PlainInputs()).preflight()
 
     for preflight, setting in ((of_sft, "model"), (of_evaluate, "models.tuned")):
         (fault,) = preflight(capped, "sdpa")
-        assert fault.startswith(f"{setting}={capped}: attention=sdpa leaves out the cap")
-        assert "use attention=auto" in fault
+        assert fault.startswith(f"{setting}={capped}: attention=sdpa: it drops the cap")
+        assert "set attention=auto" in fault
         assert preflight(capped, "auto") == preflight(uncapped, "sdpa") == []
 
 
@@ -208,28 +206,28 @@ def test_a_name_that_no_kernel_has_is_refused(value: str) -> None:
 
 
 def test_attention_leaves_the_fingerprint_as_it_is() -> None:
-    for kind, words in (
+    for kind, settings in (
         (Sft, {"model": "a/b", "tokens": "@t"}),
         (Evaluate, {"models": {"m": "@m"}}),
     ):
         halves = [
-            kind.Settings.model_validate(words | {"attention": kernel}).result_half()
+            kind.Settings.model_validate(settings | {"attention": kernel}).result_half()
             for kernel in ("auto", "eager", "flex_attention")
         ]
         assert halves[0] == halves[1] == halves[2]
 
 
-#: Files that load models and compute nothing with their attention.
+#: Files that load models and compute no attention.
 COMPUTES_NOTHING = {"hala_hpc/engines/models/compression.py"}
 
 
-def test_every_model_that_is_loaded_to_compute_is_told_its_attention() -> None:
+def test_every_model_that_is_loaded_to_compute_gets_its_attention() -> None:
     untold = set()
     for path in sorted((ROOT / "hala_hpc").rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(call, ast.Call) or not loads_a_model(ast.unparse(call.func)):
                 continue
-            if not any(word.arg == "attn_implementation" for word in call.keywords):
+            if not any(keyword.arg == "attn_implementation" for keyword in call.keywords):
                 untold.add(str(path.relative_to(ROOT)))
     assert untold == COMPUTES_NOTHING
 

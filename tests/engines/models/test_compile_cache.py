@@ -25,7 +25,7 @@ from hala_hpc.engines.models.compile_cache import (
 )
 
 FACTS: dict[str, Any] = {"versions": ["0.32.0"], "gpus": ["NVIDIA H100"]}
-#: Starts an engine that compiles; says how it went and what it answers.
+#: Starts an engine that compiles; prints the cache log line and the answer.
 START = """
 import sys
 from pathlib import Path
@@ -53,7 +53,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @contextlib.contextmanager
 def job(seed: Path | None, compiles: str = "") -> Iterator[CompileCache]:
-    """A job with its cache that compiles one file unless that came with the seed."""
+    """Run a job with its cache that compiles one file unless the seed has it."""
     cache = CompileCache(seed)
     try:
         if compiles:
@@ -91,7 +91,7 @@ def test_libraries_are_led_to_the_folder_while_it_is_there(
     assert "VLLM_CACHE_ROOT" not in os.environ
 
 
-def test_a_seed_is_never_written_again(tmp_path: Path) -> None:
+def test_a_seed_is_never_overwritten(tmp_path: Path) -> None:
     seed = seed_file(tmp_path, FACTS)
     with job(seed, "first.so"):
         pass
@@ -198,7 +198,7 @@ def test_a_second_engine_compiles_nothing(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, node: Path
 ) -> None:
     model = untrained_model(tmp_path_factory.getbasetemp())
-    told, answers = [], []
+    counts, answers = [], []
     for _ in range(2):
         command = [sys.executable, "-c", START, str(model), str(tmp_path / "cache")]
         environment = os.environ | {"TMPDIR": str(node)}
@@ -211,9 +211,9 @@ def test_a_second_engine_compiles_nothing(
             cwd=tmp_path,
             timeout=WAIT_S,
         )
-        told.append(re.findall(r"compile cache: (\d+) files from .*, (\d+) new", done.stderr)[0])
+        counts.append(re.findall(r"compile cache: (\d+) files from .*, (\d+) new", done.stderr)[0])
         answers.append(re.findall(r"answer (.*)", done.stdout)[0])
-    (cold_before, cold_new), (warm_before, warm_new) = told
+    (cold_before, cold_new), (warm_before, warm_new) = counts
     assert (cold_before, warm_new) == ("0", "0")
     assert int(warm_before) == int(cold_new) > 0
     assert answers[0] == answers[1]

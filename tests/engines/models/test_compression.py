@@ -1,4 +1,4 @@
-"""FP8 part by part: the same bits as of the whole model, in the memory of a part."""
+"""FP8 part by part: the same bits as for the whole model, in the memory of one part."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ from hala_hpc.engines.models.tensors import iter_tensors, weight_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
 
-#: Smaller than the table of tokens, so that this one is a part alone.
+#: Smaller than the embedding, so that the embedding is its own part.
 PART_BYTES = 40_000
 #: What vLLM answers to three tokens, as JSON on the last line.
 ASK = """
@@ -58,11 +58,11 @@ def in_files(made: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def both(model: Path) -> dict[str, Any]:
-    """What both ways did, in two folders beside the model."""
+    """Results of both ways, in two folders beside the model."""
     script = ROOT / "tests" / "support" / "compress_both_ways.py"
-    words = [str(QUANTIZE_PYTHON), str(script), str(model), str(model.parent / "out")]
-    told: dict[str, Any] = json.loads(run_heavy([*words, str(PART_BYTES)]).splitlines()[-1])
-    return told | {"folder": model.parent / "out"}
+    command = [str(QUANTIZE_PYTHON), str(script), str(model), str(model.parent / "out")]
+    result: dict[str, Any] = json.loads(run_heavy([*command, str(PART_BYTES)]).splitlines()[-1])
+    return result | {"folder": model.parent / "out"}
 
 
 def bits(folder: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
@@ -81,9 +81,9 @@ def test_every_tensor_and_the_config_are_those_of_the_whole_model(both: dict[str
     whole, parts = both["folder"] / "whole", both["folder"] / "parts"
     assert bits(whole).keys() == bits(parts).keys()
     assert bits(whole) == bits(parts)
-    told = [json.loads((folder / "config.json").read_text()) for folder in (whole, parts)]
-    assert told[0]["quantization_config"] == told[1]["quantization_config"]
-    assert told[1]["quantization_config"]["ignore"] == ["lm_head"]
+    configs = [json.loads((folder / "config.json").read_text()) for folder in (whole, parts)]
+    assert configs[0]["quantization_config"] == configs[1]["quantization_config"]
+    assert configs[1]["quantization_config"]["ignore"] == ["lm_head"]
     assert "lm_head.weight" not in bits(parts), "it is tied to the table of tokens"
 
 
@@ -105,8 +105,10 @@ def test_the_memory_is_that_of_a_part_and_its_result(model: Path, both: dict[str
 
 @pytest.mark.long
 def test_vllm_gives_the_same_text_for_both(both: dict[str, Any]) -> None:
-    words = [[sys.executable, "-c", ASK, str(both["folder"] / way)] for way in ("whole", "parts")]
-    answers = [json.loads(run_heavy(one).splitlines()[-1]) for one in words]
+    commands = [
+        [sys.executable, "-c", ASK, str(both["folder"] / way)] for way in ("whole", "parts")
+    ]
+    answers = [json.loads(run_heavy(one).splitlines()[-1]) for one in commands]
     assert answers[0] == answers[1]
     assert len(set(answers[0])) > 1
 
@@ -136,18 +138,18 @@ def test_a_checkpoint_that_changes_while_it_is_loaded_is_compressed_as_a_whole(
     assert "shares its weight" in find_whole_model_reason(
         plain, outline(names, shared=True), headers
     )
-    assert "no safetensors" in find_whole_model_reason(plain, outline(names), {})
+    assert "not safetensors" in find_whole_model_reason(plain, outline(names), {})
     config = json.loads((plain / "config.json").read_text())
     (plain / "config.json").write_text(json.dumps(config | {"dtype": "float16"}))
     assert "its tensors are BF16" in find_whole_model_reason(plain, outline(names), headers)
 
 
-def test_a_job_with_too_little_memory_for_the_whole_model_says_how_much_it_takes(
+def test_a_job_with_too_little_memory_for_the_whole_model_is_refused_with_the_need(
     plain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hala_hpc.engines.models.compression.job_memory_bytes", lambda: 2**28)
     with pytest.raises(UserError, match=r"this job has 0\.2 GB; set resources\.mem_gb=1") as caught:
-        require_memory(plain, "its weights are no safetensors")
+        require_memory(plain, "its weights are not safetensors")
     assert caught.value.code == 78
 
 

@@ -1,4 +1,4 @@
-"""Which repository, revision and build of a kernel jobs load: as transformers and `kernels` say."""
+"""Repository, revision and build of a kernel that jobs load, as transformers and kernels do."""
 
 import ast
 import os
@@ -129,24 +129,24 @@ def test_a_package_that_is_installed_is_not_fetched(tmp_path: Path) -> None:
     assert attention_kernels("flash_attention_2", python) == []
 
 
-def test_an_environment_that_cannot_load_kernels_is_told_with_what_adds_the_package(
+def test_an_environment_that_cannot_load_kernels_is_reported_with_the_install_command(
     tmp_path: Path,
 ) -> None:
     python = environment(tmp_path, "2.13.0", "13.0")
-    told = library_fault(python)
-    assert f"{tmp_path}/bin/uv pip install --python {python} 'transformers[kernels]'" in told
+    fault = library_fault(python)
+    assert f"{tmp_path}/bin/uv pip install --python {python} 'transformers[kernels]'" in fault
     (tmp_path / "lib/python3.11/site-packages/kernels").mkdir()
     assert library_fault(python) == ""
 
 
 def test_a_training_and_a_benchmark_load_the_kernel_that_their_attention_names() -> None:
     """So that fetch brings it and a dry run misses it."""
-    named = "kernels-community/flash-attn2"
+    kernel = "kernels-community/flash-attn2"
     nodes = {
-        "sft": {"model": "lab/base", "tokens": "@tokens", "attention": named},
-        "evaluate": {"models": {"base": "lab/base"}, "tasks": ["task"], "attention": named},
+        "sft": {"model": "lab/base", "tokens": "@tokens", "attention": kernel},
+        "evaluate": {"models": {"base": "lab/base"}, "tasks": ["task"], "attention": kernel},
     }
-    expected = {("models", "lab/base"), ("kernels", f"{named}@v3")}
+    expected = {("models", "lab/base"), ("kernels", f"{kernel}@v3")}
     for name, settings in nodes.items():
         stage = find_stage(name)
         asked = stage(stage.Settings.model_validate(settings), UnknownInputs())

@@ -88,7 +88,7 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     assert "no weights (model.safetensors" in fault(tmp_path / "m")
 
 
-def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
+def test_everything_missing_is_reported_at_once(tmp_path: Path) -> None:
     text = fault(tmp_path)
     assert "no readable config.json" in text
     assert "no tokenizer" in text
@@ -100,12 +100,12 @@ def test_weights_that_were_cut_short_are_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-4])
     assert "model.safetensors is cut short" in fault(tmp_path / "m")
     path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    assert "model.safetensors is no safetensors file" in fault(tmp_path / "m")
+    assert "model.safetensors is not a safetensors file" in fault(tmp_path / "m")
 
 
 def test_a_part_that_the_index_names_must_be_there(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m", "model-00001-of-00002.safetensors")
-    assert "is a part, but its index file is missing" in fault(folder)
+    assert "is a shard, but its index file is missing" in fault(folder)
     index = {"weight_map": {f"w{i}": f"model-0000{i}-of-00002.safetensors" for i in (1, 2)}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     assert "model-00002-of-00002.safetensors is missing" in fault(folder)

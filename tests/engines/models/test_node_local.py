@@ -23,7 +23,7 @@ from hala_hpc.engines.models.node_local import (
     require_identical,
 )
 
-#: Reads a model through its copy until it is told to end.
+#: Reads a model through its copy until it is asked to end.
 READER = """
 import logging, sys
 from pathlib import Path
@@ -64,15 +64,15 @@ def test_processes_of_a_node_share_one_copy_and_the_last_removes_it(
 ) -> None:
     disk = tmp_path / "disk"
     readers = [start(disk, model) for _ in range(4)]
-    said = []
+    outputs = []
     for reader in readers:
         assert reader.stdout
         lines = [reader.stdout.readline()]
         if lines[0].startswith("copied"):
             lines.append(reader.stdout.readline())
-        said.append(lines)
-    assert sum(len(lines) for lines in said) == 5, "one of the four copied"
-    (home,) = {lines[-1].strip() for lines in said}
+        outputs.append(lines)
+    assert sum(len(lines) for lines in outputs) == 5, "one of the four copied"
+    (home,) = {lines[-1].strip() for lines in outputs}
     assert Path(home).name == "model", "it has the name of its source"
     assert Path(home).joinpath("model.safetensors").read_bytes() == (tmp_path / "blob").read_bytes()
     assert Path(home).joinpath("sub/config.json").read_text() == "{}"
@@ -95,7 +95,7 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next(tmp_path: Path, mod
     assert left_on(disk) == []
 
 
-def test_a_changed_model_has_another_copy_and_a_damaged_one_is_made_anew(
+def test_a_changed_model_has_another_copy_and_a_damaged_one_is_made_again(
     tmp_path: Path, model: Path
 ) -> None:
     disk = str(tmp_path / "disk")
@@ -133,12 +133,12 @@ def disk_of_16_mb(tmp_path: Path) -> Iterator[Path]:
         yield disk
 
 
-def test_a_model_without_room_is_read_where_it_lies(
+def test_a_model_without_room_is_read_at_its_source(
     model: Path, disk_of_16_mb: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with LocalWeights(str(disk_of_16_mb)) as local:
         assert local.path(model) == model
-    assert "is read where it lies: it has 0.0 GB, and" in caplog.text
+    assert "is read without a local copy: it has 0.0 GB, and" in caplog.text
     assert left_on(disk_of_16_mb) == []
     with LocalWeights("") as local:
         assert local.path(model) == model
@@ -149,8 +149,8 @@ def test_a_stage_reads_its_model_from_the_nodes_disk(tmp_path: Path, work: Path)
     disk = tmp_path / "disk"
     line = ["stage=arabic", write_stand_in_recipe(tmp_path, 40), f"work={work}"]
     variables: dict[str, Any] = standin_variables()
-    told = launch(*line, f"arabic.resources.local_weights_dir={disk}", **variables)
-    assert told.code == 0, told
+    ended = launch(*line, f"arabic.resources.local_weights_dir={disk}", **variables)
+    assert ended.code == 0, ended
     log = (work / "latest/arabic/logs/worker-00000-0000.log").read_text()
     assert "copied " in log
     assert f"to {disk}/hala-weights-" in log

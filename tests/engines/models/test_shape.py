@@ -44,8 +44,8 @@ def test_the_shipped_shapes_have_the_weights_that_their_makers_publish(
 
 def test_the_width_of_lfm2_is_adjusted_as_transformers_does() -> None:
     lfm2 = dict(shipped_throughput().shapes["LiquidAI/LFM2-1.2B"])
-    told = {"block_ff_dim": 12288, "block_auto_adjust_ff_dim": True, "block_multiple_of": 256}
-    assert shape(lfm2, **told).intermediate == 8192
+    keys = {"block_ff_dim": 12288, "block_auto_adjust_ff_dim": True, "block_multiple_of": 256}
+    assert shape(lfm2, **keys).intermediate == 8192
     assert shape(lfm2).intermediate == 8192
     assert (shape(lfm2).attentions, shape(lfm2).convolutions) == (6, 10)
 

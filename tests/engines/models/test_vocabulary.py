@@ -36,7 +36,7 @@ def test_an_engine_refuses_a_token_beyond_the_embedding_before_it_loads(
     model: Path, tmp_path: Path
 ) -> None:
     wrong = with_added(model, tmp_path / "wrong")
-    with pytest.raises(UserError, match="'<extra>' the number") as caught:
+    with pytest.raises(UserError, match="'<extra>' the id") as caught:
         start_engine(str(wrong), EngineSettings())
     assert caught.value.code == BAD_DATA
 

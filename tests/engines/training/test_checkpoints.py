@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not used, whatever happens while they are saved."""
+"""Checkpoints are complete or not used, whatever happens while they are saved."""
 
 import errno
 import json
@@ -32,18 +32,18 @@ from hala_hpc.engines.training.universal_checkpoint import convert_for_ranks
 FACTS = CheckpointCommit(step=0, world_size=1, zero_stage=2, files={})
 
 
-def stage(kept: Path, step: int) -> Path:
-    """Files of a checkpoint as the trainer leaves them."""
-    staged = staging_folder(kept, "a1") / f"checkpoint-{step}"
+def stage(state_dir: Path, step: int) -> Path:
+    """Write the files of a checkpoint as the trainer does."""
+    staged = staging_folder(state_dir, "a1") / f"checkpoint-{step}"
     (staged / "global_step").mkdir(parents=True)
     (staged / "global_step" / "weights").write_text(f"whole {step}")
     (staged / "state").write_text("whole")
     return staged
 
 
-def save(kept: Path, step: int) -> Path:
-    final = kept / f"checkpoint-{step}"
-    commit_checkpoint(stage(kept, step), final, FACTS, lambda: None)
+def save(state_dir: Path, step: int) -> Path:
+    final = state_dir / f"checkpoint-{step}"
+    commit_checkpoint(stage(state_dir, step), final, FACTS, lambda: None)
     return final
 
 
@@ -66,13 +66,13 @@ def test_a_torn_checkpoint_is_skipped_with_the_reason(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
 
 
-def test_a_mark_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+def test_an_unreadable_commit_file_is_none(tmp_path: Path) -> None:
     save(tmp_path, 5)
     (save(tmp_path, 6) / COMMIT_FILE).write_text('{"files": {')
     assert find_newest_verified(tmp_path)[0] == tmp_path / "checkpoint-5"
 
 
-def test_the_mark_lists_every_file_with_its_digest(tmp_path: Path) -> None:
+def test_the_commit_file_lists_every_file_with_its_digest(tmp_path: Path) -> None:
     commit = json.loads((save(tmp_path, 7) / COMMIT_FILE).read_text())
     assert {name: facts["bytes"] for name, facts in commit["files"].items()} == {
         "global_step/weights": 7,
@@ -97,7 +97,7 @@ def test_an_attempt_without_the_lease_publishes_nothing(tmp_path: Path) -> None:
     assert find_newest_verified(tmp_path) == (None, [])
 
 
-def test_the_newest_are_kept_and_all_go_in_the_end(tmp_path: Path) -> None:
+def test_the_newest_remain_and_all_are_removed_at_the_end(tmp_path: Path) -> None:
     for step in (5, 10, 200):
         save(tmp_path, step)
     prune_checkpoints(tmp_path, 2)
@@ -107,11 +107,11 @@ def test_the_newest_are_kept_and_all_go_in_the_end(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["tokens.json"]
 
 
-def test_a_full_disk_is_told_and_other_errors_may_be_tried_again() -> None:
+def test_a_full_disk_is_an_error_and_other_errors_are_transient() -> None:
     def fail(number: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    with pytest.raises(UserError, match=r"make room: .*No space left") as caught:
+    with pytest.raises(UserError, match=r"cannot be saved: .*No space left") as caught:
         run_on_all_ranks(lambda: fail(errno.ENOSPC))
     assert caught.value.code == CANNOT_CREATE
     with pytest.raises(TransientError, match="Stale file handle"):
@@ -122,16 +122,17 @@ STRACE = ["strace", "-f", "-qq", "-o", "/dev/null", "-e"]
 SAVE_THREE = """
 import sys
 from pathlib import Path
-from hala_hpc.engines.training.checkpoints import commit_checkpoint, prune_checkpoints, staging_folder
-kept = Path(sys.argv[1])
+from hala_hpc.engines.training.checkpoints import commit_checkpoint, prune_checkpoints
+from hala_hpc.engines.training.checkpoints import staging_folder
+state_dir = Path(sys.argv[1])
 for step in (1, 2, 3):
-    staged = staging_folder(kept, "a2") / f"checkpoint-{step}"
+    staged = staging_folder(state_dir, "a2") / f"checkpoint-{step}"
     staged.mkdir(parents=True)
     for name in ("weights", "state"):
         (staged / name).write_text(f"whole {step}")
     facts = {"step": step, "world_size": 1, "zero_stage": 2}
-    commit_checkpoint(staged, kept / f"checkpoint-{step}", facts, lambda: None)
-    prune_checkpoints(kept, 1)
+    commit_checkpoint(staged, state_dir / f"checkpoint-{step}", facts, lambda: None)
+    prune_checkpoints(state_dir, 1)
 """
 
 
@@ -150,18 +151,27 @@ for step in (1, 2, 3):
 def test_a_kill_at_any_call_leaves_a_whole_checkpoint(tmp_path: Path, call: str) -> None:
     killed = 0
     for number in range(1, 60):
-        kept = tmp_path / str(number)
-        kept.mkdir()
-        save(kept, 0)
+        state_dir = tmp_path / str(number)
+        state_dir.mkdir()
+        save(state_dir, 0)
         inject = f"inject={call}:signal=KILL:when={number}"
         done = subprocess.run(
-            [*STRACE, f"trace={call}", "-e", inject, sys.executable, "-c", SAVE_THREE, str(kept)],
+            [
+                *STRACE,
+                f"trace={call}",
+                "-e",
+                inject,
+                sys.executable,
+                "-c",
+                SAVE_THREE,
+                str(state_dir),
+            ],
             check=False,
             cwd=ROOT,
             env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"},
             timeout=WAIT_S,
         )
-        start, _ = find_newest_verified(kept)
+        start, _ = find_newest_verified(state_dir)
         assert start is not None, f"{call} {number}"
         if done.returncode == 0:
             assert start.name == "checkpoint-3"
@@ -196,7 +206,7 @@ def test_the_interval_follows_the_measured_cost_unless_it_is_set() -> None:
     assert SavingClock(TrainingSettings(save_every_min=0), 1).interval_s is None
 
 
-def test_the_end_of_a_job_is_what_slurm_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_a_job_comes_from_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     assert query_job_end() is None
     monkeypatch.setenv("SLURM_JOB_END_TIME", "1700000000")

@@ -1,4 +1,4 @@
-"""What one rank alone meets keeps its class: a lost lease is no defect of the rank."""
+"""An error of one rank keeps its failure class: a lost lease is not a defect of the rank."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The order of rows, how little of a batch is padding, and the loss on held-out rows."""
+"""The order of rows, the padding of a batch, and the loss on held-out rows."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from hala_hpc.engines.training.dataset import (
     rows_seen,
 )
 
-#: Rows of a global batch, and of a pass that takes as many, in these tests.
+#: Rows of a global batch, and of a pass of the same size, in these tests.
 BATCH, MICRO = 64, 8
 
 
@@ -38,9 +38,9 @@ def test_every_row_comes_once_an_epoch_and_the_last_batch_is_topped_up(
     rows: int, by_length: bool
 ) -> None:
     order = GlobalBatchOrder(lengths_like_real_ones(rows), BATCH, 0, by_length)
-    learnt = order.epoch_rows(0).tolist()
-    assert len(learnt) == math.ceil(rows / BATCH) * BATCH
-    times = Counter(learnt)
+    epoch = order.epoch_rows(0).tolist()
+    assert len(epoch) == math.ceil(rows / BATCH) * BATCH
+    times = Counter(epoch)
     assert set(times) == set(range(rows))
     if rows >= BATCH:
         assert max(times.values()) <= 2
@@ -63,17 +63,17 @@ def test_rows_of_like_length_share_a_batch_and_the_longest_comes_first() -> None
     by_length, random_ = (GlobalBatchOrder(lengths, BATCH, 0, by) for by in (True, False))
     assert lengths[by_length.epoch_rows(0)[0]] == lengths.max()
     assert fill_of(by_length.epoch_rows(0), lengths, MICRO) > 0.93
-    # Inside its batch even a random order is arranged by length.
+    # Inside a batch even a random order is sorted by length.
     shuffled = np.random.default_rng(0).permutation(20_000)
     assert fill_of(random_.epoch_rows(0), lengths, MICRO) > fill_of(shuffled, lengths, MICRO) + 0.1
     means = lengths[by_length.epoch_rows(0)].reshape(-1, BATCH).mean(axis=1)
-    # The batches themselves come in a random order.
+    # The batches themselves have a random order.
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.2
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model, and token files of pairs of which some are held out."""
+    """A tiny model, and token files of pairs, some of them held out."""
     folder = tmp_path_factory.mktemp("data")
     make_tiny_model(folder / "model", steps=0)
     chance = random.Random(0)
@@ -83,10 +83,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         chosen = chance.sample(known, chance.randint(1, 4))
         rows.append(pair(*(" ".join(side) for side in zip(*chosen, strict=True))))
     write_corpus(folder / "pairs", rows)
-    words: dict[str, Any] = {"model": str(folder / "model"), "train": str(folder / "pairs")}
-    words |= {"objective": "translate", "prompt": TRANSLATE, "max_length": 256}
+    options: dict[str, Any] = {"model": str(folder / "model"), "train": str(folder / "pairs")}
+    options |= {"objective": "translate", "prompt": TRANSLATE, "max_length": 256}
     for name, packing in (("apart", False), ("packed", True)):
-        make_tokens(folder / name, **words, packing=packing, held_out=0.15, units=2)
+        make_tokens(folder / name, **options, packing=packing, held_out=0.15, units=2)
     return folder
 
 
@@ -106,28 +106,32 @@ def test_batches_are_padded_and_packed_ones_know_the_borders_of_examples(folder:
     assert batch["seq_idx"].max() >= len(packed[0]["seq_lengths"]) - 1
 
 
-def test_rows_are_counted_through_the_sequences_that_were_reached(folder: Path) -> None:
+def test_rows_are_counted_through_the_sequences_of_the_first_steps(folder: Path) -> None:
     for name in ("apart", "packed"):
         data = load_training_data(folder / name / "tokens")
         order = GlobalBatchOrder(data.lengths, 4, 0, True)
-        reached = [rows_seen(data, order, steps) for steps in range(order.batches + 2)]
-        assert reached[0] == 0
-        assert reached == sorted(reached)
-        assert reached[-1] == reached[-2] == data.facts.rows
-        assert reached[1] >= 4
+        seen = [rows_seen(data, order, steps) for steps in range(order.batches + 2)]
+        assert seen[0] == 0
+        assert seen == sorted(seen)
+        assert seen[-1] == seen[-2] == data.facts.rows
+        assert seen[1] >= 4
 
 
 def trained(folder: Path, base: Path, ranks: int = 1, **more: Any) -> dict[str, Any]:
-    """Facts of a short training on so many ranks."""
-    words: dict[str, Any] = {"model": str(folder / "model"), "zero_stage": 0, "learning_rate": 3e-3}
-    words |= {"global_batch_size": 8, "max_steps": 9, "logging_steps": 3}
-    running = Ranks(base, ranks, **words | more)
+    """Return the figures of a short training on `ranks` ranks."""
+    options: dict[str, Any] = {
+        "model": str(folder / "model"),
+        "zero_stage": 0,
+        "learning_rate": 3e-3,
+    }
+    options |= {"global_batch_size": 8, "max_steps": 9, "logging_steps": 3}
+    running = Ranks(base, ranks, **options | more)
     assert running.end() == [0] * ranks, running.logs()[0]
     return dict(json.loads((base / "facts.json").read_text()))
 
 
 def loss_of(model: Path, rows: Any) -> float:
-    """The loss of a learnt token over all rows, by plain torch."""
+    """Return the mean loss of the loss tokens of all rows, by plain torch."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -148,9 +152,9 @@ def test_the_held_out_loss_is_that_of_all_rows_however_they_are_cut_up(
 ) -> None:
     tokens = folder / "apart" / "tokens"
     curves = []
-    for most, ranks in ((2048, 1), (64, 1), (256, 2)):
-        words = {"tokens": str(tokens), "micro_batch_tokens": most, "eval_steps": 4}
-        facts = trained(folder, tmp_path / str(most), ranks, **words)
+    for tokens_of_pass, ranks in ((2048, 1), (64, 1), (256, 2)):
+        options = {"tokens": str(tokens), "micro_batch_tokens": tokens_of_pass, "eval_steps": 4}
+        facts = trained(folder, tmp_path / str(tokens_of_pass), ranks, **options)
         curves.append([point["loss"] for point in facts["details"]["held_out_curve"]])
     assert [point["step"] for point in facts["details"]["held_out_curve"]] == [4, 8, 9]
     assert curves[0][0] > curves[0][-1]
@@ -161,7 +165,7 @@ def test_the_held_out_loss_is_that_of_all_rows_however_they_are_cut_up(
 
 
 @pytest.mark.slow
-def test_packed_sequences_are_learnt_and_the_template_goes_with_the_model(
+def test_packed_sequences_are_trained_and_the_template_goes_with_the_model(
     folder: Path, tmp_path: Path
 ) -> None:
     tokens = folder / "packed" / "tokens"

@@ -1,4 +1,4 @@
-"""sft: the loss that GPUs compute, TRL's fused head, is the model's own."""
+"""sft: the loss of TRL's fused head, which GPUs compute, equals the model's own."""
 
 import json
 import random
@@ -16,7 +16,7 @@ from hala_hpc.demo.rows import instruction_rows
 from hala_hpc.engines.models.tensors import tensor_headers
 from hala_hpc.engines.training.metrics import METRICS_FILE, read_metrics
 
-#: Seconds that one of these trainings may take on a busy machine.
+#: Timeout of one of these trainings on a busy machine, in seconds.
 LIMIT_S = 900
 QUICK: dict[str, Any] = {
     "max_steps": 3,
@@ -35,7 +35,7 @@ def trained(folder: Path, name: str, **settings: Any) -> Path:
 
 
 def losses(base: Path) -> list[float]:
-    """Losses of the steps, and what was measured on the held-out rows."""
+    """Return the losses of the steps and of the held-out rows."""
     lines = read_metrics(base / "output" / "0" / "metrics" / METRICS_FILE)
     return [line.loss or line.held_out_loss or 0.0 for line in lines]
 
@@ -62,13 +62,13 @@ def test_the_fused_head_has_the_losses_of_the_model(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # The cap is so low that it tells in every logit.
+    # The cap is so low that it changes every logit.
     cap: dict[str, Any] = {"final_logit_softcapping": 1.0} if family == "gemma2" else {}
     model = make_thin_model(family, tmp_path / "model", torch_dtype="float32", **cap)
     talks = [row["messages"] for row in instruction_rows(120, random.Random(0), set())]
     rows = [{"id": row_id(talk), "origin": "test", "messages": talk} for talk in talks]
-    words = {"model": str(model), "train": str(write_corpus(tmp_path / "talks", rows))}
-    make_tokens(tmp_path, **words, max_length=128, packing=packing, held_out=0.1)
+    options = {"model": str(model), "train": str(write_corpus(tmp_path / "talks", rows))}
+    make_tokens(tmp_path, **options, max_length=128, packing=packing, held_out=0.1)
     own = trained(tmp_path, "own", **settings)
     monkeypatch.setenv(FUSED_HEAD, "1")
     fused = trained(tmp_path, "fused", **settings)
@@ -76,6 +76,6 @@ def test_the_fused_head_has_the_losses_of_the_model(
     assert losses(fused) == pytest.approx(losses(own), rel=1e-3)
     assert losses(own)[2] < losses(own)[0]
     files = [base / "output" / "0" / "training.json" for base in (own, fused)]
-    told = [json.loads(file.read_text())["kernels"]["fused_head"] for file in files]
-    assert told == [False, True]
+    heads = [json.loads(file.read_text())["kernels"]["fused_head"] for file in files]
+    assert heads == [False, True]
     assert tensor_headers(fused / "output" / "0") == tensor_headers(model)

@@ -1,4 +1,4 @@
-"""Kernels are told by what a loaded model calls, not by what is installed."""
+"""Kernels are detected by what a loaded model calls, not by what is installed."""
 
 import sys
 from types import ModuleType
@@ -46,21 +46,21 @@ def test_parts_that_liger_computes_are_found_in_layers_and_in_what_they_call(
     layer = lfm2.model.layers[0].ffn_norm
     monkeypatch.setitem(vars(layer), "forward", norms.LigerRMSNorm.forward.__get__(layer))
     monkeypatch.setattr(modeling_lfm2, "apply_rotary_pos_emb", rope.liger_rotary_pos_emb)
-    # One that is there and that no layer calls.
+    # One that exists and that no layer calls.
     module_of("liger_kernel.transformers.geglu", "def geglu(x): return x", monkeypatch)
     assert detect_kernels(lfm2).liger == ("LigerRMSNorm", "liger_rotary_pos_emb")
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "expected"),
     [
         ("def causal_conv1d_fn(x, weight, bias=None, seq_idx=None): return x", "causal_conv1d"),
-        # One that cannot be used: transformers keeps its own.
+        # One that cannot be used: transformers uses its own.
         ("", "torch"),
     ],
 )
-def test_fast_convolutions_are_told_by_the_function_that_transformers_calls(
-    code: str, told: str, lfm2: Any, monkeypatch: pytest.MonkeyPatch
+def test_fast_convolutions_are_detected_by_the_function_that_transformers_calls(
+    code: str, expected: str, lfm2: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from transformers.integrations.hub_kernels import use_kernel_func_from_hub_with_fallback
     from transformers.models.lfm2 import modeling_lfm2
@@ -69,16 +69,16 @@ def test_fast_convolutions_are_told_by_the_function_that_transformers_calls(
     wrap = use_kernel_func_from_hub_with_fallback("causal_conv1d_fn", "causal_conv1d")
     own = modeling_lfm2.causal_conv1d_fn.__wrapped__
     monkeypatch.setattr(modeling_lfm2, "causal_conv1d_fn", wrap(own))
-    assert detect_kernels(lfm2).convolutions == told
+    assert detect_kernels(lfm2).convolutions == expected
 
 
-def test_a_slow_kernel_is_told_with_its_cure() -> None:
+def test_a_slow_kernel_is_reported_with_its_fix() -> None:
     slow = TrainingKernels(attention="eager", convolutions="torch", fused_head=True)
     lines = describe_slow_kernels(slow, "lfm2", wants_liger=True)
-    for line, words in zip(
+    for line, fix in zip(
         lines, ("install causal-conv1d", "no kernels for lfm2", "flex_attention"), strict=True
     ):
-        assert words in line
+        assert fix in line
     liger = ("LigerRMSNorm",)
     quick = TrainingKernels(attention="flash_attention_2", liger=liger, convolutions=None)
     assert describe_slow_kernels(quick, "gemma2", wants_liger=True) == []

@@ -1,4 +1,4 @@
-"""What LoRA learns is added to the weights as peft itself adds it."""
+"""LoRA's matrices are merged into the weights as peft itself merges them."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def tiny_llama() -> Any:
 
 
 def tiny_gpt2() -> Any:
-    """Layers whose matrices stand the other way round, with biases."""
+    """Layers with transposed matrices, and with biases."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     return GPT2LMHeadModel(GPT2Config(vocab_size=32, n_embd=16, n_layer=1, n_head=2))

@@ -1,4 +1,4 @@
-"""The card of a trained model: metadata that the hub takes, and what the base states of itself."""
+"""The card of a trained model: metadata that the hub accepts, and entries of the base's card."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ tags: [of-the-base]
 
 
 def card_of(folder: Path, model: str, base_card: str | None) -> ModelCard:
-    """The card of a model that was trained from `model`, which lies in `folder / base`."""
+    """Return the card of a model trained from `model`, which is in `folder / base`."""
     base, trained = folder / "base", folder / "trained"
     base.mkdir(parents=True)
     if base_card is not None:

@@ -1,4 +1,4 @@
-"""However a step is cut into passes, and among how many ranks: the same rows, the same loss."""
+"""The same rows give the same loss, for any split into passes and any number of ranks."""
 
 import random
 from pathlib import Path
@@ -33,33 +33,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         chosen = chance.choices(known, k=min(24, round(2 + chance.lognormvariate(0.7, 1))))
         rows.append(pair(*(" ".join(side) for side in zip(*chosen, strict=True))))
     write_corpus(folder / "pairs", rows)
-    words: dict[str, Any] = {"train": str(folder / "pairs"), "objective": "translate"}
-    words |= {"max_length": 512, "held_out": 0.1}
-    make_tokens(folder / "apart", model=str(folder / "lfm2"), **words)
+    options: dict[str, Any] = {"train": str(folder / "pairs"), "objective": "translate"}
+    options |= {"max_length": 512, "held_out": 0.1}
+    make_tokens(folder / "apart", model=str(folder / "lfm2"), **options)
     return folder
 
 
 def training(folder: Path, **more: Any) -> dict[str, Any]:
     """Settings of a training of six steps of 16 rows."""
-    words: dict[str, Any] = {"model": str(folder / "lfm2"), "learning_rate": 1e-3, "max_steps": 6}
-    words |= {"tokens": str(folder / "apart" / "tokens"), "global_batch_size": 16}
-    return words | {"group_by_length": False, "save_every_min": 0, "eval_steps": 3} | more
+    options: dict[str, Any] = {"model": str(folder / "lfm2"), "learning_rate": 1e-3, "max_steps": 6}
+    options |= {"tokens": str(folder / "apart" / "tokens"), "global_batch_size": 16}
+    return options | {"group_by_length": False, "save_every_min": 0, "eval_steps": 3} | more
 
 
-def trained(base: Path, ranks: int, **words: Any) -> Path:
+def trained(base: Path, ranks: int, **options: Any) -> Path:
     """Train to the end; the folder of the model."""
-    running = Ranks(base, ranks, **words)
+    running = Ranks(base, ranks, **options)
     assert running.end() == [0] * ranks, running.logs()[0][-3000:]
     return base / "output" / "0"
 
 
 def steps_of(made: Path) -> list[StepFigures]:
-    """The figures of every step, and of every look at the held-out rows."""
+    """The figures of every step, and of every evaluation on the held-out rows."""
     return read_metrics(made / METRICS / METRICS_FILE)
 
 
 def require_equal(one: Path, other: Path) -> None:
-    """Losses, gradients and held-out losses of two trainings are equal to 1e-5, tokens at all."""
+    """Losses, gradients and held-out losses of two trainings are equal to 1e-5, tokens exactly."""
     lines = list(zip(steps_of(one), steps_of(other), strict=True))
     assert len(lines) == 6 + 2
     for a, b in lines:
@@ -93,8 +93,8 @@ def alone(folder: Path) -> Path:
 def test_passes_of_many_rows_on_many_ranks_learn_as_one_row_at_a_time(
     folder: Path, alone: Path, zero_stage: int, ranks: int
 ) -> None:
-    words = training(folder, zero_stage=zero_stage, **TOGETHER)
-    made = trained(folder / f"zero-{zero_stage}-{ranks}", ranks, **words)
+    options = training(folder, zero_stage=zero_stage, **TOGETHER)
+    made = trained(folder / f"zero-{zero_stage}-{ranks}", ranks, **options)
     require_equal(made, alone)
     figures = TrainingFigures.read(made / FIGURES_FILE)
     assert figures
@@ -108,10 +108,10 @@ def test_passes_of_many_rows_on_many_ranks_learn_as_one_row_at_a_time(
 def test_one_rank_goes_on_with_other_passes_where_two_stopped(
     folder: Path, alone: Path, zero_stage: int
 ) -> None:
-    base, words = folder / f"resumed-{zero_stage}", training(folder, zero_stage=zero_stage)
-    first = Ranks(base, 2, stop_at=2, **words, **TOGETHER)
+    base, options = folder / f"resumed-{zero_stage}", training(folder, zero_stage=zero_stage)
+    first = Ranks(base, 2, stop_at=2, **options, **TOGETHER)
     assert first.end() == [RETRY, 0], first.logs()[0][-3000:]
-    require_equal(trained(base, 1, **words, micro_batch_tokens=700), alone)
+    require_equal(trained(base, 1, **options, micro_batch_tokens=700), alone)
 
 
 @pytest.mark.slow
@@ -120,17 +120,17 @@ def test_packed_sequences_and_an_optimizer_on_the_host_change_no_loss(folder: Pa
     model = str(untrained_model(folder))
     tokens = {"train": str(folder / "pairs"), "objective": "translate", "max_length": 512}
     make_tokens(folder / "packed", model=model, **tokens, held_out=0.1, packing=True)
-    words = training(folder, model=model, tokens=str(folder / "packed" / "tokens"))
-    words |= {"global_batch_size": 8}
-    one = trained(folder / "packed-alone", 1, **words | {"zero_stage": 0} | ALONE)
+    options = training(folder, model=model, tokens=str(folder / "packed" / "tokens"))
+    options |= {"global_batch_size": 8}
+    one = trained(folder / "packed-alone", 1, **options | {"zero_stage": 0} | ALONE)
     for zero_stage, offload in ((2, "none"), (2, "optimizer"), (3, "all")):
-        more = words | TOGETHER | {"zero_stage": zero_stage, "offload": offload}
+        more = options | TOGETHER | {"zero_stage": zero_stage, "offload": offload}
         require_equal(trained(folder / f"packed-{zero_stage}-{offload}", 2, **more), one)
 
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_the_loss_that_a_gpu_takes_is_the_same(
+def test_the_fused_loss_of_a_gpu_is_the_same(
     folder: Path, alone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(FUSED_HEAD, "1")

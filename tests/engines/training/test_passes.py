@@ -1,4 +1,4 @@
-"""How the rows of a step are dealt to ranks and cut into passes."""
+"""How the rows of a step are distributed to ranks and split into passes."""
 
 import random
 import time
@@ -16,20 +16,20 @@ def drawn(rows: int, seed: int, longest: int = 4096) -> list[int]:
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 8])
-@pytest.mark.parametrize("most", [64, 900, 4096, 1_000_000])
+@pytest.mark.parametrize("limit", [64, 900, 4096, 1_000_000])
 @pytest.mark.parametrize("seed", range(4))
 def test_every_row_comes_once_in_equally_many_passes_that_are_small_enough(
-    ranks: int, most: int, seed: int
+    ranks: int, limit: int, seed: int
 ) -> None:
     lengths = drawn(24 * (1 + seed), seed)
-    dealt = plan_passes(lengths, StepCut(ranks, most))
+    dealt = plan_passes(lengths, StepCut(ranks, limit))
     assert sorted(chain.from_iterable(chain.from_iterable(dealt))) == list(range(len(lengths)))
     assert len(dealt) == ranks
     assert len({len(own) for own in dealt}) == 1
     for rows in chain.from_iterable(dealt):
         assert rows, "no pass is empty"
         assert lengths[rows[0]] == max(lengths[row] for row in rows)
-        assert padded_size(lengths, rows) <= most or len(rows) == 1
+        assert padded_size(lengths, rows) <= limit or len(rows) == 1
 
 
 def test_the_largest_pass_comes_first_and_those_of_one_time_are_alike() -> None:
@@ -72,12 +72,12 @@ def test_equal_rows_take_the_fewest_passes() -> None:
     assert {len(rows) for own in dealt for rows in own} == {8}
 
 
-def test_a_plan_takes_no_time_beside_a_step() -> None:
+def test_a_plan_is_fast_compared_with_a_step() -> None:
     lengths = drawn(1024, 1)
     began = time.process_time()
     for ranks in (1, 16):
         plan_passes(lengths, StepCut(ranks, 8192))
-    # Some milliseconds; a step of so many rows takes a second at least.
+    # Some milliseconds; a step with this number of rows takes at least a second.
     assert time.process_time() - began < 0.5
 
 

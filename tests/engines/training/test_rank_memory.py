@@ -1,4 +1,4 @@
-"""What a rank takes of its GPU: the reckoning beside torch's memory tracker, and what follows."""
+"""GPU memory of a rank: the estimate compared with torch's memory tracker, and its consequences."""
 
 import json
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from hala_hpc.engines.training.settings import TrainingSettings
 SHAPES = shipped_throughput().shapes
 SMALL, MIDDLE, LARGE = "LiquidAI/LFM2-350M", "LiquidAI/LFM2-700M", "LiquidAI/LFM2-1.2B"
 GEMMA = "QCRI/Fanar-1-9B-Instruct"
-#: By how much the reckoning may differ from what is tracked.
+#: By how much the estimate may differ from what is tracked.
 TOLERANCE = 0.15
 H100 = 80 * GB
 
@@ -43,14 +43,14 @@ def require_agreement(config: Mapping[str, Any], work: Pass) -> None:
     shape, tracked = read_shape(config), tracked_pass(config, work)
     assert shape
     assert shape.weights == pytest.approx(tracked.weights, rel=0.001)
-    reckoned = 2 * work.item * shape.weights + activation_bytes(shape, work)
-    assert reckoned == pytest.approx(tracked.peak, rel=TOLERANCE), (
-        f"{reckoned / GB:.2f} GB reckoned, {tracked.peak / GB:.2f} GB tracked"
+    estimated = 2 * work.item * shape.weights + activation_bytes(shape, work)
+    assert estimated == pytest.approx(tracked.peak, rel=TOLERANCE), (
+        f"{estimated / GB:.2f} GB estimated, {tracked.peak / GB:.2f} GB tracked"
     )
 
 
 @pytest.mark.slow
-def test_the_reckoning_is_what_torch_tracks_in_four_layers_of_the_smallest_model() -> None:
+def test_the_estimate_is_what_torch_tracks_in_four_layers_of_the_smallest_model() -> None:
     few = {**SHAPES[SMALL], "num_hidden_layers": 4, "full_attn_idxs": [2]}
     require_agreement(few, Pass(8192, 1024))
 
@@ -72,7 +72,7 @@ def test_the_reckoning_is_what_torch_tracks_in_four_layers_of_the_smallest_model
         (GEMMA, Pass(4096, 1024, is_checkpointed=True, attention="eager")),
     ],
 )
-def test_the_reckoning_of_every_size_is_what_torch_tracks(name: str, work: Pass) -> None:
+def test_the_estimate_of_every_size_is_what_torch_tracks(name: str, work: Pass) -> None:
     require_agreement(SHAPES[name], work)
 
 
@@ -107,17 +107,17 @@ def test_what_saves_memory_leaves_more_room_for_tokens(
     assert tokens[0] < tokens[1]
 
 
-def test_a_row_that_does_not_fit_is_refused_with_the_settings_and_a_cure(tmp_path: Path) -> None:
+def test_a_row_that_does_not_fit_is_refused_with_the_settings_and_a_fix(tmp_path: Path) -> None:
     model, settings = model_folder(tmp_path), TrainingSettings(zero_stage=1)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         fitting_micro_batch_tokens(model, settings, 16, 16 * GB, 4096)
-    assert told.value.code == CONFIG
+    assert caught.value.code == CONFIG
     for part in ("4096 tokens", "16.0 GB", "zero_stage=1", "gradient_checkpointing=false"):
-        assert part in str(told.value)
-    assert "set zero_stage=1 and gradient_checkpointing=true" in str(told.value)
-    cured = settings.model_copy(update={"gradient_checkpointing": True})
-    assert fitting_micro_batch_tokens(model, cured, 16, 16 * GB, 4096) >= 4096
-    with pytest.raises(UserError, match="take more or larger GPUs"):
+        assert part in str(caught.value)
+    assert "set zero_stage=1 and gradient_checkpointing=true" in str(caught.value)
+    changed = settings.model_copy(update={"gradient_checkpointing": True})
+    assert fitting_micro_batch_tokens(model, changed, 16, 16 * GB, 4096) >= 4096
+    with pytest.raises(UserError, match="use more or larger GPUs"):
         fitting_micro_batch_tokens(model, settings, 16, 4 * GB, 4096)
 
 
@@ -139,12 +139,12 @@ def test_every_training_of_the_shipped_recipe_fits_and_none_could_be_faster() ->
     trained = {name: node for name, node in nodes.items() if name.startswith("sft-")}
     assert len(trained) == 4
     for name, node in trained.items():
-        told = nodes["sft-1.2b"] | node
+        options = nodes["sft-1.2b"] | node
         settings = TrainingSettings(
-            zero_stage=told["zero_stage"],
-            gradient_checkpointing=told.get("gradient_checkpointing", False),
+            zero_stage=options["zero_stage"],
+            gradient_checkpointing=options.get("gradient_checkpointing", False),
         )
-        shape, own = shape_of(told["model"]), ranks.get(name, 16)
+        shape, own = shape_of(options["model"]), ranks.get(name, 16)
         assert rank_memory(shape, settings, own, 4096, 4096).total < 0.9 * H100
         way = find_fastest_option(shape, settings, own, H100, 4096)
         mine = MemoryOption(settings.zero_stage, settings.gradient_checkpointing)

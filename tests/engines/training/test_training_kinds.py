@@ -1,4 +1,4 @@
-"""sft: LoRA, what goes to the host's memory, metrics of every step, and what a step computes."""
+"""sft: LoRA, offload to host memory, metrics of every step, and what a step computes."""
 
 from math import prod
 from pathlib import Path
@@ -36,8 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random_lfm2(folder / "model")
     rows = [pair(f"{text} {n}", target) for n in range(12) for text, target in SENTENCES.items()]
     write_corpus(folder / "pairs", rows)
-    words = {"model": str(folder / "model"), "max_length": 256, "objective": "translate"}
-    make_tokens(folder, **words, train=str(folder / "pairs"))
+    options = {"model": str(folder / "model"), "max_length": 256, "objective": "translate"}
+    make_tokens(folder, **options, train=str(folder / "pairs"))
     return folder
 
 
@@ -53,9 +53,9 @@ def trained(folder: Path, name: str, ranks: int, stop_at: float = 1e9, **setting
 @pytest.mark.slow
 @pytest.mark.parametrize("zero_stage", [0, pytest.param(3, marks=pytest.mark.long)])
 def test_lora_trains_small_matrices_and_leaves_a_plain_model(folder: Path, zero_stage: int) -> None:
-    words = {"lora_rank": 4, "learning_rate": 0.02, "zero_stage": zero_stage}
+    options = {"lora_rank": 4, "learning_rate": 0.02, "zero_stage": zero_stage}
     ranks = 2 if zero_stage else 1
-    base = trained(folder, f"lora-{zero_stage}", ranks, **words)
+    base = trained(folder, f"lora-{zero_stage}", ranks, **options)
     losses = losses_of(base)
     assert losses[-1] < losses[0]
     model = base / "output" / "0"
@@ -65,8 +65,8 @@ def test_lora_trains_small_matrices_and_leaves_a_plain_model(folder: Path, zero_
     assert changed
     assert all(".norm" not in name and "embed" not in name for name in changed)
     if zero_stage:
-        stopped = trained(folder, "lora-stopped", ranks, stop_at=4, **words)
-        trained(folder, "lora-stopped", ranks, **words)
+        stopped = trained(folder, "lora-stopped", ranks, stop_at=4, **options)
+        trained(folder, "lora-stopped", ranks, **options)
         assert losses_of(stopped) == losses
 
 
@@ -78,15 +78,15 @@ def test_lora_trains_small_matrices_and_leaves_a_plain_model(folder: Path, zero_
         (r".*\.(q|k)_proj", ""),
         (["q_proj", "embed_tokens"], "model.embed_tokens is an embedding"),
         (r".*embed_tokens", "model.embed_tokens is an embedding"),
-        (["conv"], "model.layers.0.conv.conv is no matrix"),
+        (["conv"], "model.layers.0.conv.conv is not a matrix"),
         (["lm_head"], "lm_head is tied to the embedding"),
     ],
 )
 def test_lora_is_refused_where_it_cannot_be_added_to_the_weights(
     targets: str | list[str], fault: str, folder: Path
 ) -> None:
-    words = {"model": str(folder / "model"), "tokens": str(folder / "tokens")}
-    settings = Sft.Settings.model_validate(words | {"lora_rank": 4, "lora_targets": targets})
+    options = {"model": str(folder / "model"), "tokens": str(folder / "tokens")}
+    settings = Sft.Settings.model_validate(options | {"lora_rank": 4, "lora_targets": targets})
     faults = Sft(settings, PlainInputs()).preflight()
     assert len(faults) == bool(fault)
     assert all(fault in line for line in faults)
@@ -136,7 +136,7 @@ def test_a_curve_has_the_first_step_and_means_of_the_rest() -> None:
 def test_a_step_computes_six_times_weights_and_what_attends(tmp_path: Path) -> None:
     random_lfm2(tmp_path)
     weights = sum(prod(header.shape) for header in tensor_headers(tmp_path).values())
-    # One of three layers attends, over 64 channels; the table of tokens is the output head, too.
+    # One of three layers is attention, over 64 channels; the output head is tied to the embedding.
     assert flops_per_token(tmp_path, 100.0) == 6 * weights + 12 * 1 * 64 * 100
 
 

@@ -1,4 +1,4 @@
-"""A training that is stopped, killed or hung at any moment, and goes on as if nothing was."""
+"""A training that is stopped, killed or hung at any moment resumes with the same result."""
 
 import json
 import os
@@ -44,7 +44,7 @@ QUICK: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Settings with a random model and token files."""
     folder = tmp_path_factory.mktemp("stops")
     model = str(random_lfm2(folder / "model"))
@@ -56,28 +56,28 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return QUICK | {"model": model, "tokens": str(tokens)}
 
 
-def both_stages(folder: Path, words: dict[str, Any], **more: Any) -> dict[int, Ranks]:
+def both_stages(folder: Path, options: dict[str, Any], **more: Any) -> dict[int, Ranks]:
     """Trainings on two ranks with ZeRO-2 and ZeRO-3, at the same time."""
-    return {s: Ranks(folder / str(s), 2, **more, **words, zero_stage=s) for s in (2, 3)}
+    return {s: Ranks(folder / str(s), 2, **more, **options, zero_stage=s) for s in (2, 3)}
 
 
 @pytest.fixture(scope="module")
-def calm(words: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+def calm(options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Undisturbed trainings on two ranks, by ZeRO stage."""
-    made = both_stages(tmp_path_factory.mktemp("calm"), words)
+    made = both_stages(tmp_path_factory.mktemp("calm"), options)
     for ranks in made.values():
         assert ranks.end() == [0, 0], ranks.logs()[0]
     return {stage: ranks.base for stage, ranks in made.items()}
 
 
 @pytest.fixture(scope="module")
-def stopped(words: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """The same told to stop in the second epoch, at step 7; tests go on with copies."""
-    made = both_stages(tmp_path_factory.mktemp("stopped"), words, stop_at=7)
+def stopped(options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """The same with a stop requested in the second epoch, at step 7; tests resume copies."""
+    made = both_stages(tmp_path_factory.mktemp("stopped"), options, stop_at=7)
     for ranks in made.values():
-        # Rank 0 alone asks for another attempt: an error of another rank would end it.
+        # Only rank 0 requests another attempt: an error of another rank would end it.
         assert ranks.end() == [RETRY, 0], ranks.logs()[0]
-        assert "told to stop at step 7 of 16" in ranks.logs()[0]
+        assert "stop requested at step 7 of 16" in ranks.logs()[0]
         assert {p.name for p in ranks.state_dir.glob("ch*")} == {"checkpoint-4", "checkpoint-7"}
     return {stage: ranks.base for stage, ranks in made.items()}
 
@@ -88,9 +88,9 @@ def copy_of(base: Path, target: Path) -> Path:
     return target / "kept" / "0"
 
 
-def finish(base: Path, ranks: int, **words: Any) -> str:
-    """Go on to the end; what rank 0 printed."""
-    last = Ranks(base, ranks, **words)
+def finish(base: Path, ranks: int, **options: Any) -> str:
+    """Resume to the end; return the output of rank 0."""
+    last = Ranks(base, ranks, **options)
     assert last.end() == [0] * ranks, last.logs()[0]
     return last.logs()[0]
 
@@ -99,17 +99,17 @@ def finish(base: Path, ranks: int, **words: Any) -> str:
 @pytest.mark.parametrize("stage", [2, 3])
 def test_the_curve_after_a_stop_is_the_same_to_the_last_bit(
     tmp_path: Path,
-    words: dict[str, Any],
+    options: dict[str, Any],
     calm: dict[int, Path],
     stopped: dict[int, Path],
     stage: int,
 ) -> None:
-    kept = copy_of(stopped[stage], tmp_path)
-    log = finish(tmp_path, 2, **words, zero_stage=stage)
-    assert f"starting from {kept}/checkpoint-7" in log
+    state_dir = copy_of(stopped[stage], tmp_path)
+    log = finish(tmp_path, 2, **options, zero_stage=stage)
+    assert f"starting from {state_dir}/checkpoint-7" in log
     assert losses_of(tmp_path) == losses_of(calm[stage])
     assert weights_of(tmp_path) == weights_of(calm[stage])
-    assert not list(kept.glob("ch*"))
+    assert not list(state_dir.glob("ch*"))
 
 
 @pytest.mark.slow
@@ -125,57 +125,57 @@ def test_the_curve_after_a_stop_is_the_same_to_the_last_bit(
 def test_another_number_of_ranks_goes_on_with_the_same_curve(
     tmp_path: Path, request: pytest.FixtureRequest, stage: int, first: int, then: int
 ) -> None:
-    words = request.getfixturevalue("words") | {"zero_stage": stage}
+    options = request.getfixturevalue("options") | {"zero_stage": stage}
     calm = request.getfixturevalue("calm")
     if first == 2:
         copy_of(request.getfixturevalue("stopped")[stage], tmp_path)
     else:
-        assert Ranks(tmp_path, first, stop_at=7, **words).end() == [RETRY]
-    log = finish(tmp_path, then, **words)
+        assert Ranks(tmp_path, first, stop_at=7, **options).end() == [RETRY]
+    log = finish(tmp_path, then, **options)
     assert f"checkpoint-7 was saved by {first} ranks and is converted for {then}" in log
     assert losses_of(tmp_path) == pytest.approx(losses_of(calm[stage]), rel=1e-5)
 
 
 @pytest.mark.slow
 def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
-    tmp_path: Path, words: dict[str, Any], calm: dict[int, Path], stopped: dict[int, Path]
+    tmp_path: Path, options: dict[str, Any], calm: dict[int, Path], stopped: dict[int, Path]
 ) -> None:
-    kept = copy_of(stopped[2], tmp_path)
-    state = next(kept.glob("checkpoint-7/global_step7/*rank_1*optim_states.pt"))
+    state_dir = copy_of(stopped[2], tmp_path)
+    state = next(state_dir.glob("checkpoint-7/global_step7/*rank_1*optim_states.pt"))
     content = bytearray(state.read_bytes())
     content[len(content) // 2] ^= 1
     state.write_bytes(content)
-    log = finish(tmp_path, 2, **words)
+    log = finish(tmp_path, 2, **options)
     assert "checkpoint-7 is skipped: global_step7/" in log
     assert "is not what was saved (its digest differs)" in log
-    assert f"starting from {kept}/checkpoint-4" in log
+    assert f"starting from {state_dir}/checkpoint-4" in log
     assert weights_of(tmp_path) == weights_of(calm[2])
 
 
 @pytest.mark.slow
 def test_a_kill_after_the_last_step_learns_nothing_more(
-    tmp_path: Path, words: dict[str, Any], calm: dict[int, Path]
+    tmp_path: Path, options: dict[str, Any], calm: dict[int, Path]
 ) -> None:
-    ranks = Ranks(tmp_path, 2, hold_at=words["max_steps"] + 1, **words)
+    ranks = Ranks(tmp_path, 2, hold_at=options["max_steps"] + 1, **options)
     ranks.wait_until((ranks.state_dir / "checkpoint-16").exists, "the last checkpoint")
     ranks.kill()
-    finish(tmp_path, 2, **words)
+    finish(tmp_path, 2, **options)
     assert weights_of(tmp_path) == weights_of(calm[2])
 
 
 @pytest.mark.slow
-def test_the_others_leave_when_a_rank_is_killed(tmp_path: Path, words: dict[str, Any]) -> None:
-    ranks = Ranks(tmp_path, 2, hold_at=4, **words | {"save_steps": 0})
+def test_the_others_leave_when_a_rank_is_killed(tmp_path: Path, options: dict[str, Any]) -> None:
+    ranks = Ranks(tmp_path, 2, hold_at=4, **options | {"save_steps": 0})
     ranks.wait_until(lambda: ranks.step() > 2, "a few steps")
     ranks.children[1].kill()
     assert ranks.end() == [RETRY, -signal.SIGKILL]
-    assert "another rank is gone" in ranks.logs()[0]
+    assert "another rank is lost" in ranks.logs()[0]
 
 
 @pytest.mark.slow
-def test_a_rank_that_hangs_is_named_with_its_node(tmp_path: Path, words: dict[str, Any]) -> None:
+def test_a_rank_that_hangs_is_named_with_its_node(tmp_path: Path, options: dict[str, Any]) -> None:
     more = {"save_steps": 0, "step_timeout_min": 0.15}
-    ranks = Ranks(tmp_path, 2, hold_at=4, **words | more)
+    ranks = Ranks(tmp_path, 2, hold_at=4, **options | more)
     ranks.wait_until(lambda: ranks.step() > 2, "a few steps")
     os.kill(ranks.children[1].pid, signal.SIGSTOP)
     assert ranks.children[0].wait() == RETRY
@@ -189,38 +189,36 @@ def test_a_rank_that_hangs_is_named_with_its_node(tmp_path: Path, words: dict[st
 
 @pytest.mark.slow
 def test_a_training_leaves_before_the_time_of_its_job_is_up(
-    tmp_path: Path, words: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HALA_JOB_END", str(time.time() + EXIT_MARGIN_S + 8))
-    ranks = Ranks(tmp_path, 2, hold_at=4, **words | {"save_steps": 0})
+    ranks = Ranks(tmp_path, 2, hold_at=4, **options | {"save_steps": 0})
     assert ranks.end() == [RETRY, 0]
     assert len(list(ranks.state_dir.glob("checkpoint-*/COMMIT.json"))) == 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [0, 2])
-def test_a_broken_loss_ends_at_once_and_names_the_last_good_checkpoint(
-    tmp_path: Path, words: dict[str, Any], stage: int
+def test_a_nonfinite_loss_ends_at_once_and_names_the_last_good_checkpoint(
+    tmp_path: Path, options: dict[str, Any], stage: int
 ) -> None:
     more = {"zero_stage": stage, "learning_rate": 1e30, "max_grad_norm": 1e9}
-    ranks = Ranks(tmp_path, 1, **words | more | {"save_steps": 1, "logging_steps": 10})
+    ranks = Ranks(tmp_path, 1, **options | more | {"save_steps": 1, "logging_steps": 10})
     assert ranks.end() == [BAD_DATA], ranks.logs()[0]
     (log,) = ranks.logs()
-    assert "is no number at step" in log
-    assert "the training broke; lower learning_rate" in log
+    assert "is not finite at step" in log
+    assert "; lower learning_rate" in log
     assert not (tmp_path / "facts.json").exists()
     last = max(ranks.state_dir.glob("checkpoint-*"), key=lambda p: int(p.name.partition("-")[2]))
     assert f"the last good checkpoint is {last}" in log
-    assert int(log.partition("no number at step ")[2].partition(":")[0]) < 10
+    assert int(log.partition("not finite at step ")[2].partition(";")[0]) < 10
 
 
-def test_who_is_behind_is_told_by_the_files_of_the_ranks(tmp_path: Path) -> None:
+def test_the_slow_rank_is_named_by_the_files_of_the_ranks(tmp_path: Path) -> None:
     def out(rank: int, attempt: str = "a1") -> Any:
         return SimpleNamespace(rank=rank, attempt=attempt, world_size=3)
 
-    assert find_slow_ranks(tmp_path, out(0)).text.startswith(
-        "rank 0 has never given a sign of life"
-    )
+    assert find_slow_ranks(tmp_path, out(0)).text.startswith("rank 0 has never reported")
     for rank in range(3):
         dog = StepWatchdog(tmp_path, out(rank), 60)
         dog.folder.mkdir(exist_ok=True)
@@ -233,13 +231,10 @@ def test_who_is_behind_is_told_by_the_files_of_the_ranks(tmp_path: Path) -> None
     assert found == SlowRanks(f"rank 1 on {node} is behind (reading, step 7)", (node,))
     os.utime(folder / "rank-2.json", (1, 1))
     assert f"rank 2 on {node} is silent for" in find_slow_ranks(folder, out(0)).text
-    assert (
-        "rank 1 has given no sign of life in this attempt"
-        in find_slow_ranks(folder, out(0, "a2")).text
-    )
+    assert "rank 1 has not reported in this attempt" in find_slow_ranks(folder, out(0, "a2")).text
 
 
-def test_a_rank_that_hangs_as_it_begins_is_named_with_its_node(tmp_path: Path) -> None:
+def test_a_rank_that_hangs_at_its_start_is_named_with_its_node(tmp_path: Path) -> None:
     first: Any = SimpleNamespace(rank=0, attempt="a1", world_size=2)
     other: Any = SimpleNamespace(rank=1, attempt="a1", world_size=2)
     with StepWatchdog(tmp_path, other, 60), StepWatchdog(tmp_path, first, 60) as dog:
@@ -250,13 +245,13 @@ def test_a_rank_that_hangs_as_it_begins_is_named_with_its_node(tmp_path: Path) -
         assert found == SlowRanks(f"rank 1 on {node} is behind (loading, step 0)", (node,))
 
 
-def test_a_hang_is_told_once_and_long_work_is_none(
+def test_a_hang_is_reported_once_and_long_work_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hala_hpc.engines.training.watchdog.CHECK_INTERVAL_S", 0.02)
-    told: list[RankHung] = []
-    out: Any = SimpleNamespace(rank=0, attempt="a1", world_size=1, leave=told.append)
-    # A look that comes late counts as two: whatever holds this process up, that is no hang.
+    errors: list[RankHung] = []
+    out: Any = SimpleNamespace(rank=0, attempt="a1", world_size=1, abort=errors.append)
+    # A late check counts as two: a delay of this process is no hang.
     with StepWatchdog(tmp_path, out, 1.0) as dog:
         for phase in ("loading", "saving", "evaluating"):
             dog.set_phase(phase)
@@ -265,12 +260,12 @@ def test_a_hang_is_told_once_and_long_work_is_none(
         for step in range(8):
             dog.step = step
             time.sleep(0.2)
-        assert not told
-        wait_until(lambda: told, "the hang is told")
+        assert not errors
+        wait_until(lambda: errors, "the hang is reported")
         dog._thread.join(5)
-    assert len(told) == 1
-    assert "after step 7" in str(told[0])
-    assert told[0].kind is FailureClass.ENGINE
+    assert len(errors) == 1
+    assert "after step 7" in str(errors[0])
+    assert errors[0].kind is FailureClass.ENGINE
 
 
 def test_another_engine_than_asked_for_is_an_error(tmp_path: Path) -> None:
@@ -290,7 +285,7 @@ def test_another_engine_than_asked_for_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["listed", "read"])
-def test_a_checkpoint_that_gets_its_name_under_the_eyes_of_the_stops_is_seen(
+def test_a_checkpoint_that_gets_its_name_while_the_stops_look_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     node: Any = None
@@ -304,13 +299,13 @@ def test_a_checkpoint_that_gets_its_name_under_the_eyes_of_the_stops_is_seen(
             staged.rename(run.state_dir / staged.name)
             staged.parent.rmdir()
 
-    def after_commit(plain: Any, word: str) -> Any:
-        def look(path: Any, *more: Any, **others: Any) -> Any:
-            if word in str(path):
+    def after_commit(plain: Any, part: str) -> Any:
+        def scan(path: Any, *more: Any, **others: Any) -> Any:
+            if part in str(path):
                 commit()
             return plain(path, *more, **others)
 
-        return look
+        return scan
 
     assert is_saving(run.state_dir / ".staging")
     if moment == "listed":
@@ -325,7 +320,7 @@ def test_a_checkpoint_that_gets_its_name_under_the_eyes_of_the_stops_is_seen(
 
 
 class OverBeforeItsStop(StopRun):
-    """A training that has come to its end before anybody could stop it."""
+    """A training that ended before it could be stopped."""
 
     def submit(self, timeout_min: int = 20) -> None:
         del timeout_min
@@ -342,7 +337,7 @@ class OverBeforeItsStop(StopRun):
         """Nothing runs."""
 
 
-def test_stopping_ends_and_says_why_when_no_training_can_be_stopped(tmp_path: Path) -> None:
+def test_stopping_ends_with_a_reason_when_no_training_can_be_stopped(tmp_path: Path) -> None:
     node: Any = SimpleNamespace(base=tmp_path, shape=Shape(), loading_s=0.0)
     node.fresh = lambda name: OverBeforeItsStop(node, Artifact(tmp_path / name))
     tally = stop_all({2: node}, {2: b"weights"}, StopPlan(stops=3, saves=1), Random(5))
@@ -350,9 +345,9 @@ def test_stopping_ends_and_says_why_when_no_training_can_be_stopped(tmp_path: Pa
     assert tally.defects == [
         "3 trainings in a row ended before any stop: 4 of 4 stops were not made"
     ]
-    told = summary(tally, StopPlan(stops=5, saves=1), 0.0)
-    assert not told["good"]
-    assert told["missing_kinds"] == [*STOPS, "kill_while_saving"]
+    result = summary(tally, StopPlan(stops=5, saves=1), 0.0)
+    assert not result["good"]
+    assert result["missing_kinds"] == [*STOPS, "kill_while_saving"]
 
 
 @pytest.mark.long

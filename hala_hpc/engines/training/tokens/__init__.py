@@ -1,1 +1,1 @@
-"""From conversations to token files."""
+"""Convert conversations into token files."""

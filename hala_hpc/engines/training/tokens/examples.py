@@ -1,4 +1,4 @@
-"""Training examples: conversations to token numbers, each token either learnt or only read."""
+"""Convert conversations into training examples: token ids, and labels for the loss tokens."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,8 +12,8 @@ from hala_hpc.engines.generation.prompts import uses_chat_template
 from hala_hpc.engines.generation.settings import PromptStyle
 from hala_hpc.engines.models.control_tokens import make_text_tokenizer
 
-#: Chat template for models that have none, made of plain words. It needs no token beside the end of
-#: text, which ends every answer.
+#: Chat template for models without one, made of plain text. It needs no token except the
+#: end-of-text token, which ends every answer.
 PLAIN_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}"
@@ -25,32 +25,33 @@ PLAIN_TEMPLATE = (
     "{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}### Assistant:\n{% endif %}"
 )
-#: Label of a token that is read but not learnt, as torch's cross entropy has it.
+#: Label of a token without loss, as in torch's cross entropy.
 IGNORE_INDEX = -100
-#: Orders of roles whose frames are kept: few occur, though a corpus may hold many.
+#: Maximum number of cached frames, one for each sequence of roles: few occur, though a corpus may
+#: hold many.
 MAX_CACHED_FRAMES = 4096
-#: Stands for the words of message {} while the chat template is filled in.
+#: Placeholder for the text of message {} while the chat template is rendered.
 SLOT = "\u2063words {}\u2063"
 
 Message = dict[str, str]
 
 
 class RefusedError(Exception):
-    """A row that cannot be learnt from; the text is the reason that is counted."""
+    """A row that cannot be used for training; the text is the counted reason."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One row, ready to learn from."""
+    """One tokenized row with its labels."""
 
     input_ids: Sequence[int]
     labels: Sequence[int]
 
     def cut(self, max_tokens: int) -> list["Example"]:
-        """Consecutive pieces of at most so many tokens; none is lost and none comes twice.
+        """Split into consecutive segments of at most `max_tokens` tokens, without loss or overlap.
 
-        A piece begins where the one before ended, whatever stands there. Its first token is read
-        but not learnt: nothing in the piece could tell it.
+        A segment starts where the previous one ended, at any token. Its first token has no label:
+        nothing in the segment could predict it.
         """
         if len(self.input_ids) <= max_tokens:
             return [self]
@@ -66,7 +67,7 @@ class Example:
 
 @dataclass(frozen=True)
 class TemplateSegment:
-    """A stretch of a conversation: the words of a message, or fixed tokens of the template."""
+    """A segment of a conversation: the text of a message, or fixed tokens of the template."""
 
     slot: int | None
     ids: tuple[int, ...]
@@ -75,7 +76,7 @@ class TemplateSegment:
 
 @dataclass(frozen=True)
 class SlotPlace:
-    """Where the words of a message stand in the filled template."""
+    """Position of the text of a message in the rendered template."""
 
     number: int
     start: int
@@ -83,9 +84,9 @@ class SlotPlace:
 
 
 def group_answers(text: str, roles: tuple[str, ...]) -> list[list[SlotPlace]]:
-    """The answers in a filled template, those together around which the same stands.
+    """Group the answers of a rendered template by the text around them.
 
-    Each alone where the template does not show every message once and in order.
+    Each answer is its own group if the template does not show every message once and in order.
     """
     places = [
         SlotPlace(int(found[1]), found.start(), found.end())
@@ -106,18 +107,19 @@ def group_answers(text: str, roles: tuple[str, ...]) -> list[list[SlotPlace]]:
 
 
 def context_lengths(span: tuple[int, int] | None, place: SlotPlace) -> tuple[int, int] | None:
-    """How many letters of the template a span holds before and after the words of its answer."""
+    """Return how many characters of the template a span has before and after its answer."""
     return None if span is None else (place.start - span[0], span[1] - place.end)
 
 
 class ExampleMaker:
-    """Turns conversations into examples with the tokenizer and chat template of a model.
+    """Converts conversations into examples with the tokenizer and chat template of a model.
 
-    Learnt are the turns of the assistant with the token that ends them; nothing is cut short. The
-    words of a message never become control tokens. They are tokenized apart from the template, so
-    that a prompt has the same tokens as when the model is asked later. A row of more than
-    `max_tokens` tokens is refused as `too_long`; None takes any. Raises UserError (78) for prompt
-    style `chat` where the tokenizer has no chat template.
+    Labels are the turns of the assistant with the token that ends them; nothing is truncated. The
+    text of a message never becomes control tokens. It is tokenized separately from the template,
+    so a prompt has the same tokens as at inference. A row of more than `max_tokens` tokens is
+    refused as `too_long`; None accepts any length.
+
+    Raises: UserError (CONFIG) for prompt style `chat` if the tokenizer has no chat template.
     """
 
     def __init__(self, tokenizer: Any, max_tokens: int | None, style: PromptStyle = "auto") -> None:
@@ -125,11 +127,11 @@ class ExampleMaker:
         self.text_tokenizer = make_text_tokenizer(tokenizer)
         self.max_tokens = max_tokens
         self.chat = uses_chat_template(tokenizer, style)
-        # A template asks for roles alone once the words are slots, and few orders of roles occur.
+        # With slots as texts a template depends on the roles only, and few role sequences occur.
         self.frame = lru_cache(MAX_CACHED_FRAMES)(self._frame)
 
     def encode(self, rows: list[list[Message]]) -> Iterator[Example | str]:
-        """Examples of several rows, or the reason against one, with one call of the tokenizer."""
+        """Yield for each row its example or the reason of refusal; the tokenizer is called once."""
         frames = [self._frame_of(messages) for messages in rows]
         good = [row for row, frame in zip(rows, frames, strict=True) if not isinstance(frame, str)]
         contents = iter(self._ids([m["content"] for row in good for m in row]))
@@ -140,7 +142,7 @@ class ExampleMaker:
                 yield self._join(frame, [next(contents) for _ in row])
 
     def _frame_of(self, messages: list[Message]) -> tuple[TemplateSegment, ...] | str:
-        # Each that says something takes a token at least.
+        # Each message with text takes at least one token.
         nonempty = sum(bool(message["content"]) for message in messages)
         if self.max_tokens is not None and nonempty > self.max_tokens:
             return "too_long"
@@ -172,7 +174,7 @@ class ExampleMaker:
         return ids
 
     def _frame(self, roles: tuple[str, ...]) -> tuple[TemplateSegment, ...]:
-        """What stands around the words of a conversation with these roles. Raises RefusedError."""
+        """Return the template segments of a conversation with these roles. Raises RefusedError."""
         if not self.chat:
             return self._plain_frame(roles)
         text, spans = self._answer_spans(roles)
@@ -181,24 +183,24 @@ class ExampleMaker:
         for start, end in pairwise(edges):
             segments += self._split_at_slots(text[start:end], (start, end) in spans)
         last = max(number for number, segment in enumerate(segments) if segment.has_loss)
-        # What follows the last answer teaches nothing.
+        # What follows the last answer has no labels.
         return tuple(self._with_end_token(segments[: last + 1]))
 
     def _plain_frame(self, roles: tuple[str, ...]) -> tuple[TemplateSegment, ...]:
-        # What the tokenizer puts before any text (BOS), as when the model is asked.
+        # What the tokenizer puts before any text (BOS), as at inference.
         begin = TemplateSegment(None, tuple(self.tokenizer("")["input_ids"]), False)
         slots = [TemplateSegment(slot, (), role == "assistant") for slot, role in enumerate(roles)]
         return (begin, *self._with_end_token(slots))
 
     def _with_end_token(self, segments: list[TemplateSegment]) -> list[TemplateSegment]:
-        """The same with the end-of-text token, where the template ends a turn with none."""
+        """Append the end-of-text token if the template ends a turn without a special token."""
         last = segments[-1]
         if last.ids and last.ids[-1] in self.tokenizer.all_special_ids:
             return segments
         return [*segments, TemplateSegment(None, (self.tokenizer.eos_token_id,), True)]
 
     def _split_at_slots(self, text: str, has_loss: bool) -> list[TemplateSegment]:
-        """Cut a stretch of the filled template at its slots."""
+        """Split a part of the rendered template at its slots."""
         found = []
         # Every other item is the number of a slot.
         for number, item in enumerate(re.split(SLOT.format(r"(\d+)"), text)):
@@ -211,9 +213,10 @@ class ExampleMaker:
         return found
 
     def _answer_spans(self, roles: tuple[str, ...]) -> tuple[str, set[tuple[int, int]]]:
-        """The filled template, and where the answers stand in it.
+        """Return the rendered template, and the spans of the answers in it.
 
-        Some templates show an older turn otherwise than a new one: then only the last is learnt.
+        Some templates render an older turn differently from a new one; then only the last has
+        labels.
         """
         slots = [{"role": r, "content": SLOT.format(n)} for n, r in enumerate(roles)]
         text = self._render(slots, ask=False)
@@ -227,10 +230,10 @@ class ExampleMaker:
     def _spans_of(
         self, text: str, slots: list[Message], alike: list[SlotPlace]
     ) -> set[tuple[int, int]]:
-        """Where answers stand between which the template made no difference.
+        """Return the spans of a group of answers with the same text around them.
 
-        What holds for the first and the last of them holds for all: to fill in the template up to
-        each answer would take a conversation of n messages n times as long as one.
+        What holds for the first and the last of them holds for all. To render the template up to
+        each answer would take n times as long for a conversation of n messages.
         """
         first = self._span_at(text, slots, alike[0])
         if len(alike) == 1:
@@ -245,7 +248,7 @@ class ExampleMaker:
         return {(place.start - before, place.end + after) for place in alike}
 
     def _span_at(self, text: str, slots: list[Message], place: SlotPlace) -> tuple[int, int] | None:
-        """Where one answer stands; None where it is shown otherwise than when it is the newest."""
+        """Return the span of one answer; None if it is rendered differently as the newest turn."""
         before = self._render(slots[: place.number], ask=True)
         after = self._render(slots[: place.number + 1], ask=False).rstrip("\n")
         if text.startswith(after) and after.startswith(before):
@@ -265,21 +268,22 @@ class ExampleMaker:
 
 
 def supply_chat_template(tokenizer: Any, style: PromptStyle) -> bool:
-    """Give a tokenizer the plain template where it has none; say whether that was done.
+    """Give a tokenizer the plain template if it has none; return whether that was done.
 
-    Nothing is done for style `plain`. Raises UserError (78) where there is no token that ends a
-    text, so that the model could never learn to stop.
+    Nothing is done for style `plain`.
+
+    Raises: UserError (CONFIG) if there is no end-of-text token: the model could not learn to stop.
     """
     if style == "plain" or getattr(tokenizer, "chat_template", None):
         return False
     if tokenizer.eos_token_id is None:
         raise UserError(
             f"the tokenizer of {tokenizer.name_or_path} has neither a chat template nor an "
-            "end-of-text token: a model could not learn where an answer ends; give a model whose "
-            "tokenizer has an eos_token",
+            "end-of-text token, so a model could not learn where an answer ends; give a model "
+            "whose tokenizer has an eos_token",
             CONFIG,
         )
-    # A text begins as the tokenizer has it begin.
+    # A text starts with BOS if the tokenizer adds it.
     begins = tokenizer.bos_token_id is not None and tokenizer("")["input_ids"][:1] == [
         tokenizer.bos_token_id
     ]

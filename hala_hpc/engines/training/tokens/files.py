@@ -1,8 +1,8 @@
 """Token files: Arrow streams that `datasets` maps into memory, written once and read back.
 
 Columns: `input_ids` and `labels` of a sequence, `length` (its tokens), `rows` (how many rows of the
-corpus begin in it: none for a later piece or a repetition), and where examples are packed
-`seq_lengths`, the lengths of the examples in the sequence, in order.
+corpus start in it: 0 for a later segment or a repetition). With packing also `seq_lengths`, the
+lengths of the examples in the sequence, in order.
 """
 
 from array import array
@@ -17,33 +17,34 @@ from hala_hpc.core.files import atomic_file, run_on_success
 from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX, Example
 from hala_hpc.engines.training.tokens.packing import pack_examples
 
-#: Sequences of one record batch: one is read from the disk at once.
+#: Sequences of a record batch; one batch is read from the disk at once.
 BATCH_SEQUENCES = 1000
-#: Tokens that wait to be packed together: 200 MB, and thousands of sequences, of which one alone is
-#: left half empty.
+#: Tokens collected before they are packed together: 200 MB, and thousands of sequences, of which
+#: only one is left half empty.
 WINDOW_TOKENS = 25_000_000
 
 
 @dataclass(frozen=True)
 class PackedExample:
-    """An example that waits to be written, in as few bytes as can be."""
+    """An example that waits to be written, in compact arrays."""
 
     ids: "array[int]"
     labels: "array[int]"
     rows: int
-    """1 where a row of the corpus begins, else 0."""
+    """1 if a row of the corpus starts here, else 0."""
 
     @classmethod
     def from_example(cls, example: Example, rows: int) -> Self:
-        """An example as it is kept."""
+        """Convert an example into compact arrays."""
         return cls(array("i", example.input_ids), array("i", example.labels), rows)
 
 
 class TokenWriter:
-    """Writes examples into one file as they are, or packed into sequences of `room` tokens.
+    """Writes examples into one file, each on its own or packed into sequences of `room` tokens.
 
-    Use as a context manager: the file takes its name when the block ends well. `seed` decides which
-    of several examples of one length share a sequence. `lines` counts the examples.
+    A context manager: the file gets its name when the block ends without an error. `seed` decides
+    which of several examples of the same length share a sequence. `example_count` counts the
+    examples.
     """
 
     def __init__(self, path: Path, room: int | None = None, seed: str = "") -> None:
@@ -69,7 +70,7 @@ class TokenWriter:
         return self
 
     def add(self, example: PackedExample) -> None:
-        """Take an example; it is written when enough others wait."""
+        """Add an example; it is written once enough others wait."""
         self.example_count += 1
         self.waiting.append(example)
         self.tokens += len(example.ids)
@@ -81,10 +82,10 @@ class TokenWriter:
     def _write_waiting(self) -> None:
         examples, self.waiting, self.tokens = self.waiting, [], 0
         if self.room is None:
-            sequences = [[line] for line in examples]
+            sequences = [[example] for example in examples]
         else:
             Random(self.seed).shuffle(examples)
-            packed = pack_examples([len(line.ids) for line in examples], self.room)
+            packed = pack_examples([len(example.ids) for example in examples], self.room)
             sequences = [[examples[number] for number in numbers] for numbers in packed]
         for first in range(0, len(sequences), BATCH_SEQUENCES):
             self._write(sequences[first : first + BATCH_SEQUENCES])
@@ -97,16 +98,16 @@ class TokenWriter:
             offsets = np.cumsum([0, *lengths], dtype=np.int32)
             return pa.ListArray.from_arrays(offsets, np.concatenate(parts))
 
-        examples = [line for sequence in sequences for line in sequence]
-        lengths = [sum(len(line.ids) for line in sequence) for sequence in sequences]
+        examples = [example for sequence in sequences for example in sequence]
+        lengths = [sum(len(example.ids) for example in sequence) for sequence in sequences]
         columns = [
-            joined([line.ids for line in examples], lengths),
-            joined([line.labels for line in examples], lengths),
+            joined([example.ids for example in examples], lengths),
+            joined([example.labels for example in examples], lengths),
             pa.array(lengths, pa.int32()),
-            pa.array([sum(line.rows for line in one) for one in sequences], pa.int32()),
+            pa.array([sum(example.rows for example in one) for one in sequences], pa.int32()),
         ]
         if self.room is not None:
-            sizes = [[len(line.ids) for line in sequence] for sequence in sequences]
+            sizes = [[len(example.ids) for example in sequence] for sequence in sequences]
             columns.append(pa.array(sizes, pa.list_(pa.int32())))
         self._stream.write_batch(pa.record_batch(columns, schema=self.schema))
 
@@ -115,7 +116,7 @@ class TokenWriter:
 
 
 def count_token_file(path: Path) -> tuple[dict[str, int], Counter[int]]:
-    """Counts of a token file, and its examples by length, from the file itself.
+    """Read a token file; return its counts, and the number of its examples by length.
 
     The counts: sequences, rows, tokens, loss_tokens and the largest token.
     """

@@ -1,4 +1,4 @@
-"""What the files of a tokens product are called, and what stands in its tokens.json."""
+"""File names of a tokens product, and the record type of its tokens.json."""
 
 from typing import Annotated, ClassVar
 
@@ -6,16 +6,16 @@ from pydantic import Field
 
 from hala_hpc.core.record import JsonRecord
 
-#: What is known of all parts: counts, what a trainer must know, and the names of the parts.
+#: Totals of all parts: counts, settings that a trainer needs, and the names of the parts.
 TOKENS_FILE = "tokens.json"
-#: Folder of the tokenizer, with the chat template that is learnt.
+#: Folder of the tokenizer, with the chat template of the training.
 TOKENIZER_FOLDER = "tokenizer"
-#: Beside the tokenizer: what is known of it.
+#: File beside the tokenizer with its facts.
 TOKENIZER_FACTS_FILE = "facts.json"
 
 
 class TokenCounts(JsonRecord):
-    """What token files hold; for a unit, the details of its marker."""
+    """Counts of token files; for a unit, the details of its marker."""
 
     rows: int = 0
     sequences: int = 0
@@ -26,24 +26,24 @@ class TokenCounts(JsonRecord):
     held_out_tokens: int = 0
     held_out_loss_tokens: int = 0
     rows_repeated: int = 0
-    """Repetitions of rows whose corpus has a weight above 1."""
+    """Repetitions of rows of corpora with a weight above 1."""
     largest_token: int = -1
-    """Largest number of a token."""
+    """Largest token id."""
 
 
 class TokenizerFacts(JsonRecord):
-    """What is known of a tokenizer."""
+    """Facts of a tokenizer."""
 
     vocabulary: str
-    """A hash of all its tokens and their numbers."""
+    """A hash of all its tokens and their ids."""
     template_supplied: bool = False
-    """Whether the chat template was given to a model that has none."""
+    """Whether the model had no chat template and the plain one was supplied."""
 
 
 class TokenFacts(TokenCounts, TokenizerFacts):
-    """`tokens.json`: all parts of a tokens product."""
+    """`tokens.json`: totals of all parts of a tokens product."""
 
-    fix: ClassVar[str] = "let the tokenize node make the tokens again"
+    fix: ClassVar[str] = "run the tokenize node again"
 
     max_length: int
     packing: bool
@@ -51,6 +51,6 @@ class TokenFacts(TokenCounts, TokenizerFacts):
     length_p95: int = 0
     length_max: int = 0
     fill: Annotated[float | None, Field(exclude_if=lambda value: value is None)] = None
-    """Share of the places in packed sequences that hold a token; None without packing."""
+    """Share of the slots in packed sequences that hold a token; None without packing."""
     parts: tuple[str, ...] = ()
     held_out_parts: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Packing: several examples in one sequence, as full as can be and none cut, and their batch."""
+"""Packing: several uncut examples in one sequence, as full as possible, and their batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,14 +7,14 @@ from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX
 
 
 def pack_examples(lengths: Sequence[int], room: int) -> list[list[int]]:
-    """Put examples of so many tokens into sequences of at most `room`; numbers of each one's.
+    """Pack examples of these lengths into sequences of at most `room` tokens; return their indexes.
 
-    A sequence begins with the longest example that is left, goes on with examples in the order
-    given (shuffle them before) while there is much room, and is completed by one or two examples
-    that fill it to the last token where there are such. Best-fit decreasing (Ding et al., Fewer
-    Truncations Improve Language Modeling, arXiv 2404.10830; strategy `bfd` of TRL's `pack_dataset`)
-    has only the shortest examples left in the end, which fill nothing to the last token: of 7,099
-    instructions and 1024 tokens of room it left 1.1 % of the slots empty, this leaves 0.1 %. The
+    A sequence starts with the longest remaining example. Examples in the given order follow
+    (shuffle them before) while much room is left. One or two examples that fill it to the last
+    token complete it, if there are any. Best-fit decreasing (Ding et al., Fewer Truncations Improve
+    Language Modeling, arXiv 2404.10830; strategy `bfd` of TRL's `pack_dataset`) has only the
+    shortest examples left at the end, which fill no sequence to the last token. With 7,099
+    instructions and 1024 tokens of room it left 1.1 % of the slots empty; this leaves 0.1 %. The
     same lengths give the same sequences. None may be longer than `room`.
     """
     assert max(lengths, default=0) <= room, (max(lengths), room)
@@ -37,15 +37,15 @@ def pack_examples(lengths: Sequence[int], room: int) -> list[list[int]]:
 
 
 class ExamplePool:
-    """Examples that no sequence has yet, by their lengths."""
+    """Examples not yet packed, by length."""
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self.lengths = lengths
         self.taken = bytearray(len(lengths))
         self.earliest = 0
         self.examples: dict[int, list[int]] = {}
-        # The lengths that are there, as the bits of a number: the longest up to a limit is found
-        # at once.
+        # The existing lengths as the bits of an integer: the longest up to a limit is found at
+        # once.
         self.bits = 0
         for number in reversed(range(len(lengths))):
             assert lengths[number] > 0, number
@@ -53,17 +53,17 @@ class ExamplePool:
             self.bits |= 1 << lengths[number]
 
     def longest(self, limit: int) -> int:
-        """The greatest length up to a limit, 0 where there is none."""
+        """Return the greatest length up to a limit, 0 if there is none."""
         return max((self.bits & ((2 << limit) - 1)).bit_length() - 1, 0)
 
     def first(self) -> int:
-        """The length of the first example in the order given that is left."""
+        """Return the length of the first remaining example in the given order."""
         while self.taken[self.earliest]:
             self.earliest += 1
         return self.lengths[self.earliest]
 
     def exact_pair(self, total: int) -> tuple[int, ...]:
-        """Two lengths, or one, that have this sum; the one nearest to it first, () for none."""
+        """Return one or two lengths with this sum, the longer first; () if there are none."""
         if total in self.examples:
             return (total,)
         for long in range(self.longest(total), (total - 1) // 2, -1):
@@ -74,7 +74,7 @@ class ExamplePool:
         return ()
 
     def take(self, length: int) -> int:
-        """Take out the next example of a length."""
+        """Remove the next example of a length and return its index."""
         examples = self.examples[length]
         number = examples.pop()
         self.taken[number] = 1
@@ -85,12 +85,12 @@ class ExamplePool:
 
 
 def packed_batch(rows: list[Any], filler: int) -> dict[str, Any]:
-    """Packed sequences as the lines of one batch.
+    """Return packed sequences as the rows of one batch.
 
-    Positions begin anew with every example, from which transformers (`find_packed_sequence_indices`
-    in masking_utils) makes the mask that keeps examples apart; there must be no `attention_mask`
-    then. `seq_idx` tells the same to kernels of convolutions. The first token of an example is
-    not learnt: what stands before it is another example. Padding is as one more example.
+    Positions restart with every example. From them transformers (`find_packed_sequence_indices` in
+    masking_utils) makes the mask that separates examples; there must be no `attention_mask` then.
+    `seq_idx` has the same purpose for kernels of convolutions. The first token of an example has no
+    label: another example precedes it. Padding counts as one more example.
     """
     import torch
     from torch.nn.functional import pad

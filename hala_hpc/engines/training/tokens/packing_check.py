@@ -1,4 +1,4 @@
-"""Whether rows that share a sequence stay apart in a model: told from its config, and tried."""
+"""Check that packed rows stay separate in a model: by its config, and by a trial."""
 
 import importlib.util
 from pathlib import Path
@@ -9,25 +9,26 @@ from hala_hpc.engines.models.architecture import STATE_LAYERS
 from hala_hpc.engines.models.attention import is_padding_free, read_running_attention
 from hala_hpc.engines.models.files import read_model_config
 
-#: The package whose convolutions heed the borders of rows; without it transformers' own are used.
+#: The package whose convolutions respect the borders of rows; otherwise transformers uses its own.
 KERNELS = "causal_conv1d"
-#: Largest dependence that is taken for none, as `measure_leak` measures it. Attention alone has exactly
-#: 0; LFM2's convolutions in plain torch have 2e-4 with random weights and far more with real ones.
+#: Largest dependence, as `measure_leak` returns it, that counts as none. Attention alone has
+#: exactly 0; LFM2's convolutions in plain torch have 2e-4 with random weights and far more with
+#: real ones.
 LEAK = 1e-5
-#: Type of the trial with kernels that take no float32, and what its rounding may come to: half of
-#: the last of its 8 binary digits.
+#: Type of the trial with kernels that do not support float32, and its largest rounding error: half
+#: of the last of its 8 binary digits.
 LAID_OUT_DTYPE = "bfloat16"
 LAID_OUT_LEAK = 2**-9
 FIX = "use packing=false in the tokenize node (group_by_length saves most of the padding)"
-#: Tokens of each of two rows of the trial.
+#: Tokens of each of the two rows of the trial.
 TRIAL_TOKENS = 24
 
 
 def packing_faults(place: str, model: str) -> list[str]:
-    """A line when the config of a model tells that packed rows leak here. For login nodes.
+    """Return a line if, by the config of a model, packed rows leak here. For login nodes.
 
-    `place`: its folder, as the inputs of the stage name it; nothing is known of what is none yet.
-    `model`: what the setting names it.
+    `place` is its folder as named by the inputs of the stage; a folder that does not exist yet is
+    not checked. `model` is the value of the setting.
     """
     config = read_model_config(place)
     kinds = [kind for kind in config.get("layer_types") or [] if kind in STATE_LAYERS]
@@ -36,32 +37,32 @@ def packing_faults(place: str, model: str) -> list[str]:
     if not kinds or importlib.util.find_spec(KERNELS):
         return []
     return [
-        f"packing=true: {model} has layers of kind {kinds[0]}, through which rows of one sequence "
-        f"leak into each other where {KERNELS} is not installed; {FIX}"
+        f"packing=true: {model} has layers of kind {kinds[0]}, and without {KERNELS} rows of one "
+        f"sequence leak into each other; {FIX}"
     ]
 
 
 def refuse_leak(model: Path, attention: str | None) -> None:
-    """Try two rows packed and apart on this machine; raise UserError when they differ.
+    """Run a trial of packed rows on this machine. Raises: UserError if they leak.
 
-    `attention` is what the training gives to transformers as `attn_implementation`.
+    `attention` is the value of `attn_implementation` for transformers.
     """
     leak = measure_leak(model, attention)
     if leak > (LAID_OUT_LEAK if attention and is_padding_free(attention) else LEAK):
         raise UserError(
-            f"packing=true: tried on this machine, the logits of a row of {model} change by "
-            f"{leak:.1e} of the largest when another row stands before it in its sequence: rows "
+            f"packing=true: in a trial on this machine the logits of a row of {model} changed by "
+            f"{leak:.1e} of the largest with another row before it in its sequence: rows "
             f"leak into each other; {FIX}"
         )
 
 
 def measure_leak(model: Path, attention: str | None = None) -> float:
-    """How far the logits of a row depend on the row before it, as a share of the largest logit.
+    """Return how far the logits of a row depend on the row before it, by the largest logit.
 
-    One row is put after two others in one batch: where rows stay apart its logits are the same
-    twice. The first layers of the real model are tried, as many as have every kind of layer among
-    them, on the device of this rank: with the kernels that training will use, and laid out as
-    there. In float32 unless the kernel takes none.
+    A batch holds the same row after two other rows: if rows stay separate, its logits are equal
+    twice. The trial uses the first layers of the real model, enough to include every kind of
+    layer, on the device of this rank, with the kernels and the batch layout of the training. It
+    computes in float32 unless the kernel does not support that.
     """
     import torch
 
@@ -81,7 +82,7 @@ def measure_leak(model: Path, attention: str | None = None) -> float:
             for name, value in batch.items()
         }
         logits = tried(**placed, use_cache=False).logits.float().cpu()
-    # The GPU's memory is for the training.
+    # Free the GPU's memory for the training.
     del tried, placed
     torch.cuda.empty_cache()
     ends = logits.reshape(len(lines), 2 * TRIAL_TOKENS, -1)[:, TRIAL_TOKENS:]
@@ -89,7 +90,7 @@ def measure_leak(model: Path, attention: str | None = None) -> float:
 
 
 def first_layers(model: Path, attention: str | None) -> Any:
-    """The beginning of a model, one layer of each kind at least, ready to be asked."""
+    """Load the first layers of a model, at least one of each kind, in eval mode."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, logging
 
@@ -99,7 +100,7 @@ def first_layers(model: Path, attention: str | None) -> Any:
     if getattr(config, "layer_types", None):
         config.layer_types = kinds[: config.num_hidden_layers]
     verbosity = logging.get_verbosity()
-    # It would list the weights of all other layers.
+    # transformers would list the weights of all other layers.
     logging.set_verbosity_error()
     try:
         tried = AutoModelForCausalLM.from_pretrained(

@@ -1,8 +1,8 @@
-"""Which pairs of a whole training set a translator learns: translated ones, and each of them once.
+"""Choose the pairs that a translator is trained on: translated ones, without duplicates.
 
-Every worker finds that out by itself in one pass over all corpora, before its first unit. Only the
-order of the corpora and their rows counts, so all workers find the same, whatever units they make.
-Of equal pairs the first is learnt. Memory is bounded: hashes of 16 bytes wait on the disk and are
+Every worker decides this by itself in one pass over all corpora, before its first unit. The choice
+depends only on the order of the corpora and their rows, so all workers get the same, for any units.
+Of equal pairs the first is used. Memory is bounded: hashes of 16 bytes are stored on the disk and
 compared bucket by bucket, and one byte of each pair stays in memory.
 """
 
@@ -17,29 +17,29 @@ from hala_hpc.data.ingest.shard_plan import find_later_duplicates
 from hala_hpc.data.ingest.verify import slice_bytes
 from hala_hpc.engines.training.tokens.rows import WEIGHT, RowChoice, TrainingCorpus
 
-#: Reason of a message that the translate stage left as it was, and of a target that is its source.
+#: Reason for a message that the translate stage left unchanged, or a target equal to its source.
 UNTRANSLATED = "not_translated"
-#: Reason of a pair that an earlier one equals to the character.
+#: Reason for a pair that is identical to an earlier one.
 REPEATED = "repeated"
-#: What is kept of each pair is the place of its reason here; '' is that of one that is learnt.
+#: Each pair is stored as the index of its reason here; '' means that it is used.
 REASONS = ("", UNTRANSLATED, REPEATED, WEIGHT)
-#: Rows that are looked at in one call.
+#: Rows processed in one call.
 BATCH_ROWS = 4096
-#: Pairs whose hashes are compared at a time: about 100 bytes each while they are sorted.
+#: Pairs whose hashes are compared at once: about 100 bytes each while they are sorted.
 BUCKET_PAIRS = 2_000_000
 
 
 @dataclass(frozen=True)
 class PairChoice:
-    """What becomes of every pair of all corpora."""
+    """The decision about every pair of all corpora."""
 
     codes: Any
-    """Of each pair in the order of the corpora the place of its reason in REASONS; numpy uint8."""
+    """Index into REASONS of each pair, in the order of the corpora; numpy uint8."""
     starts: Sequence[Sequence[int]]
-    """For each corpus the number of the first pair of each unit, and of the one after the last."""
+    """For each corpus the index of the first pair of each unit, and the end of the last."""
 
     def reasons(self, source: int, unit: int) -> Iterator[str]:
-        """Why each pair of a unit of a corpus is not learnt, in order; '' for those that are."""
+        """Yield for each pair of a unit of a corpus why it is not used; '' if it is."""
         first, last = self.starts[source][unit : unit + 2]
         return (REASONS[code] for code in self.codes[first:last].tolist())
 
@@ -51,9 +51,11 @@ def choose_pairs(
     file: Path,
     is_stopped: Callable[[], bool],
 ) -> PairChoice | None:
-    """Decide about every pair of all corpora; None when told to stop.
+    """Decide about every pair of all corpora; None if a stop was requested.
 
-    `file` takes the hashes and is gone at the end. Raises UserError (65) where a corpus is torn.
+    `file` stores the hashes and is removed at the end.
+
+    Raises: UserError (BAD_DATA) if a corpus is torn.
     """
     import numpy as np
 
@@ -80,7 +82,7 @@ def choose_pairs(
 
 
 class UnitStarts:
-    """Counts the pairs of a corpus, and notes how many stand before each unit."""
+    """Counts the pairs of a corpus, and records how many precede each unit."""
 
     def __init__(self, source: TrainingCorpus, units: int, pairs: int) -> None:
         self.firsts = [source.range_of(unit, units)[0] for unit in range(units)]
@@ -88,7 +90,7 @@ class UnitStarts:
         self.found: list[int] = []
 
     def add(self, counts: Any) -> None:
-        """Go past rows that give so many pairs each, a numpy array."""
+        """Advance past rows; `counts` are the pairs of each row, a numpy array."""
         import numpy as np
 
         before = self.pairs + np.concatenate([[0], np.cumsum(counts)])
@@ -101,7 +103,7 @@ class UnitStarts:
         self.pairs = int(before[-1])
 
     def ended(self) -> list[int]:
-        """The number of the first pair of each unit, and of the one after the last."""
+        """Return the index of the first pair of each unit, and the end of the last."""
         # Units after the last row have none.
         return [*self.found, *[self.pairs] * (len(self.firsts) - len(self.found) + 1)]
 
@@ -111,24 +113,24 @@ class PairBatch:
     """The pairs of some rows, as Arrow arrays of texts."""
 
     ids: Any
-    """Of the rows."""
+    """Ids of the rows."""
     counts: Any
     """Pairs of each row, a numpy array."""
     sources: Any
     targets: Any
 
     def hashes(self) -> bytes:
-        """16 bytes that stand for each pair."""
+        """Return a hash of 16 bytes for each pair."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        # The length tells where the source ends, whatever signs are in it.
+        # The length defines where the source ends, whatever characters it has.
         lengths = pc.binary_length(self.sources).cast(pa.string())
         texts = pc.binary_join_element_wise(lengths, self.sources, self.targets, "\0")
         return b"".join(blake2b(text, digest_size=16).digest() for text in slice_bytes(texts))
 
     def codes(self, rows: RowChoice, weight: float) -> Any:
-        """What each pair tells by itself: whether it was translated, or is left out by weight."""
+        """Return the decision for each pair on its own: not translated, or left out by weight."""
         import numpy as np
         import pyarrow.compute as pc
 
@@ -141,7 +143,7 @@ class PairBatch:
 
 
 def batches_of_pairs(source: TrainingCorpus) -> Iterator[PairBatch]:
-    """All pairs of a corpus in order. Raises UserError (65) where it is torn."""
+    """Yield all pairs of a corpus in order. Raises: UserError (BAD_DATA) if it is torn."""
     import numpy as np
     import pyarrow.compute as pc
 
@@ -160,7 +162,7 @@ def batches_of_pairs(source: TrainingCorpus) -> Iterator[PairBatch]:
 
 
 def flag_repeated(codes: Any, file: Path) -> None:
-    """Mark in `codes` the pairs that would be learnt and equal an earlier one, by their hashes."""
+    """Flag in `codes` the used pairs that equal an earlier one, by their hashes."""
     import numpy as np
 
     if not len(codes):

@@ -1,4 +1,4 @@
-"""The folder of a tokens product: what it holds, checked unit by unit and added up."""
+"""The folder of a tokens product: check each unit, and collect all units."""
 
 import shutil
 from collections import Counter
@@ -22,7 +22,7 @@ from hala_hpc.engines.training.tokens.names import (
     TokenizerFacts,
 )
 
-#: What is counted of each file.
+#: Counts of each file.
 COUNTED = ("rows", "sequences", "tokens", "loss_tokens")
 
 
@@ -35,43 +35,43 @@ class UnitFiles:
 
     @property
     def train(self) -> Path:
-        """Sequences to learn from; absent where there are none."""
+        """Training sequences; absent if there are none."""
         return self.folder / f"part-{self.unit:05d}.arrow"
 
     @property
     def held_out(self) -> Path:
-        """Held-out rows, never packed; absent where there are none."""
+        """Held-out rows, never packed; absent if there are none."""
         return self.folder / f"held-out-{self.unit:05d}.arrow"
 
     @property
     def notes(self) -> Path:
-        """What the unit noted while it was made."""
+        """Counts of the unit from its run."""
         return self.folder / f"notes-{self.unit:05d}.json"
 
 
 class UnitNotes(JsonRecord):
-    """`notes-00007.json`: what a unit counted while it was made."""
+    """`notes-00007.json`: the counts of a unit's run."""
 
     rows_in: int
     rows_repeated: int
     rejected: dict[str, int]
     lengths: dict[int, int]
-    """Learnt examples by their tokens."""
+    """Training examples by their number of tokens."""
 
 
 @dataclass
 class UnitTally:
-    """What a unit counts while it is made."""
+    """Counts of a unit during its run."""
 
     rows_in: int = 0
     rows_repeated: int = 0
     """Repetitions of rows whose corpus has a weight above 1."""
     rejected: Counter[str] = field(default_factory=Counter)
     lengths: Counter[int] = field(default_factory=Counter)
-    """Learnt examples by their tokens."""
+    """Training examples by their number of tokens."""
 
     def write(self, path: Path) -> None:
-        """Write them for the check and the collection of units."""
+        """Write the counts for the check and the collection of units."""
         UnitNotes(
             rows_in=self.rows_in,
             rows_repeated=self.rows_repeated,
@@ -81,7 +81,7 @@ class UnitTally:
 
 
 def read_notes(files: UnitFiles) -> UnitNotes:
-    """What a unit noted. Raises: UserError (INTERNAL) if the file is missing."""
+    """Read the counts of a unit. Raises: UserError (INTERNAL) if the file is missing."""
     notes = UnitNotes.read(files.notes)
     if notes is None:
         raise UserError(f"{files.notes} is missing: a defect", INTERNAL)
@@ -91,13 +91,13 @@ def read_notes(files: UnitFiles) -> UnitNotes:
 def check_token_unit(files: UnitFiles, max_length: int) -> UnitCounts:
     """Read the files of a unit back and count them.
 
-    Raises UserError (70) when an example is lost, made up or too long.
+    Raises: UserError (INTERNAL) if an example is missing, extra or too long.
     """
     notes = read_notes(files)
     train, examples = count_or_zeros(files.train)
     held_out, _ = count_or_zeros(files.held_out)
     if dict(examples) != notes.lengths:
-        raise UserError(f"{files.train} does not hold the examples that were made", INTERNAL)
+        raise UserError(f"{files.train} does not contain the examples that were written", INTERNAL)
     if max(examples, default=0) > max_length:
         raise UserError(f"{files.train} has an example of {max(examples)} tokens", INTERNAL)
     return UnitCounts(
@@ -116,7 +116,7 @@ def check_token_unit(files: UnitFiles, max_length: int) -> UnitCounts:
 
 
 def count_or_zeros(path: Path) -> tuple[dict[str, int], Counter[int]]:
-    """What a token file holds; zeros where a unit has none."""
+    """Return the counts of a token file; zeros if a unit has none."""
     from hala_hpc.engines.training.tokens.files import count_token_file
 
     if path.exists():
@@ -127,10 +127,11 @@ def count_or_zeros(path: Path) -> tuple[dict[str, int], Counter[int]]:
 def collect_token_units(
     markers: list[UnitMarker], folders: list[Path], output: Path, max_length: int, packing: bool
 ) -> dict[str, Any]:
-    """Gather the files of all units and write tokens.json; returns the figures of the summary.
+    """Collect the files of all units and write tokens.json; return the figures of the summary.
 
-    `max_length` and `packing` are what a trainer must know. Raises UserError (65) when no row is
-    left.
+    `max_length` and `packing` are recorded for the trainer.
+
+    Raises: UserError (BAD_DATA) if no row is left.
     """
     counts = [TokenCounts.model_validate(marker.details) for marker in markers]
     whole = add_up(counts)
@@ -163,14 +164,14 @@ def collect_token_units(
 
 
 def add_up(counts: list[TokenCounts]) -> TokenCounts:
-    """The counts of all units together."""
+    """Return the sum of the counts of all units."""
     added = TokenCounts.model_fields.keys() - {"largest_token"}
     sums = {name: sum(getattr(one, name) for one in counts) for name in added}
     return TokenCounts(**sums, largest_token=max(one.largest_token for one in counts))
 
 
 def describe_empty_result(markers: list[UnitMarker], held_out: int) -> str:
-    """Why there is nothing to learn from."""
+    """Describe why there are no training rows."""
     reasons = sum((Counter(marker.rejected) for marker in markers), Counter[str]())
     rows_in = sum(marker.rows_in for marker in markers)
     return (
@@ -179,7 +180,7 @@ def describe_empty_result(markers: list[UnitMarker], held_out: int) -> str:
 
 
 def percentile(examples: Counter[int], share: float) -> int:
-    """The length that so large a share of the examples does not exceed."""
+    """Return the length that this share of the examples does not exceed."""
     wanted, counted = share * examples.total(), 0
     for length in sorted(examples):
         counted += examples[length]
@@ -192,7 +193,7 @@ def copy_tokenizer_with_template(model: Path, folder: Path, tokenizer: Any, supp
     """Copy the tokenizer of a model, with the chat template if one was supplied to it."""
     folder.mkdir(parents=True, exist_ok=True)
     copy_tokenizer(model, folder)
-    # That belongs to the model; the config tells transformers the kind of tokenizer.
+    # That file belongs to the model; transformers reads the kind of tokenizer from the config.
     (folder / "generation_config.json").unlink(missing_ok=True)
     if (model / "config.json").is_file():
         shutil.copyfile(model / "config.json", folder / "config.json")
@@ -203,7 +204,7 @@ def copy_tokenizer_with_template(model: Path, folder: Path, tokenizer: Any, supp
 
 
 def vocabulary_digest(tokenizer: Any) -> str:
-    """A hash of all tokens and their numbers, 32 hexadecimal digits."""
+    """Return a hash of all tokens and their ids, 32 hexadecimal digits."""
     tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
     digest = blake2b(digest_size=16)
     for token, number in tokens:

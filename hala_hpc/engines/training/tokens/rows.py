@@ -1,4 +1,4 @@
-"""The rows of corpora to learn from, as conversations, and how often each is learnt."""
+"""The rows of training corpora as conversations, and how often each is used."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from hala_hpc.data.corpus.reader import Kind, Row, message_pairs
 from hala_hpc.engines.generation.prompts import fill_template
 from hala_hpc.engines.training.tokens.examples import Message
 
-#: Reason of rows that the weight of their corpus leaves out.
+#: Reason for rows left out by the weight of their corpus.
 WEIGHT = "weight"
 
 
@@ -18,38 +18,38 @@ class TokenRow:
     """A row of a corpus as a conversation."""
 
     row_id: str
-    """Shared by all messages of a row that give conversations of their own."""
+    """Shared by all conversations made from the messages of one row."""
     messages: list[Message]
     weight: float
     refused: str = ""
-    """Why it is not learnt, where that was decided over the whole set."""
+    """Why it is not used, if that was decided over the whole set; else empty."""
 
 
 @dataclass(frozen=True)
 class TrainingCorpus:
-    """One corpus to learn from."""
+    """One training corpus."""
 
     index: CorpusIndex
     kind: Kind
     weight: float
     prompt: str = ""
-    """How a translation is asked for, where pairs are learnt."""
+    """Template of the translation prompt, for pairs."""
 
     def range_of(self, unit: int, units: int) -> tuple[int, int]:
-        """First row of a unit and the one after its last."""
+        """Return the first row of a unit and the end of its rows."""
         rows = self.index.rows
         return unit * rows // units, (unit + 1) * rows // units
 
     def conversations(self, unit: int, units: int) -> Iterator[TokenRow]:
-        """The rows of one of so many units, as they are."""
+        """Yield the rows of one of `units` units as conversations."""
         for row in self.index.read(*self.range_of(unit, units)):
             yield TokenRow(row["id"], row["messages"], self.weight)
 
     def pairs(self, unit: int, units: int, reasons: Iterable[str]) -> Iterator[TokenRow]:
-        """The pairs of one of so many units as questions and answers.
+        """Yield the pairs of one of `units` units as conversations of prompt and answer.
 
-        `reasons` tells of each why it is not learnt, '' where it is. Raises ValueError where there
-        are more or fewer than pairs.
+        `reasons` has for each pair why it is not used, '' if it is. Raises ValueError if their
+        number differs from that of the pairs.
         """
         rows = self.index.read(*self.range_of(unit, units))
         pairs = ((row["id"], *pair) for row in rows for pair in self._pairs_of(row))
@@ -67,29 +67,29 @@ class TrainingCorpus:
 
 @dataclass(frozen=True)
 class RowChoice:
-    """Decides by a hash of each row's id: the same in any order and for any number of units."""
+    """Decides by a hash of each row's id: independent of the order and the number of units."""
 
     seed: int
     held_out: float
-    """Share of the rows that is never learnt."""
+    """Share of the rows that is held out for evaluation."""
 
     def is_held_out(self, row_id: str) -> bool:
-        """Whether a row is kept apart; the same row in several corpora is so in all."""
+        """Whether a row is held out; a row that is in several corpora is held out in all."""
         return self._chance("held-out", row_id) < self.held_out
 
     def copies(self, row_id: str, weight: float) -> int:
-        """How often a row of a corpus with this weight is learnt in an epoch; on average `weight`.
+        """Return how often a row of a corpus is used per epoch, on average `weight` times.
 
-        2.5 takes every row twice and a half of them once more.
+        2.5 uses every row twice and half of them once more.
         """
         whole = int(weight)
         return whole + (self._chance("weight", row_id) < weight - whole)
 
     def leaves_out(self, row_id: str, weight: float) -> bool:
-        """Whether a corpus with this weight neither learns a row nor holds it out."""
+        """Whether a row of a corpus with this weight is neither used nor held out."""
         return weight < 1 and not self.copies(row_id, weight) and not self.is_held_out(row_id)
 
     def _chance(self, purpose: str, row_id: str) -> float:
-        """A number from 0 up to 1 that seed, purpose and row decide."""
+        """Return a number from 0 to below 1, a hash of seed, purpose and row."""
         text = f"{self.seed} {purpose} {row_id}"
         return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) / 2**64

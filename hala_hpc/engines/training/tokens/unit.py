@@ -1,4 +1,4 @@
-"""The rows of a unit on their way into token files: read, chosen, tokenized, cut or refused."""
+"""Write the rows of a unit into token files: choose, tokenize, split or refuse them."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,17 +15,17 @@ BATCH_ROWS = 1000
 
 @dataclass(frozen=True)
 class TokenPlan:
-    """How examples become sequences."""
+    """Settings that turn examples into sequences."""
 
     max_length: int
     split: bool
-    """Whether longer examples are cut into pieces; the maker of examples refuses them otherwise."""
+    """Whether longer examples are split into segments; otherwise `ExampleMaker` refuses them."""
     packing: bool
 
 
 @dataclass
 class TokenUnit:
-    """Writes the rows of a unit and notes what becomes of each."""
+    """Writes the rows of a unit and counts the outcome of each."""
 
     maker: ExampleMaker
     choice: RowChoice
@@ -35,9 +35,9 @@ class TokenUnit:
     def write(
         self, files: UnitFiles, rows: Iterable[TokenRow], may_continue: Callable[[int], bool]
     ) -> bool:
-        """Write both files, leaving out one that would be empty; False when told to stop.
+        """Write both files, except for empty ones; return False if a stop was requested.
 
-        `go_on` is told how many rows were read so far.
+        `may_continue` gets the number of rows read so far.
         """
         room = self.plan.max_length if self.plan.packing else None
         seed = f"{self.choice.seed} {files.unit}"
@@ -69,13 +69,13 @@ class TokenUnit:
             if isinstance(example, str):
                 self.notes.rejected[example] += 1
             elif times is None:
-                for line in self._held_out_examples(example):
-                    held_out.add(line)
+                for packed in self._held_out_examples(example):
+                    held_out.add(packed)
             else:
                 self._add_train(example, times, train)
 
     def _times(self, row: TokenRow) -> int | None:
-        """How often a row is learnt; None when it is held out."""
+        """Return how often a row is used; None if it is held out."""
         if self.choice.is_held_out(row.row_id):
             return None
         return self.choice.copies(row.row_id, row.weight)
@@ -88,7 +88,7 @@ class TokenUnit:
                 writer.add(PackedExample.from_example(segment, rows=int(repetition == number == 0)))
 
     def _held_out_examples(self, example: Example) -> list[PackedExample]:
-        """The pieces of a held-out row that teach something: the others have no loss."""
+        """Return the segments of a held-out row that have labels; the others have no loss."""
         segments = [p for p in self._segments(example) if any(t != IGNORE_INDEX for t in p.labels)]
         return [
             PackedExample.from_example(segment, rows=int(number == 0))

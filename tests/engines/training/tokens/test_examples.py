@@ -1,4 +1,4 @@
-"""Conversations to examples: what is learnt of them, in work that grows as they do."""
+"""Conversations to examples: which tokens have labels, in work that grows as they do."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,8 @@ from tiny_models import make_tokenizer
 
 from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX, ExampleMaker
 
-#: Templates by how they show turns: one like ChatML, one that shows older answers otherwise than
-#: the last (as those of models that think), one whose turns are numbered.
+#: Templates by how they render turns: one like ChatML, one that renders older answers differently
+#: from the last (as those of models that think), one whose turns are numbered.
 TEMPLATES = {
     "alike": "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}<end>\n{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}",
@@ -22,7 +22,7 @@ TEMPLATES = {
 
 
 class CountingTokenizer:
-    """A tokenizer that counts the letters of all templates that it fills in."""
+    """A tokenizer that counts the characters of all templates that it renders."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.inner, self.letters = tokenizer, 0
@@ -30,11 +30,11 @@ class CountingTokenizer:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    def __call__(self, *words: Any, **options: Any) -> Any:
-        return self.inner(*words, **options)
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.inner(*args, **options)
 
-    def apply_chat_template(self, *words: Any, **options: Any) -> str:
-        text: str = self.inner.apply_chat_template(*words, **options)
+    def apply_chat_template(self, *args: Any, **options: Any) -> str:
+        text: str = self.inner.apply_chat_template(*args, **options)
         self.letters += len(text)
         return text
 
@@ -53,7 +53,7 @@ def talk(messages: int) -> list[dict[str, str]]:
     return [{"role": roles[n % 2], "content": "It is good."} for n in range(messages)]
 
 
-def learnt(example: Any) -> int:
+def loss_tokens(example: Any) -> int:
     return sum(label != IGNORE_INDEX for label in example.labels)
 
 
@@ -69,7 +69,7 @@ def test_work_grows_as_a_conversation_does(tmp_path: Path, template: str) -> Non
     assert counts[1] < 12 * counts[0]
 
 
-def test_a_conversation_of_more_messages_than_tokens_is_refused_without_a_look(
+def test_a_conversation_of_more_messages_than_tokens_is_refused_without_tokenizing(
     tmp_path: Path,
 ) -> None:
     tokenizer = counting(tmp_path, "alike")
@@ -77,21 +77,21 @@ def test_a_conversation_of_more_messages_than_tokens_is_refused_without_a_look(
     assert tokenizer.letters == 0
 
 
-def test_answers_that_are_shown_alike_are_all_learnt(tmp_path: Path) -> None:
+def test_answers_that_are_rendered_alike_have_all_labels(tmp_path: Path) -> None:
     maker = ExampleMaker(counting(tmp_path, "alike"), None)
     few, many = (next(iter(maker.encode([talk(messages)]))) for messages in (2, 20))
     # The last token ends the text, once.
-    assert learnt(many) - 1 == 10 * (learnt(few) - 1) > 0
+    assert loss_tokens(many) - 1 == 10 * (loss_tokens(few) - 1) > 0
 
 
-def test_older_answers_that_are_shown_otherwise_are_not_learnt(tmp_path: Path) -> None:
+def test_older_answers_that_are_rendered_differently_have_no_labels(tmp_path: Path) -> None:
     maker = ExampleMaker(counting(tmp_path, "last_otherwise"), None)
     few, many = (next(iter(maker.encode([talk(messages)]))) for messages in (2, 20))
-    assert learnt(many) == learnt(few) > 0
+    assert loss_tokens(many) == loss_tokens(few) > 0
 
 
-def test_answers_of_a_template_that_numbers_its_turns_are_all_learnt(tmp_path: Path) -> None:
+def test_answers_of_a_template_that_numbers_its_turns_have_all_labels(tmp_path: Path) -> None:
     maker = ExampleMaker(counting(tmp_path, "numbered"), None)
     [example] = maker.encode([talk(20)])
     assert not isinstance(example, str)
-    assert learnt(example) >= 10 * 3
+    assert loss_tokens(example) >= 10 * 3

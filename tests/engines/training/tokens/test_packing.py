@@ -49,7 +49,7 @@ WORDS = ["the", "boy", "eats", "bread", "and", "girl", "reads", "a", "book", "bl
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model of attention alone, and a corpus tokenized apart and packed."""
+    """A tiny model with attention only, and a corpus tokenized unpacked and packed."""
     folder = tmp_path_factory.mktemp("packing")
     make_tiny_model(folder / "model", steps=0)
     chance = random.Random(1)
@@ -59,13 +59,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     write_corpus(folder / "talks", rows)
     for name, packing in (("apart", False), ("packed", True)):
-        words: dict[str, Any] = {"model": str(folder / "model"), "train": str(folder / "talks")}
-        make_tokens(folder / name, **words, max_length=160, packing=packing)
+        options: dict[str, Any] = {"model": str(folder / "model"), "train": str(folder / "talks")}
+        make_tokens(folder / name, **options, max_length=160, packing=packing)
     return folder
 
 
 def losses(model: Any, batch: dict[str, Any]) -> list[list[float]]:
-    """The loss of every learnt token in order, for each line of a batch."""
+    """Return the losses of the loss tokens in order, for each line of a batch."""
     import torch
 
     labels = batch.pop("labels")
@@ -73,11 +73,14 @@ def losses(model: Any, batch: dict[str, Any]) -> list[list[float]]:
     loss = torch.nn.functional.cross_entropy(
         logits.transpose(1, 2), labels[:, 1:], reduction="none", ignore_index=-100
     )
-    return [line[kept].tolist() for line, kept in zip(loss, labels[:, 1:] != -100, strict=True)]
+    return [
+        line[with_loss].tolist()
+        for line, with_loss in zip(loss, labels[:, 1:] != -100, strict=True)
+    ]
 
 
-@pytest.mark.parametrize("one_line", [False, True])
-def test_an_example_has_the_same_losses_packed_and_apart(folder: Path, one_line: bool) -> None:
+@pytest.mark.parametrize("padding_free", [False, True])
+def test_an_example_has_the_same_losses_packed_and_apart(folder: Path, padding_free: bool) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -86,20 +89,20 @@ def test_an_example_has_the_same_losses_packed_and_apart(folder: Path, one_line:
         load_training_data(folder / name / "tokens").train for name in ("apart", "packed")
     )
     assert len(packed) < len(apart) / 2
-    collate = make_collator(0, one_line)
+    collate = make_collator(0, padding_free)
     with torch.no_grad():
         alone = [losses(model, collate([row]))[0] for row in apart]
         rows = [packed[number] for number in range(len(packed))]
         # Lines of unequal length, so that there is padding as well.
         together = [losses(model, collate(rows[n : n + 3])) for n in range(0, len(rows), 3)]
-    by_words = {tuple(row["input_ids"]): loss for row, loss in zip(apart, alone, strict=True)}
-    expected = [by_words[words] for row in rows for words in examples_of(row)]
+    by_tokens = {tuple(row["input_ids"]): loss for row, loss in zip(apart, alone, strict=True)}
+    expected = [by_tokens[tokens] for row in rows for tokens in examples_of(row)]
     found = [loss for batch in together for line in batch for loss in line]
     assert found == pytest.approx([loss for one in expected for loss in one], abs=1e-5)
 
 
 def examples_of(row: dict[str, Any]) -> list[tuple[int, ...]]:
-    """The token numbers of each example in a packed sequence."""
+    """Return the token ids of each example in a packed sequence."""
     numbers = iter(row["input_ids"])
     return [tuple(next(numbers) for _ in range(size)) for size in row["seq_lengths"]]
 
@@ -107,17 +110,20 @@ def examples_of(row: dict[str, Any]) -> list[tuple[int, ...]]:
 def test_every_token_is_packed_once(folder: Path) -> None:
     apart, packed = (load_training_data(folder / name / "tokens") for name in ("apart", "packed"))
     before = Counter(tuple(row["input_ids"]) for row in apart.train)
-    assert Counter(words for row in packed.train for words in examples_of(row)) == before
+    assert Counter(tokens for row in packed.train for tokens in examples_of(row)) == before
     for name in ("rows", "tokens", "loss_tokens", "length_max"):
         assert getattr(packed.facts, name) == getattr(apart.facts, name)
     assert packed.lengths.max() <= 160
     assert packed.facts.fill == round(packed.facts.tokens / (len(packed.train) * 160), 5)
 
 
-def test_layers_that_look_across_examples_are_found_out(tmp_path: Path) -> None:
+def test_layers_that_mix_examples_are_detected(tmp_path: Path) -> None:
     assert measure_leak(random_cohere2(tmp_path / "attention")) == 0
     assert measure_leak(random_lfm2(tmp_path / "convolutions")) > LEAK
     (fault,) = packing_faults(str(tmp_path / "convolutions"), "owner/model")
-    assert "owner/model has layers of kind conv, through which rows of one sequence leak" in fault
+    assert (
+        "owner/model has layers of kind conv, and without causal_conv1d rows of one sequence leak"
+        in fault
+    )
     assert packing_faults(str(tmp_path / "attention"), "owner/model") == []
     assert packing_faults(str(tmp_path / "not-made-yet"), "owner/model") == []

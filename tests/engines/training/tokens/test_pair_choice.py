@@ -1,4 +1,4 @@
-"""A translator learns what was translated, each pair once, and no batch is full of one sentence."""
+"""A translator is trained on translated pairs, each once, and no batch is full of one sentence."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,10 +13,10 @@ from hala_hpc.engines.training.dataset import load_training_data, make_batch_ord
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.tokens import pair_choice
 
-#: Few system prompts stand in nearly all rows of the paper's data; their translations are equal.
+#: Few system prompts occur in nearly all rows of the paper's data; their translations are equal.
 SYSTEMS = [f"You are assistant {number}." for number in range(4)]
-#: Rows of a global batch, and the share of it that one text may have at most.
-BATCH_ROWS, MOST_OF_ONE_TEXT = 64, 2 / 64
+#: Rows of a global batch, and the maximum share of one text in it.
+BATCH_ROWS, MAX_SHARE_OF_ONE_TEXT = 64, 2 / 64
 
 
 def answered(number: int) -> Any:
@@ -26,7 +26,7 @@ def answered(number: int) -> Any:
 
 
 def left_alone(number: int) -> Any:
-    """A translated conversation of which the system turn was left as it was."""
+    """A translated conversation with an untranslated system turn."""
     texts = SYSTEMS[0], f"Why {number}?", f"So {number}."
     return translated(conversation(*texts), SYSTEMS[0], *(f"ar {text}" for text in texts[1:]))
 
@@ -45,28 +45,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made(folder: Path, base: Path, *corpora: str, **more: Any) -> tuple[Counter[str], Any]:
     """Rejections of all units, and the token files, of some corpora."""
-    words: dict[str, Any] = {"model": str(folder / "model"), "objective": "translate"}
-    words |= {"train": [str(folder / name) for name in corpora], "prompt": "{text}"}
-    out = tokenized(base, **words | {"units": 3, "held_out": 0.0} | more)
-    marks = out.markers.values()
-    assert sum(mark.rows_in for mark in marks) == sum(
-        mark.rows_out + mark.rows_rejected for mark in marks
+    options: dict[str, Any] = {"model": str(folder / "model"), "objective": "translate"}
+    options |= {"train": [str(folder / name) for name in corpora], "prompt": "{text}"}
+    out = tokenized(base, **options | {"units": 3, "held_out": 0.0} | more)
+    markers = out.markers.values()
+    assert sum(marker.rows_in for marker in markers) == sum(
+        marker.rows_out + marker.rows_rejected for marker in markers
     )
     assert not list(base.glob("output/*/pair-hashes"))
-    return sum((Counter(mark.rejected) for mark in marks), Counter()), load_training_data(
+    return sum((Counter(marker.rejected) for marker in markers), Counter()), load_training_data(
         base / "tokens"
     )
 
 
 def texts_of(folder: Path, data: Any) -> Counter[str]:
-    """What is learnt, as texts."""
+    """The training rows, as texts."""
     from transformers import AutoTokenizer
 
-    words = AutoTokenizer.from_pretrained(folder / "model")
-    return Counter(words.decode(row["input_ids"]) for row in data.train)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    return Counter(tokenizer.decode(row["input_ids"]) for row in data.train)
 
 
-def test_a_message_that_was_left_as_it_was_is_not_learnt(folder: Path, tmp_path: Path) -> None:
+def test_a_message_that_was_left_unchanged_is_not_used(folder: Path, tmp_path: Path) -> None:
     rejected, data = made(folder, tmp_path, "alone", "pairs")
     # A source that came back with other spaces around it was not translated either.
     assert rejected == {"not_translated": 31, "repeated": 1}
@@ -74,7 +74,7 @@ def test_a_message_that_was_left_as_it_was_is_not_learnt(folder: Path, tmp_path:
     assert not any(SYSTEMS[0] in text or "GB" in text for text in texts_of(folder, data))
 
 
-def test_a_pair_is_learnt_once_in_the_whole_set_and_its_repeats_are_counted(
+def test_a_pair_is_used_once_in_the_whole_set_and_its_repeats_are_counted(
     folder: Path, tmp_path: Path
 ) -> None:
     rejected, data = made(folder, tmp_path / "three", "talks", "pairs", "talks")
@@ -97,11 +97,11 @@ def test_pairs_are_compared_bucket_by_bucket(
     assert texts_of(folder, cut[1]) == texts_of(folder, whole[1])
 
 
-def test_a_pair_that_a_weight_leaves_out_is_learnt_of_another_corpus(
+def test_a_pair_that_a_weight_leaves_out_is_used_from_another_corpus(
     folder: Path, tmp_path: Path
 ) -> None:
-    words = {"held_out": 0.2, "weights": [0.5, 1.0]}
-    rejected, data = made(folder, tmp_path, "talks", "talks", **words)
+    options = {"held_out": 0.2, "weights": [0.5, 1.0]}
+    rejected, data = made(folder, tmp_path, "talks", "talks", **options)
     held_out = data.facts.held_out_rows
     assert data.facts.rows + held_out == 4 + 400
     assert 30 < held_out < 150
@@ -111,12 +111,12 @@ def test_a_pair_that_a_weight_leaves_out_is_learnt_of_another_corpus(
 
 def test_no_global_batch_is_full_of_one_text(folder: Path, tmp_path: Path) -> None:
     _, data = made(folder, tmp_path, "talks", "alone", "pairs")
-    words = [tuple(row["input_ids"]) for row in data.train]
+    sequences = [tuple(row["input_ids"]) for row in data.train]
     for by_length in (True, False):
         settings = TrainingSettings(global_batch_size=BATCH_ROWS, group_by_length=by_length)
         rows = make_batch_order(data, settings).epoch_rows(epoch=1)
-        assert set(rows.tolist()) == set(range(len(words)))
+        assert set(rows.tolist()) == set(range(len(sequences)))
         for batch in rows.reshape(-1, BATCH_ROWS).tolist():
-            texts = Counter(words[row] for row in batch)
-            # Twice at most: what the last batch lacks is filled up with rows of the same epoch.
-            assert max(texts.values()) / BATCH_ROWS <= MOST_OF_ONE_TEXT
+            texts = Counter(sequences[row] for row in batch)
+            # At most twice: the last batch is filled up with rows of the same epoch.
+            assert max(texts.values()) / BATCH_ROWS <= MAX_SHARE_OF_ONE_TEXT
