@@ -1,7 +1,7 @@
 """The work folder in which a command is given: the folder itself, or one of those above it.
 
-A work folder is known by its own files, and so is what lies between it and the folder of the
-command: a clone or a folder of notes that somebody keeps inside a work folder is no part of the run.
+A work folder is recognised by its own files, and so is every folder between it and the folder of
+the command: a clone or a folder of notes kept inside a work folder is not part of the run.
 The standard library alone: completion of a line asks this too.
 """
 

@@ -142,7 +142,8 @@ def test_a_word_is_read_by_the_type_of_its_setting(tmp_path: Path) -> None:
     line = recipe(tmp_path, text)
     made = (
         "from hala_hpc.commands.command_line import parse_command_line; "
-        f"line = parse_command_line(['stage=all', {line!r}, 'arabic.target=no', 'arabic.source=1.10']); "
+        f"arguments = ['stage=all', {line!r}, 'arabic.target=no', 'arabic.source=1.10']; "
+        "line = parse_command_line(arguments); "
         "settings = line.nodes['arabic'].settings; print(settings.target, settings.source)"
     )
     done = subprocess.run(

@@ -86,9 +86,7 @@ def test_models_of_other_shapes_are_refused_by_the_name_of_the_tensor(
     random_cohere2(tmp_path / "other")
     with pytest.raises(UserError) as caught:
         merge(folder, tmp_path, model=str(tmp_path / "other"))
-    assert "the models differ: tensor model.embedding_norm.weight is [64] in" in str(
-        caught.value
-    )
+    assert "the models differ: tensor model.embedding_norm.weight is [64] in" in str(caught.value)
     assert "but absent in" in str(caught.value)
 
 

@@ -11,8 +11,8 @@ from hala_hpc.data.checks.translation import OutputChecks
 from hala_hpc.data.segmentation.segments import (
     Layout,
     Segment,
-    split_at_spans,
     lay_out,
+    split_at_spans,
     split_segment,
 )
 from hala_hpc.data.segmentation.spans import lost_spans

@@ -10,8 +10,8 @@ import pytest
 from hala_hpc.data.segmentation.segments import (
     Layout,
     Segment,
-    split_at_spans,
     lay_out,
+    split_at_spans,
     split_segment,
 )
 from hala_hpc.data.segmentation.spans import Span, lost_spans, protected_spans
