@@ -52,7 +52,7 @@ def checker(**rules: object) -> PairChecker:
 def test_each_rule_rejects_what_it_is_for_and_can_be_switched_off(rule: Rule) -> None:
     for source, target in BROKEN[rule]:
         assert checker().first_broken(source, target) == rule
-        assert checker(off=[rule]).first_broken(source, target) != rule
+        assert checker(disabled=[rule]).first_broken(source, target) != rule
 
 
 def test_every_rule_has_an_example_here() -> None:
@@ -71,7 +71,7 @@ def test_bounds_are_settings_and_unknown_rules_are_refused() -> None:
     with pytest.raises(ValidationError, match="max_length_ratio"):
         PairRules(max_length_ratio=0.5)
     with pytest.raises(ValidationError, match="'blank'"):
-        PairRules.model_validate({"off": ["blanks"]})
+        PairRules.model_validate({"disabled": ["blanks"]})
 
 
 def test_the_first_of_equal_pairs_stays(tmp_path: Path) -> None:

@@ -183,4 +183,4 @@ def test_a_check_can_be_left_out() -> None:
 
 def test_an_unknown_check_is_refused() -> None:
     with pytest.raises(ValidationError):
-        CheckSettings.model_validate({"skip": ["nonsense"]})
+        CheckSettings.model_validate({"disabled": ["nonsense"]})
