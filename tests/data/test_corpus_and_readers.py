@@ -167,7 +167,7 @@ def test_rejected_rows_keep_every_byte(tmp_path: Path) -> None:
     }
     assert count_rejected(path) == {"bad-utf8": 1, "empty-text": 1}
     path.write_text(path.read_text() + '{"where": "a.jsonl"}\n')
-    with pytest.raises(UserError, match=f"{rejected_name(0)}: holds a line that is no rejected"):
+    with pytest.raises(UserError, match=f"{rejected_name(0)}: has a line that is not a rejected"):
         count_rejected(path)
 
 

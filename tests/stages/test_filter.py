@@ -215,7 +215,7 @@ def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
     talks = [{"id": "1", "origin": "t", "messages": [{"role": "user", "content": "hi"}]}]
     corpus = write_corpus(tmp_path / "c", talks)
     make_tokenizer(tmp_path / "m")
-    with pytest.raises(UserError, match="corpus of conversations, this stage needs pairs") as no:
+    with pytest.raises(UserError, match="holds conversations, but this stage needs pairs") as no:
         stage_of(model=str(tmp_path / "m"), corpus=str(corpus)).run([0], None)  # type: ignore[arg-type]
     assert no.value.code == BAD_DATA
     with pytest.raises(UserError, match="'accept' and 'accepted' begin with the same") as no:
