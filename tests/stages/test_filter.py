@@ -218,7 +218,7 @@ def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds conversations, but this stage needs pairs") as no:
         stage_of(model=str(tmp_path / "m"), corpus=str(corpus)).run([0], None)  # type: ignore[arg-type]
     assert no.value.code == BAD_DATA
-    with pytest.raises(UserError, match="'accept' and 'accepted' begin with the same") as no:
+    with pytest.raises(UserError, match="'accept' and 'accepted': they begin with the same") as no:
         stage_of(model=str(tmp_path / "m"), reject="accepted").run([0], None)  # type: ignore[arg-type]
     assert no.value.code == CONFIG
 

@@ -124,7 +124,7 @@ def test_without_gpus_the_memory_of_the_host_counts(tmp_path: Path) -> None:
     [fault] = faults(folder, None, host_gb=4, dtype="float32")
     assert fault == (
         "does not fit: 4.4 GB of weights and engine.cpu_cache_gb=1, but this job has 4.0 GB of "
-        "memory and no GPU; raise resources.mem_gb or resources.gpus_per_node, or take a smaller "
+        "memory and no GPU; raise resources.mem_gb or resources.gpus_per_node, or use a smaller "
         "model"
     )
 
