@@ -165,7 +165,7 @@ def test_a_clock_that_differs_is_reported_with_the_difference() -> None:
 def test_an_environment_that_is_absent_or_broken_is_bad(work: Path, rows: str) -> None:
     broken = work / "python"
     broken.symlink_to(shutil.which("false") or "/bin/false")
-    for path, reason in (("/nowhere/python", "does not exist"), (str(broken), "ended with 1")):
+    for path, reason in (("/nowhere/python", "does not exist"), (str(broken), "exit code 1")):
         site = launcher(work, f'backend = "local"\n[python]\nmain = "{path}"')
         result = doctor(site, f"work={work}", rows, "format=json")
         assert result.code == 78

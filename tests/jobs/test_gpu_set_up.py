@@ -119,7 +119,7 @@ def test_a_sum_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(sys, "executable", script(tmp_path / "python", "exec sleep 600"))
     began = time.monotonic()
     result = all_reduce_fault("gloo", ["cpu:0", "cpu:1"], limit_s=1)
-    assert result == "no sum after 1 s: cpu:0, cpu:1 still wait"
+    assert result == "no sum after 1 s: cpu:0, cpu:1 still waiting"
     assert time.monotonic() - began < 60
     left = subprocess.run(["pgrep", "-fP", str(os.getpid()), "sleep 600"], check=False, timeout=60)
     assert left.returncode == 1, "somebody still sleeps"

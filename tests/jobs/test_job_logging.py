@@ -49,7 +49,7 @@ def test_a_defect_is_logged_with_its_traceback_and_printed_by_logs(
     assert result.code == 70, result
     printed = run_command(f"work={work}", module="logs").out
     defect, reason = [one for one in lines_of(printed) if one["level"] == "ERROR"][-2:]
-    assert defect["text"] == "a defect"
+    assert defect["text"] == "defect: unexpected exception"
     assert reason["text"].startswith("ZeroDivisionError: ")
     between = printed[printed.index(defect["time"]) : printed.index(reason["time"])]
     assert "Traceback (most recent call last)" in between

@@ -76,7 +76,7 @@ def test_only_jobs_of_a_scheduler_are_looked_at(tmp_path: Path) -> None:
 def test_a_torch_for_cpus_is_refused_unless_cpus_are_meant(tmp_path: Path) -> None:
     ways: tuple[dict[str, str], ...] = ({}, {"UNCHECKED": "1"}, {"HALA_DEVICE": "cuda"})
     for output in [output_of(start(tmp_path, "", 2, 1, **way)) for way in ways]:
-        assert output.startswith("mistake 78 this job asks for GPUs")
+        assert output.startswith("mistake 78 this job requests GPUs")
         assert "HALA_DEVICE=cuda make env" in output
     assert output_of(start(tmp_path, "", HALA_DEVICE="cpu")) == ""
     assert output_of(start(tmp_path, "", HALA_NODE="")) == ""
@@ -145,7 +145,7 @@ def test_memory_that_another_process_holds_is_reported_with_it(tmp_path: Path) -
     first, second = output.removeprefix("bad node7 ").split("; node node7: ")
     assert first == (
         "node node7: GPU 0 (Fake, GPU-fake-0): 40.0 of 80.0 GB are free, the rest is held: by "
-        "processes that cannot be seen here"
+        "processes that are not visible here"
     )
     owner = Path(f"/proc/{os.getpid()}").owner()
     assert second.endswith(f"held: process {os.getpid()} (python, of {owner}) 40960 MiB")
@@ -326,7 +326,7 @@ def test_a_torch_that_cannot_be_imported_blames_the_set_up_and_a_crash_the_node(
     assert output.startswith("mistake 78 node node7: the environment is broken: libcudart.so.12: ")
     (broken / "__init__.py").write_text("raise OSError(5, 'Input/output error')")
     output = output_of(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
-    assert output.startswith("bad node7 node node7: the look at its GPUs ended with code 1")
+    assert output.startswith("bad node7 node node7: the check of its GPUs ended with code 1")
     (broken / "__init__.py").write_text("import os; os.abort()")
     output = output_of(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
-    assert output.startswith("bad node7 node node7: the look at its GPUs ended with code -6")
+    assert output.startswith("bad node7 node node7: the check of its GPUs ended with code -6")
