@@ -108,7 +108,7 @@ def test_rows_with_tools_are_counted_apart_and_are_no_fault_of_the_data(tmp_path
     ("overrides", "message"),
     [
         (["only_languages=eng"], "unknown language code 'eng'; give codes such as en, fr, ar"),
-        (["language_field=lang"], "language_field is given without only_languages"),
+        (["language_field=lang"], "language_field is set without only_languages"),
     ],
 )
 def test_languages_that_mean_nothing_are_refused(
