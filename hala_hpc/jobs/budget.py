@@ -2,7 +2,7 @@
 
 Checked before every submission, by a launch and by a gate. Spent hours come from accounting or
 from the workers; those to come from the estimates of unfinished nodes. The estimate of a whole
-launch is checked in `commands.planning.affordable`.
+launch is checked in `commands.planning.gpu_hours_limits`.
 """
 
 import time

@@ -112,7 +112,7 @@ def test_a_repository_that_a_colleague_fetched_is_closed_to_others(
     refused = fetch(hub, *words_of(tmp_path, "later"), "dry_run=true", has_rights=False)
     assert refused.code == 73, refused
     assert_message(
-        refused.err, f"{repository}/blobs is not writable", f"{repository}/refs is closed"
+        refused.err, f"{repository}/blobs is not writable", f"{repository}/refs is not writable"
     )
 
 
