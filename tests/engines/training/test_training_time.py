@@ -104,5 +104,11 @@ def test_the_description_names_every_part() -> None:
     asked = Resources(nodes=4, ranks_per_node=8, gpus_per_node=8)
     made = TrainingSettings.model_validate({**SETTINGS, "zero_stage": 2})
     text = estimate_training_time(model(), AMOUNT, made, Cluster(asked, "h100", TABLE))[1]
-    for part in ("100M training tokens", "h of products", "49% of the peak", "attention", "37 GB by each"):
+    for part in (
+        "100M training tokens",
+        "h of products",
+        "49% of the peak",
+        "attention",
+        "37 GB by each",
+    ):
         assert part in text
