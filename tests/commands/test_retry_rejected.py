@@ -71,7 +71,7 @@ def test_rejected_rows_are_a_corpus_that_another_node_takes(tmp_path: Path, work
 def test_too_many_rejected_rows_stop_the_node_with_a_reason(tmp_path: Path, work: Path) -> None:
     ended = run(tmp_path, work, "arabic.max_rejected_fraction=0.1")
     assert ended.code == 65
-    assert "15 of 60 rows are rejected (empty 15), max_rejected_fraction is 0.1" in ended.err
+    assert "max_rejected_fraction=0.1: 15 of 60 rows are rejected (empty 15)" in ended.err
     assert "Traceback" not in ended.err
     # What is done stays done: the limit is no part of the result.
     more = run(tmp_path, work, "arabic.max_rejected_fraction=0.3")
