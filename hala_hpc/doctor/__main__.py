@@ -67,7 +67,7 @@ def parse_scope(overrides: Mapping[str, str]) -> DoctorScope:
     """
     mistakes = describe_unknown_arguments(overrides, ARGUMENTS)
     if overrides.get("format", "text") not in ("text", "json"):
-        mistakes.append(f"format={overrides['format']}: must be text or json")
+        mistakes.append(f"format={overrides['format']}: write text or json")
     if "stage" in overrides and "recipe" not in overrides:
         mistakes.append("stage= selects nodes of a recipe: set recipe= as well")
     if mistakes:

@@ -82,7 +82,7 @@ def test_an_unknown_device_is_refused() -> None:
         [ROOT / "env" / "setup", "tpu"], capture_output=True, text=True, check=False, timeout=WAIT_S
     )
     assert done.returncode == 1
-    assert done.stderr == "env/setup: device 'tpu': say cpu or cuda\n"
+    assert done.stderr == "env/setup: device 'tpu': must be cpu or cuda\n"
 
 
 @pytest.fixture(scope="module")
