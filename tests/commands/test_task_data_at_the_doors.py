@@ -57,7 +57,7 @@ def test_a_missing_configuration_is_named_by_dry_run_doctor_and_launch(told: Tol
     assert "hala_hpc.fetch" in dry.out
     doctor = told.by("doctor")
     assert doctor.code == 78
-    assert f"BAD  task data lab/quiz: {missing}" in doctor.out
+    assert f"ERROR task data lab/quiz: {missing}" in doctor.out
     refused = told.by("launch")
     assert refused.code == 66
     assert missing in refused.err

@@ -74,7 +74,7 @@ def test_help_names_every_override_and_a_wrong_one_is_named() -> None:
     wrong = doctor("luncher=local", "format=xml", "stage=all")
     assert wrong.code == 64
     assert_message(wrong.err, "did you mean 'launcher'?")
-    assert_message(wrong.err, "format=xml: must be text or json")
+    assert_message(wrong.err, "format=xml: write text or json")
     assert "recipe=" in wrong.err
 
 
