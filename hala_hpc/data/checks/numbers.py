@@ -2,12 +2,23 @@
 
 import re
 from collections import Counter
+from unicodedata import normalize
 
-from hala_hpc.data.checks.views import Sides, Text
+from hala_hpc.data.checks.number_readings import (
+    UnmatchedNumbers,
+    is_decimal_word,
+    is_part_of_scale,
+    is_percentage_word,
+    match_readings,
+)
+from hala_hpc.data.checks.views import Sides
 from hala_hpc.data.text.digits import to_western_digits
-from hala_hpc.data.text.number_words import has_scale_word, is_spelled
+from hala_hpc.data.text.number_words import is_spelled
 from hala_hpc.data.text.scripts import primary_subtag
 
+_FRACTION_SIGN = re.compile("[\u00bc-\u00be\u2150-\u215e]")
+#: A clock time with a point.
+_POINT_CLOCK = re.compile(r"\b(\d{1,2})\.([0-5]\d)(?=\s?(?:[ap]\.?\s?m\b|Uhr\b))", re.IGNORECASE)
 _FULL_HOUR = re.compile(r"(?<=\d):00(?!\d)")
 _NUMBER = re.compile(r"\d+(?:[.,٫٬،’'\u00a0\u202f]\d+)*")
 _RUN = re.compile(r"[0-9]+")
@@ -19,7 +30,8 @@ def wrong_numbers(sides: Sides) -> bool:
     """Whether numbers were lost or invented, protected spans aside.
 
     Digits of any script and any separators are the same number. A number may be a word on one side
-    (`3 books`, `ثلاثة كتب`), and so may its zeros (`5 million`, `5,000,000`).
+    (`3 books`, `ثلاثة كتب`), and so may its zeros (`5 million`, `5,000,000`). Times, dates,
+    fractions and Roman numerals are the same in each of their usual forms.
     """
     source, translation = (
         written_numbers(sides.source.plain),
@@ -30,17 +42,37 @@ def wrong_numbers(sides: Sides) -> bool:
     before, after = _one_notation(source), _one_notation(translation)
     if before == after or _runs(source) == _runs(translation):
         return False
-    lost, invented = before - after, after - before
-    _match_scales(sides, lost, invented)
-    return any(not _is_word(number, sides.source, sides.translation) for number in +lost) or any(
-        not _is_word(number, sides.translation, sides.source) for number in +invented
+    source_side = UnmatchedNumbers(
+        before - after, fold_fractions(sides.source.plain), primary_subtag(sides.source.language)
+    )
+    translation_side = UnmatchedNumbers(
+        after - before,
+        fold_fractions(sides.translation.plain),
+        primary_subtag(sides.translation.language),
+    )
+    match_readings(source_side, translation_side)
+    return any(
+        not _is_word(number, digits, words)
+        for digits, words in ((source_side, translation_side), (translation_side, source_side))
+        for number in +digits.numbers
     )
 
 
 def written_numbers(text: str) -> list[str]:
     """Return the numbers of a text as written, with western digits."""
     # `10:00` is often written as ten.
-    return [to_western_digits(number) for number in _NUMBER.findall(_FULL_HOUR.sub("", text))]
+    text = _FULL_HOUR.sub("", fold_fractions(text))
+    return [to_western_digits(number) for number in _NUMBER.findall(text)]
+
+
+def fold_fractions(text: str) -> str:
+    """Write fraction characters as digits, `1½` as `1 1/2`, and `5.30pm` as `5:30pm`."""
+    text = _POINT_CLOCK.sub(r"\1:\2", text)
+    if text.isascii():
+        return text
+    return _FRACTION_SIGN.sub(
+        lambda sign: " " + normalize("NFKC", sign.group()).replace("\u2044", "/"), text
+    )
 
 
 def _one_notation(written: list[str]) -> Counter[str]:
@@ -73,43 +105,22 @@ def _runs(written: list[str]) -> Counter[str]:
     return Counter(_without_zeros(run) for number in written for run in _RUN.findall(number))
 
 
-def _match_scales(sides: Sides, lost: Counter[str], invented: Counter[str]) -> None:
-    """Remove from both the numbers that one side writes with a scale word."""
-    for fewer, more, text in (
-        (lost, invented, sides.source),
-        (invented, lost, sides.translation),
-    ):
-        for number in list(+fewer):
-            for scale in (100, 10**3, 10**6, 10**9, 10**12):
-                scaled = _times(number, scale)
-                if more[scaled] > 0 and has_scale_word(
-                    scale, text.plain, primary_subtag(text.language)
-                ):
-                    both = min(fewer[number], more[scaled])
-                    fewer[number] -= both
-                    more[scaled] -= both
-
-
-def _times(number: str, power_of_ten: int) -> str:
-    """Return the product of a number in this notation and a power of ten."""
-    whole, _, fraction = number.partition(".")
-    zeros = len(str(power_of_ten)) - 1
-    moved, rest = fraction[:zeros].ljust(zeros, "0"), fraction[zeros:]
-    return (whole + moved).lstrip("0") + ("." + rest if rest else "")
-
-
-def _is_word(number: str, digits: Text, words: Text) -> bool:
+def _is_word(number: str, digits: UnmatchedNumbers, words: UnmatchedNumbers) -> bool:
     """Whether a number in digits of one text is in words in the other."""
-    language = primary_subtag(words.language)
     if "." in number:
-        return number == "0.5" and is_spelled(2, words.plain, language)
-    if len(number) == 4 and re.search(rf"\b{number}['’]?s\b", digits.plain):
-        number = number[2:]  # the 1990s are the nineties
+        return is_decimal_word(number, words)
+    short = number
+    if len(number) == 4 and re.search(rf"\b{number}['’]?s\b", digits.western):
+        short = number[2:]  # the 1990s are the nineties
     # Longer runs of digits are identifiers, and too long for Python's int conversion.
-    if len(number) > 15:
+    if len(short) > 15:
         return False
     counts = (
-        number in ("0", "1", "2")
-        and re.search(rf"(?<![\w.-]){number} +[^\W\d_]", digits.plain) is not None
+        short in ("0", "1", "2")
+        and re.search(rf"(?<![\w.-]){short} +[^\W\d_]", digits.western) is not None
     )
-    return is_spelled(int(number), words.plain, language, counts=counts)
+    return (
+        is_spelled(int(short), words.text, words.language, counts=counts)
+        or is_part_of_scale(int(short), digits, words)
+        or is_percentage_word(int(short), digits, words)
+    )

@@ -67,10 +67,12 @@ ABOUT_SOURCE = either(
 #: How an assistant starts to speak, and how it announces what follows.
 CHAT = either(
     "sure certainly of_course absolutely okay ok gladly no_problem happy_to (?:i['’]d|glad)",
+    "understood got_it alright here_you_go",
     start=r"[\W_]*",
     end=r"\b",
 )
 CHAT_AR = either(
+    "بكل_ترحيب من_دواعي_سروري يسرني_(?:ان|مساعد|ترجم)",
     "بالتاكيد بالطبع طبعا حسنا بكل_سرور اكيد علي_الرحب يسعدني بكل_تاكيد نعم_بالتاكيد",
     start=r"[\W_]*",
     end=r"\b",
@@ -94,7 +96,10 @@ POINTING_SOURCE = either(
 #: What a model writes before a colon.
 LABEL = either(
     "(?:in_)?arabic english target (?:the_)?transl\\w+(?:_text)? final_translation",
-    "(?:ال)?ترجمه(?:_العربيه)? بالعربيه (?:ب?ال)?عربيه",
+    "(?:final_)?(?:answer|output|result|response) arabic_(?:text|version|translation)",
+    "(?:translation|translated)_(?:in|to|into)_arabic",
+    "(?:ال)?ترجمه(?:_العربيه)? بالعربيه (?:ب?ال)?عربيه (?:ال)?نص_(?:ال)?(?:مترجم|عربي)",
+    "(?:ال)?ترجمه_(?:الي|بال|لل)\\w*(?:_العربيه)? (?:ال)?(?:ناتج|نتيجه|مخرجات|اجابه)",
     start=r"[\W_]*",
     end=r"[\W_]*$",
 )
@@ -103,6 +108,14 @@ NOTE = either(
     "(?:(?:translator['’]?s?_|translation_|important_)?notes?|n\\.?b|p\\.?s|explanation|disclaimer)\\W*:",
     "please_note let_me_know i_hope hope_this feel_free do_you_want would_you_like",
     "if_you_(?:need|have|want|would) is_there_anything (?:this|the)_(?:is_(?:a|the)_)?translation",
+    "translated_(?:in|to|from|by|as|with|using|text) (?:arabic|literal|direct|formal)_translation",
+    "(?:an?_)?(?:alternative|literal|other|possible)(?:ly|_translations?|_versions?)?\\W*:",
+    "literally\\b",
+    "(?:original|source)(?:_(?:text|sentence|english))?\\W*: (?:transliteration|pronunciation)\\b",
+    "(?:i|we)(?:_have|['’]ve)?_(?:translated|rendered)",
+    "(?:i|we)(?:_have|['’]ve)?_(?:kept|left|preserved)_the_(?:\\w+_)?(?:terms?|names?|words?|meaning)",
+    "end_of_(?:the_)?translation translation_(?:ends|complete) as_(?:you_)?request",
+    "the_(?:above|original|following)_(?:is|was|text|sentence|translation) in_english\\W*:",
     start=r"[\W_]*",
 )
 NOTE_AR = either(
@@ -110,6 +123,11 @@ NOTE_AR = either(
     "يرجي_العلم اتمني امل_ان",
     "ارجو_ان اخبرني لا_تتردد اذا_كنت_(?:تحتاج|ترغب|تريد|تود|بحاجه) اذا_كان_لديك هل_(?:ترغب|تريد)",
     "ان_كنت_(?:تحتاج|ترغب|تريد|تود|بحاجه) هل_(?:تحتاج|هناك|لديك) لقد_ترجمت تمت?_(?:ال)?ترجم",
+    "(?:ال)?ترجم\\w*_(?:من|الي|بواسطه|حرفي|بديل|اخري|اصلي) مترجمه?_(?:من|الي|بواسطه|عن)",
+    "(?:ال)?نص_(?:ال)?(?:اصلي|انجليزي|مترجم)\\w*\\s*: (?:ال)?(?:اصل|مصدر|نطق|بديل)\\s*: حرفيا",
+    "(?:ال)?معني_(?:ال)?حرفي نهايه_(?:ال)?(?:ترجم|نص) انتهي_(?:ال)?(?:نص|ترجم) قمت_ب(?:ال)?ترجم",
+    "لقد_(?:قمت_ب|حافظت_علي|ابقيت_علي|تركت_ال(?:اسم|مصطلح|نص))",
+    "تم_(?:الابقاء|الحفاظ)_علي ب(?:ال)?انجليزيه\\s*:",
     "انتهت_الترجم هذه_(?:هي_)?(?:ال)?ترجم ترجمه?_حرفيه ترجمت",
     start=r"[\W_]*",
 )
@@ -119,7 +137,8 @@ NOTE_SOURCE = either(
     "hesitat if_you do_you would_you is_there are_there any_(?:other|more|further) tip\\b hint",
     "important disclaim remind please keep_in_mind trust may\\b pray margin have_you if\\b say",
     "look(?:ing)?_forward would_like expect want shy afraid talk speak should_you in_case caption",
-    "rationale reason descri",
+    "rationale reason descri literal original source alternativ transliterat pronounc pronunc",
+    "finish_with translat kept retain preserv english",
 )
 
 #: Tokens of chat templates, and the fields `{text}` and so on of this package's prompts.

@@ -24,8 +24,19 @@ _STEM_OF_REFUSAL = re.compile(
 )
 _STEM_OF_NOTE = re.compile(
     "ملاحظ|ملحوظ|نويه|نبيه|وضيح|عليق|شرح|هامش|للعلم|يرج[ىي]|تمنى|[آأا]مل|رجو|خبرن|تردد|كنت|كان لد"
-    "|هل |ترجم"
+    "|هل |ترجم|حرفي|الأ?صل|المصدر|مصدر:|نطق|بديل|المعنى|نهاية|انتهى|النص|لقد|قمت|تم |نجليزية"
 )
+#: A bracket before a translation, and one of three words or more after it.
+_BRACKET_BEFORE = re.compile(r"\W{0,3}[(\[{【]([^()\[\]\n]{2,60})[)\]}】]")
+_BRACKET_AFTER = re.compile(r"[(\[]\s*\w+(?:[\s\W]+\w+){2,}[^()\[\]]*[)\]]\W*$")
+#: Signs of a source whose translation may have a bracket.
+_SIGNS_OF_BRACKET = re.compile(r"[(\[{:;—–]|\s-|\bi\.e|\be\.g|\bor\b|,[^,]*,", re.IGNORECASE)
+_QUOTED = re.compile(r"""["“«„「][^\n]*["”»“」][.!?؟]?""")
+_QUOTE_SIGNS = re.compile(
+    r"""["“”«»„「*_`]|(?<!\w)['‘]|(?:^|\n)\s*[-–—]|\b(?:said|quot|phrase|word)"""
+)
+#: Signs other than a colon that set off a label.
+_LABEL_END = re.compile(r"\s[-–—|]\s|\s*(?:->|=>|→|⇒|=)\s*")
 _PARTS = re.compile(r"\n+|(?<=[.!؟?)\]])\s+|(?=[(\[])")
 
 
@@ -75,11 +86,28 @@ def _declines(text: str) -> bool:
 def has_comment(sides: Sides) -> bool:
     """Whether the model comments on its translation, before or after it."""
     text = sides.translation.text.strip()
-    if _has_chat(text, sides.source.text) or _is_announced(text, sides.source.text):
+    source = sides.source.text
+    if _has_chat(text, source) or _is_announced(text, source) or _is_wrapped(text, source):
         return True
     if not _LATIN.search(text) and not _STEM_OF_NOTE.search(text):
         return False
-    return any(_is_note(part, sides.source.text) for part in _PARTS.split(text)[1:])
+    return any(_is_note(part, source) for part in _PARTS.split(text)[1:])
+
+
+def _is_wrapped(text: str, source: str) -> bool:
+    """Whether there are a label, a bracket or quotation marks around a translation."""
+    if _QUOTED.fullmatch(text) and not _QUOTE_SIGNS.search(source):
+        return True
+    if _BRACKET_AFTER.search(text) and not _SIGNS_OF_BRACKET.search(source):
+        return True
+    label_end = _LABEL_END.search(text[:_OPENING])
+    is_new = label_end is not None and label_end.group().strip() not in source
+    opening = text[: label_end.start()] if label_end and is_new else ""
+    bracket = _BRACKET_BEFORE.match(text)
+    labels = [opening, bracket[1] if bracket else ""]
+    return any(
+        phrases.LABEL.match(normalize_arabic(label)) is not None for label in labels if label
+    ) and not phrases.ABOUT_SOURCE.search(source)
 
 
 def _has_chat(text: str, source: str) -> bool:

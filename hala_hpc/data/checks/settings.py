@@ -17,6 +17,7 @@ CHECKS = {
     "repetition": "repetition.is_repetitive",
     "placeholders": "markup.wrong_placeholders",
     "markup": "markup.wrong_markup",
+    "lines": "line_breaks.adds_lines",
     "numbers": "numbers.wrong_numbers",
     "glossary": "glossary.lacks_glossary_term",
     "length_ratio": "length.is_wrong_length",

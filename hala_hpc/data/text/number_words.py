@@ -1,6 +1,8 @@
-"""Number words in English and in Arabic."""
+"""Number words in English and in Arabic, and those above 20 in French, Spanish and German."""
 
 import re
+
+from hala_hpc.data.text.european_number_words import ABOVE_TWENTY
 
 #: Patterns of the words for a number, cardinal and ordinal. Arabic stems are written as returned by
 #: `normalize_arabic`: without diacritics, hamza and the dots of ta marbuta.
@@ -15,7 +17,7 @@ _ENGLISH = {
     7: "seven|seventh",
     8: "eight|eighth",
     9: "nine|ninth",
-    10: "ten|tenth",
+    10: "ten|tenth|decades?",
     11: "eleven|eleventh",
     12: "twelve|twelfth|dozen",
     13: "thirteen|thirteenth",
@@ -36,22 +38,24 @@ _ENGLISH = {
     100: "hundreds?|hundredth|century",
     1000: "thousands?|thousandth|k|grand",
     10**6: "millions?|m|mn",
+    10**5: "lakhs?",
+    10**7: "crores?",
     10**9: "billions?|bn|b",
-    10**12: "trillions?",
+    10**12: "trillions?|tn",
 }
 _ARABIC = {
     0: "صفر|معدوم",
-    1: r"واحد|\b[وبلف]?(?:ال)?(?:احد|اول|اولي|احدي)\b|منفرد|مفرد",
+    1: r"واحد|\b[وبلفك]?(?:ال|لل)?(?:احدي?|حادي?ه?|اول[اي]?|وحيده?)\b|منفرد|مفرد",
     2: "اثن|ثان|ثنا|زوج|ضعف|كلا|مرتي",
     3: "ثلاث|ثالث|ثلث",
     4: r"اربع|رابع|رباع|\bال?ربع",
     5: "خمس|خامس|خماس",
-    6: r"\b[وبلفك]?(?:ال)?سته?\b|ستت|سادس|سدس|سداس",
+    6: r"\b[وبلفك]?(?:ال)?سته?\b|ستت|ستما?ي|سادس|سدس|سداس",
     7: "سبع|سابع|سباع",
     8: "ثمان|ثامن|ثمن",
     9: "تسع|تاسع",
-    10: "عشر|عاشر",
-    11: "(?:احد[يه]?|حادي) عشر",
+    10: "عشر|عاشر|عقد|عقود",
+    11: "(?:احد[يه]?|حادي?ه?) عشر",
     12: "(?:اثن\\w*|ثاني\\w*) عشر|دزين",
     20: "عشر(?:ون|ين)",
     30: "ثلاث(?:ون|ين)",
@@ -61,24 +65,28 @@ _ARABIC = {
     70: "سبع(?:ون|ين)",
     80: "ثمان(?:ون|ين)",
     90: "تسع(?:ون|ين)",
-    100: r"ما?ي(?:ه|ت)|مءه|مءت|قرن",
+    100: r"ما?ي(?:ه|ت|وي)|مءه|مءت|قرن",
     1000: r"\b[وبل]?(?:ال)?الف(?:ا|ي|ان|ين)?\b|الاف",
     10**6: "مليون|ملايين",
     10**9: "مليار|بليون|بلايين",
     10**12: "تريليون",
 }
 _WORDS = {
-    "en": {n: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for n, words in _ENGLISH.items()},
+    # Digits and scale words may be joined, as in `5bn`.
+    "en": {
+        n: re.compile(rf"(?<![^\W\d_])(?:{words})\b", re.IGNORECASE)
+        for n, words in _ENGLISH.items()
+    },
     "ar": {n: re.compile(words) for n, words in _ARABIC.items()},
 }
+#: The dual, and that of scale words before a noun.
+_DUAL = r"\w\w(?:ان|ين|تا|تي)\b|(?:مليون|مليار|بليون|تريليون|الف)[اي]\b"
 #: Patterns for counts of 0, 1 and 2 that are expressed without a number.
 _COUNTED = {
     "en": [re.compile(rf"\b(?:{w})\b", re.IGNORECASE) for w in ("no|none|any|not", "an?", "both")],
-    "ar": [
-        re.compile(words)
-        for words in (r"\b(?:لا|اي|بدون|بلا|دون|ليس)\b", "", r"\w\w(?:ان|ين|تا|تي)\b")
-    ],
+    "ar": [re.compile(words) for words in (r"\b(?:لا|اي|بدون|بلا|دون|ليس)\b", "", _DUAL)],
 }
+_DOZEN = re.compile(r"\bdozens?\b|دزين", re.IGNORECASE)
 _SCALES = (100, 1000, 10**6, 10**9, 10**12)
 _DIACRITICS = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670]")
 _PLAIN_LETTERS = str.maketrans("أإآىةؤئ", "ااايهوي")
@@ -88,22 +96,31 @@ def is_spelled(number: int, text: str, language: str, *, counts: bool = False) -
     """Whether a text has the words of a number, e.g. 25 as `خمسة وعشرون`.
 
     The parts may be anywhere in the text. With `counts`, `no` also means 0, and in Arabic the
-    singular means 1 and the dual 2. For languages without a table here, numbers up to 20 count as
-    spelled.
+    singular means 1 and the dual 2. In other languages, numbers up to 20 count as spelled.
     """
     words = _WORDS.get(language)
     if words is None:
-        return number <= 20
+        return number <= 20 or _is_spelled_in_europe(number, text, language)
     if language == "ar":
         text = normalize_arabic(text)
     if counts and number < 3 and _COUNTED[language][number].search(text):
         return True
+    if number % 12 == 0 and 12 < number < 120 and _DOZEN.search(text):  # two dozen
+        return words[number // 12].search(text) is not None
     return all(words[part].search(text) for part in _parts(number, words))
+
+
+def _is_spelled_in_europe(number: int, text: str, language: str) -> bool:
+    """Do `is_spelled` for a number above 20, whose parts up to 20 are not searched."""
+    words = ABOVE_TWENTY.get(language)
+    if words is None:
+        return False
+    return all(words[part].search(text) for part in _parts(number, words) if part in words)
 
 
 def has_scale_word(scale: int, text: str, language: str) -> bool:
     """Whether a text has a scale word such as `million`."""
-    words = _WORDS.get(language)
+    words = _WORDS.get(language) or ABOVE_TWENTY.get(language)
     if words is None or scale not in words:
         return False
     return bool(words[scale].search(normalize_arabic(text) if language == "ar" else text))
