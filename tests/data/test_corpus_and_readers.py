@@ -235,7 +235,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("alpaca", {"instruction": None, "output": "5"}, "missing-field"),
     ("alpaca", {"instruction": ["Add."], "output": "5"}, "wrong-type"),
     ("alpaca", {"instruction": "Add.", "output": " \n"}, "empty-text"),
-    ("alpaca", {"instruction": "Add.", "input": 5, "output": "5"}, "wrong-type"),
+    ("alpaca", {"instruction": "Add.", "input": True, "output": "5"}, "wrong-type"),
     ("alpaca", {"instruction": "a\0b", "output": "5"}, "nul"),
     ("alpaca", {"instruction": "a\ud800b", "output": "5"}, "lone-surrogate"),
     ("messages", {"messages": "Hi"}, "wrong-type"),
