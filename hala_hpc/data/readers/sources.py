@@ -32,6 +32,12 @@ from hala_hpc.data.readers.data_files import (
     list_folder,
     require_content,
 )
+from hala_hpc.data.readers.hub_cards import (
+    CARD,
+    choose_configuration,
+    list_configuration,
+    read_configurations,
+)
 from hala_hpc.data.readers.json_array import json_file
 from hala_hpc.data.readers.parquet import (
     arrow_rows,
@@ -92,7 +98,7 @@ def find_sources(path: str, selection: DatasetSelection, reference: str = "") ->
     place = locate(path, selection, reference)
     if place is None:
         return [streamed_source(parse_hub_reference(path), selection.on_hub)]
-    files = list_data_files(place.folder, place.selection).files
+    files = place.list_files().files
     return [make_source(file, place.origin, selection.text_format) for file in files]
 
 
@@ -102,7 +108,7 @@ def find_contents(path: str, selection: DatasetSelection, reference: str = "") -
     Empty for a hub data set that is streamed. Raises as `find_sources` does.
     """
     place = locate(path, selection, reference)
-    return list_data_files(place.folder, place.selection) if place else FolderContent()
+    return place.list_files() if place else FolderContent()
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,26 @@ class DataPlace:
     origin: str
     selection: DatasetSelection
     """What is read of it; for a data set of the hub one split."""
+    is_snapshot: bool = False
+    """Whether it is a data set of the hub, whose card may list configurations."""
+
+    def list_files(self) -> FolderContent:
+        """List the data files, and what is not read.
+
+        Raises: UserError (NO_INPUT) if there are none, or if it is unknown which configuration is
+        meant.
+        """
+        found = read_configurations(self.folder) if self.is_snapshot else []
+        if not found:
+            return list_data_files(self.folder, self.selection)
+        chosen = choose_configuration(found, self.selection.subset, self.origin)
+        if not chosen.patterns:
+            return list_data_files(
+                self.folder, replace(self.selection, subset=chosen.folder or None)
+            )
+        content = list_folder(self.folder)
+        files = list_configuration(self.folder, chosen, self.selection.split or "train")
+        return choose_files(content, files, self.folder, "of another configuration or split")
 
 
 def locate(path: str, selection: DatasetSelection, reference: str) -> DataPlace | None:
@@ -125,7 +151,7 @@ def locate(path: str, selection: DatasetSelection, reference: str) -> DataPlace 
     if Path(path).exists():
         if is_hub_id(reference):
             name = parse_hub_reference(reference).name
-            return DataPlace(Path(path), name, selection.on_hub)
+            return DataPlace(Path(path), name, selection.on_hub, is_snapshot=True)
         return DataPlace(Path(path), dataset_name_from_path(Path(path)), selection)
     require_hub_id(path)
     if not is_offline():
@@ -133,7 +159,8 @@ def locate(path: str, selection: DatasetSelection, reference: str) -> DataPlace 
     folder = fetched_folder("datasets", path, os.environ)
     if folder is None:
         raise unreachable_dataset_error(path, "it is not in the hub cache")
-    return DataPlace(folder, parse_hub_reference(path).name, selection.on_hub)
+    name = parse_hub_reference(path).name
+    return DataPlace(folder, name, selection.on_hub, is_snapshot=True)
 
 
 def streamed_source(reference: HubReference, selection: DatasetSelection) -> DataSource:
@@ -199,23 +226,33 @@ def list_data_files(path: Path, selection: DatasetSelection) -> FolderContent:
             NO_INPUT,
         )
     require_whole_sets(files)
+    return choose_files(content, files, folder, "of another split")
+
+
+def choose_files(
+    content: FolderContent, files: list[Path], folder: Path, reason: str
+) -> FolderContent:
+    """Return these files; the other data files are unread for this reason."""
     chosen = set(files)
-    others_of_split = [
-        UnreadFile(str(file.relative_to(folder)), "of another split")
+    others = [
+        UnreadFile(str(file.relative_to(folder)), reason)
         for file in content.files
         if file not in chosen
     ]
-    return FolderContent(files, content.unread + others_of_split)
+    return FolderContent(files, content.unread + others)
 
 
 def select_hub_files(names: Sequence[str], selection: DatasetSelection) -> list[str]:
-    """Select the data files of a hub data set from the paths of all its files, sorted.
+    """Select the data files of a hub data set, and its card, from the paths of all its files.
 
     Raises: UserError (NO_INPUT) if a subset or split has no data files.
     """
     root = Path("/", selection.subset or "")
-    inside = [Path("/", name) for name in sorted(names)]
-    inside = [file for file in inside if root in file.parents]
+    every = [Path("/", name) for name in sorted(names)]
+    inside = [file for file in every if root in file.parents]
+    if CARD in names and not inside:
+        # The subset may be a configuration of the card: its files have the name as a word.
+        root, inside = Path("/"), [file for file in every if has_word(file, selection.subset or "")]
     files = [file for file in inside if not find_unread_reason(file.relative_to(root))]
     files = filter_split(files, root, selection.on_hub.split)
     if not files:
@@ -223,7 +260,8 @@ def select_hub_files(names: Sequence[str], selection: DatasetSelection) -> list[
         raise UserError(
             f"{where} has no data files on the hub; it has {list_some_names(names)}", NO_INPUT
         )
-    return [str(file.relative_to("/")) for file in files]
+    card = [Path("/", CARD)] if CARD in names else []
+    return [str(file.relative_to("/")) for file in sorted({*card, *files})]
 
 
 def list_some_names(names: Sequence[str]) -> str:
@@ -235,14 +273,19 @@ def filter_split(files: list[Path], folder: Path, split: str | None) -> list[Pat
     """Return the files with the split as a word in their names; all for a missing `train`."""
     if split is None or not files:
         return files
-    pattern = re.compile(rf"(?<![a-zA-Z]){re.escape(split)}(?![a-zA-Z])")
-    found = [file for file in files if pattern.search(str(file.relative_to(folder)))]
+    found = [file for file in files if has_word(file.relative_to(folder), split)]
     if not found and split != "train":
         names = ", ".join(file.name for file in files[:5])
         raise UserError(
             f"split={split}: no file in {folder} has that name; it has {names}", NO_INPUT
         )
     return found or files
+
+
+def has_word(path: Path, name: str) -> bool:
+    """Whether a path has a name that no letters touch."""
+    pattern = rf"(?<![a-zA-Z]){re.escape(name)}(?![a-zA-Z])"
+    return re.search(pattern, str(path)) is not None
 
 
 def require_whole_sets(files: list[Path]) -> None:
