@@ -2,11 +2,16 @@
 
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from tqdm import tqdm
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.jobs.progress import summarize_progress
+
+#: Files that are named in the last line.
+LISTED_FILES = 5
 
 
 class NodeBar:
@@ -51,6 +56,16 @@ class NodeBar:
                 f", {summary.rows_in} rows in, {summary.rows_out} out, "
                 f"{summary.rows_rejected} rejected"
             )
+        if summary and isinstance(summary.details, dict) and "files_unread" in summary.details:
+            counts += describe_files(summary.details)
         if summary and summary.tokens_out and summary.seconds:
             counts += f", {summary.tokens_out / summary.seconds:.0f} tokens/s"
         print(f"{self.title}: {state} in {seconds:.1f} s{counts}", flush=True)
+
+
+def describe_files(details: Mapping[str, Any]) -> str:
+    """Format the numbers of files that a stage read and did not read, and the first of these."""
+    text = f", {details['files_read']} files read, {details['files_unread']} not read"
+    if details["unread"]:
+        text += f": {', '.join(details['unread'][:LISTED_FILES])}"
+    return text

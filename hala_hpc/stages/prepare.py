@@ -1,5 +1,6 @@
 """prepare: convert files, folders and hub data sets to a corpus of Parquet shards."""
 
+import json
 import os
 import shutil
 import sys
@@ -11,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount, format_amount
@@ -40,7 +41,32 @@ EXPECTED_REASONS = {"duplicate", "code", "dropped", "other-language", "tool-use"
 MESSAGES_PER_ROW = 2.0
 INPUT_ROWS = "hala.input_rows"
 INPUT_DIGEST = "hala.input"
+FILES = "hala.files"
+#: Files that are not read and that the summary names.
+LISTED_FILES = 100
 Code = Annotated[str, Field(pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]+)*$")]
+
+
+def check_encoding(value: str) -> str:
+    """Require the name of an encoding that Python knows."""
+    import codecs
+
+    try:
+        "".encode(codecs.lookup(value).name if value else "utf-8")
+    except LookupError:
+        raise ValueError(f"unknown encoding {value!r}; give one such as cp1256 or utf-16") from None
+    return value
+
+
+def format_dropped(value: Any) -> Any:
+    """Format a number, `true` or `false` as the text that rows are compared with."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+Encoding = Annotated[str, AfterValidator(check_encoding)]
+DroppedValue = Annotated[str, BeforeValidator(format_dropped)]
 
 
 class Settings(StageSettings):
@@ -57,6 +83,14 @@ class Settings(StageSettings):
     """Configuration of a hub id, or subfolder of a folder, for example `ar-en`."""
     languages: tuple[Code, Code] = ("en", "ar")
     """Source and target language of OPUS rows, named as in their fields."""
+    encoding: Encoding = ""
+    """Encoding of text files, for example `cp1256`; empty takes UTF-16 and UTF-32 from the first
+    bytes, and UTF-8 otherwise."""
+    separator: Annotated[str, Field(max_length=1)] = ""
+    """Separator of CSV and TSV; empty finds `,`, `;`, tab or `|` in the first line."""
+    quoting: Literal["auto", "csv", "none"] = "auto"
+    """Quotation marks of CSV and TSV. csv: undone; none: part of the text; auto: undone in CSV,
+    and in TSV where doubled ones or a quoted first line show that they were added."""
     limit: PositiveInt | None = None
     """Max rows to read, from the start of the data."""
     units: Annotated[int, Field(ge=1, le=256)] = 8
@@ -66,8 +100,9 @@ class Settings(StageSettings):
     calls do not count as bad."""
     rename: dict[str, str] = Field(default_factory=dict)
     """Fields to rename to those of the row format, for example `problem = "instruction"`."""
-    drop: dict[str, list[str]] = Field(default_factory=dict)
-    """Reject rows whose field (named as before `rename`) has one of these values."""
+    drop: dict[str, list[DroppedValue]] = Field(default_factory=dict)
+    """Reject rows whose field (named as before `rename`) has one of these values: texts, numbers,
+    `true` or `false`. A number is equal to its text."""
     drop_code: CodeRows = "no"
     """fenced: reject rows with a fenced code block; only: rows whose answers are only code."""
     only_languages: OneOrMany[Code] = Field(default_factory=list)
@@ -133,15 +168,17 @@ class Settings(StageSettings):
     def selection(self) -> "DatasetSelection":
         """The split and subset to read."""
         from hala_hpc.data.readers.sources import DatasetSelection
+        from hala_hpc.data.readers.text_files import TextFormat
 
-        return DatasetSelection(self.split, self.subset)
+        text_format = TextFormat(self.encoding, self.separator, self.quoting)
+        return DatasetSelection(self.split, self.subset, text_format)
 
 
 class Prepare(Stage[Settings]):
     """A unit is a shard. Every worker decides alike about all rows, and writes its own shards."""
 
     name = "prepare"
-    version = 3
+    version = 4
     produces = "corpus"
     Settings = Settings
 
@@ -273,6 +310,7 @@ class Prepare(Stage[Settings]):
 
         Raises: UserError (BAD_DATA) if there are none.
         """
+        from hala_hpc.data.ingest.named_fields import NamedFields
         from hala_hpc.data.ingest.ordered_map import map_in_order
         from hala_hpc.data.ingest.spill import spill_split
 
@@ -288,6 +326,10 @@ class Prepare(Stage[Settings]):
         if not splits and not out.stop_requested:
             names = ", ".join(self.settings.data)
             raise UserError(f"data {names}: no rows; give data that has rows", BAD_DATA)
+        if not out.stop_requested:
+            named = NamedFields()
+            named.merge(split.named for split in splits)
+            named.require_all(self.settings.shape, is_whole=rows < limit)
         return splits
 
     def _split_tasks(self, folder: Path) -> "Iterator[SplitTask]":
@@ -310,6 +352,21 @@ class Prepare(Stage[Settings]):
                 file = folder / f"{next(number):06d}.arrow"
                 yield SplitTask(split, source.where, source.origin, adapter.name, shape, file)
 
+    def _list_files(self) -> dict[str, Any]:
+        """The number of files that are read and, with names and reasons, of those that are not."""
+        from hala_hpc.data.readers.sources import find_contents
+
+        contents = [
+            find_contents(self.inputs.path(reference), self.settings.selection, reference)
+            for reference in self.settings.data
+        ]
+        unread = [f"{each.path} ({each.reason})" for content in contents for each in content.unread]
+        return {
+            "files_read": sum(len(content.files) for content in contents),
+            "files_unread": len(unread),
+            "unread": unread[:LISTED_FILES],
+        }
+
     def _write(
         self,
         folders: dict[int, Path],
@@ -321,6 +378,7 @@ class Prepare(Stage[Settings]):
         from hala_hpc.data.ingest.shard_writer import Shards, write_shards
         from hala_hpc.data.ingest.verify import PLANNED, ROWS_IN
 
+        files = json.dumps(self._list_files())
         with Shards(folders, splits[0].kind, self.settings.units, self._processors) as shards:
             write_shards(shards, plan, splits, lambda: out.stop_requested)
             for unit, shard in shards.shards.items():
@@ -328,6 +386,7 @@ class Prepare(Stage[Settings]):
                 shard.writer.note(PLANNED, plan.checksums[unit])
                 shard.writer.note(INPUT_ROWS, str(len(plan.assignments)))
                 shard.writer.note(INPUT_DIGEST, plan.digest)
+                shard.writer.note(FILES, files)
 
     def _require_good(
         self, splits: "list[SpilledSplit]", units: list[int], out: UnitContext
@@ -336,6 +395,8 @@ class Prepare(Stage[Settings]):
 
         Raises: UserError (BAD_DATA) if there are too many, or if no row is left.
         """
+        from hala_hpc.data.ingest.adapt import hint_for_reasons
+
         totals: Counter[str] = Counter()
         for split in splits:
             totals.update(split.reasons)
@@ -351,11 +412,14 @@ class Prepare(Stage[Settings]):
             name = rejected_name(unit)
             shutil.copyfile(out.folder(unit) / name, out.state_dir(unit) / name)
         reasons = ", ".join(f"{reason} {totals[reason]}" for reason in totals if reason)
+        fix = "fix the data"
+        if totals[""]:
+            fix += ", or raise max_rejected_fraction to leave these rows out"
         raise UserError(
             f"max_rejected_fraction={self.settings.max_rejected_fraction}: "
             f"{totals.total() - totals['']} of {totals.total()} rows are rejected ({reasons}); "
             f"see {out.state_dir(units[0]) / rejected_name(units[0])} and the files next to it; "
-            "fix the data, or raise max_rejected_fraction to leave these rows out",
+            f"{fix}{hint_for_reasons(set(bad))}",
             BAD_DATA,
         )
 
@@ -371,7 +435,12 @@ class Prepare(Stage[Settings]):
             rows_out=found.rows_out,
             rows_rejected=sum(found.rejected.values()),
             rejected=found.rejected,
-            details={"kind": part_kind(part), "input_rows": int(input_rows), "input": digest},
+            details={
+                "kind": part_kind(part),
+                "input_rows": int(input_rows),
+                "input": digest,
+                **json.loads(read_part_note(part, FILES)),
+            },
         )
 
     def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
@@ -391,7 +460,14 @@ class Prepare(Stage[Settings]):
             )
         for folder in folders:
             link_tree(folder, output)
-        return {"kind": markers[0].details["kind"], "input_rows": rows}
+        details = markers[0].details
+        return {
+            "kind": details["kind"],
+            "input_rows": rows,
+            "files_read": details["files_read"],
+            "files_unread": details["files_unread"],
+            "unread": details["unread"],
+        }
 
 
 def commit_unless_stopped(out: UnitContext, unit: int) -> None:

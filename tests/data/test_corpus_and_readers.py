@@ -235,7 +235,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("alpaca", {"instruction": None, "output": "5"}, "missing-field"),
     ("alpaca", {"instruction": ["Add."], "output": "5"}, "wrong-type"),
     ("alpaca", {"instruction": "Add.", "output": " \n"}, "empty-text"),
-    ("alpaca", {"instruction": "Add.", "input": 5, "output": "5"}, "wrong-type"),
+    ("alpaca", {"instruction": "Add.", "input": True, "output": "5"}, "wrong-type"),
     ("alpaca", {"instruction": "a\0b", "output": "5"}, "nul"),
     ("alpaca", {"instruction": "a\ud800b", "output": "5"}, "lone-surrogate"),
     ("messages", {"messages": "Hi"}, "wrong-type"),
@@ -333,9 +333,16 @@ def test_a_folder_gives_the_files_of_a_split_and_subset(tmp_path: Path) -> None:
 
 def test_of_a_data_set_on_the_hub_the_same_files_are_meant_by_their_names() -> None:
     names = ["README.md", "ar-en/train-0.jsonl", "ar-en/test.jsonl.gz", "de-en/train-0.parquet"]
-    assert select_hub_files(names, DatasetSelection("test", "ar-en")) == ["ar-en/test.jsonl.gz"]
-    assert select_hub_files(names, DatasetSelection(subset="ar-en")) == ["ar-en/train-0.jsonl"]
+    assert select_hub_files(names, DatasetSelection("test", "ar-en")) == [
+        "README.md",
+        "ar-en/test.jsonl.gz",
+    ]
+    assert select_hub_files(names, DatasetSelection(subset="ar-en")) == [
+        "README.md",
+        "ar-en/train-0.jsonl",
+    ]
     assert select_hub_files(names, DatasetSelection()) == [
+        "README.md",
         "ar-en/train-0.jsonl",
         "de-en/train-0.parquet",
     ]

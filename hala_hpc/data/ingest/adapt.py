@@ -3,13 +3,14 @@
 `peek_kind` adapts only the first rows, on the login node, to check that the data exists and fits.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.data.corpus.reader import Kind, Row
@@ -24,11 +25,11 @@ from hala_hpc.data.readers.adapters import (
     describe_adapters,
     find_adapter,
 )
+from hala_hpc.data.readers.data_files import ARROW_SUFFIXES, data_suffix, disk_file
 from hala_hpc.data.readers.records import InputRecord
 from hala_hpc.data.readers.sources import (
     DatasetSelection,
     DataSource,
-    data_suffix,
     find_sources,
     require_hub_id,
 )
@@ -39,6 +40,10 @@ FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 PEEK_ROWS = 200
 #: Upper bound of their characters, for long rows.
 PEEK_CHARACTERS = 1_000_000
+#: Usual names of questions and answers, for the suggestion to rename fields.
+QUESTIONS = {"prompt", "question", "query", "problem", "instruction", "input", "user"}
+ANSWERS = {"completion", "response", "answer", "solution", "output", "reply", "assistant"}
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 #: First and last bytes of a Parquet file.
 PARQUET_MAGIC = b"PAR1"
 
@@ -57,6 +62,11 @@ class RowFormat:
     drop_code: CodeRows = "no"
     wanted: WantedLanguages = field(default_factory=WantedLanguages)
 
+    @property
+    def named_fields(self) -> tuple[str, ...]:
+        """The fields of the data that the settings name."""
+        return tuple(name for name in (*self.rename, *self.drop, self.wanted.field) if name)
+
     def renamed(self, row: Row) -> Row:
         """Return a row with the field names of the adapter."""
         if not self.rename:
@@ -68,7 +78,14 @@ class RowFormat:
 
     def unwanted(self, row: Row) -> bool:
         """Whether a row has a value that is to be dropped."""
-        return any(row.get(name) in values for name, values in self.drop.items())
+        return any(value_text(row.get(name)) in values for name, values in self.drop.items())
+
+
+def value_text(value: Any) -> str | None:
+    """Return a value as the settings name it: text, or a number, `true` or `false` as in JSON."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int | float) else None
 
 
 class AdaptedRow(NamedTuple):
@@ -146,10 +163,12 @@ def no_adapter_error(
             f"{reason} {count}" for reason, count in Counter(r.reason for r in head).items()
         )
         return UserError(
-            f"{start}can be read ({reasons}; the first is row {head[0].line})", BAD_DATA
+            f"{start}can be read ({reasons}; the first is row {head[0].line})"
+            f"{hint_for_reasons({record.reason for record in head})}",
+            BAD_DATA,
         )
     fields = Counter(name for row in rows for name in row)
-    names = ", ".join(sorted(map(str, fields))[:20]) or "none"
+    names = ", ".join(map(printable, sorted(map(str, fields))[:20])) or "none"
     if "translation" in fields:
         inner = {str(key) for row in rows for key in languages_in(row)}
         names += f" (translation has {', '.join(sorted(inner)[:20])})"
@@ -160,9 +179,49 @@ def no_adapter_error(
     return UserError(
         f"{start}{wanted}; they have the fields: {names}. Adapters: "
         f"{describe_adapters(row_format.languages)}. Fields with other names: "
-        f'rename = {{ {min(map(str, fields), default="my_field")} = "instruction" }}',
+        f"{suggest_rename(rows)}",
         BAD_DATA,
     )
+
+
+def hint_for_reasons(reasons: set[str]) -> str:
+    """Return what helps against rows that cannot be read for these reasons; "" if unknown."""
+    hints = {
+        "bad-utf8": 'set the encoding of the files, for example encoding = "cp1256"',
+        "not-an-object": "each row must be an object with named fields, or an array of turns with "
+        "role and content",
+        "open-quote": 'set quoting = "none" if quotation marks belong to the text',
+        "wrong-columns": 'set the separator, for example separator = ";"',
+    }
+    texts = [text for reason, text in hints.items() if reason in reasons]
+    return f"; {'; '.join(texts)}" if texts else ""
+
+
+def suggest_rename(rows: Sequence[Row]) -> str:
+    """Suggest a setting, valid TOML, that renames two fields with texts to those of a question."""
+    names = [
+        name
+        for name in dict.fromkeys(str(name) for row in rows for name in row)
+        if name and any(isinstance(row.get(name), str) for row in rows)
+    ]
+    question, answer = [*names, "my_question", "my_answer"][:2]
+    if len(names) < 2:
+        question, answer = "my_question", "my_answer"
+    answers = [name for name in names if name.lower() in ANSWERS and name != question]
+    answer = answers[0] if answers else answer
+    questions = [name for name in names if name.lower() in QUESTIONS and name != answer]
+    question = questions[0] if questions else question
+    return f'rename = {{ {toml_key(question)} = "instruction", {toml_key(answer)} = "output" }}'
+
+
+def toml_key(name: str) -> str:
+    """Format a name as a TOML key."""
+    return name if BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=not name.isprintable())
+
+
+def printable(name: str) -> str:
+    """Return a name that is safe on a terminal."""
+    return name if name.isprintable() else ascii(name)
 
 
 def languages_in(row: Row) -> Iterable[str]:
@@ -183,8 +242,13 @@ def adapt_row(
         origin = row_origin
     if row_format.drop and row_format.unwanted(row):
         return AdaptedRow(origin, "dropped")
+    row_named = row_format.renamed(row) if row_format.rename else row
+    if row_format.rows == "auto" and not adapter.fits(row_named):
+        # Columns that are null in a row are absent from it: other columns may hold its texts.
+        other = find_adapter([row_named], "auto", row_format.languages)
+        adapter = other if other and other.kind == adapter.kind else adapter
     try:
-        roles, texts = adapter.read(row_format.renamed(row) if row_format.rename else row)
+        roles, texts = adapter.read(row_named)
         name, size = compute_row_digest(roles, texts)
     except RowError as error:
         return AdaptedRow(origin, str(error))
@@ -214,10 +278,11 @@ def peek_kind(path: str, selection: DatasetSelection, row_format: RowFormat) -> 
         require_hub_id(path)
         return None
     found = find_sources(path, selection)
-    if not any(Path(source.where).stat().st_size for source in found):
+    files = [disk_file(Path(source.where)) for source in found]
+    if not any(file.stat().st_size for file in files):
         raise UserError(f"data {path}: is empty, there are no rows to prepare", BAD_DATA)
-    for source in found:
-        check_access(Path(source.where))
+    for file in files:
+        check_access(file)
     return peek_rows(path, found, row_format)
 
 
@@ -244,10 +309,11 @@ def check_access(file: Path) -> None:
 def peek_rows(path: str, found: list[DataSource], row_format: RowFormat) -> Kind | None:
     """Return the kind of the rows of the first text file that has any.
 
-    None for Parquet: reading it needs libraries that a login node may lack.
+    None for Parquet, Arrow and Zstandard: reading them needs libraries that a login node may lack.
     """
     for source in found:
-        if data_suffix(Path(source.where)) == ".parquet":
+        path_of_source = Path(source.where)
+        if data_suffix(path_of_source) in ARROW_SUFFIXES or path_of_source.suffix.lower() == ".zst":
             return None
         if (adapter := match_adapter(source, row_format)[0]) is not None:
             return adapter.kind

@@ -36,7 +36,7 @@ def fast_path_fields(fields: QuestionFields | None, row_format: RowFormat) -> Qu
     old = {new: name for name, new in row_format.rename.items()}
     if len(old) < len(row_format.rename) or set(fields) & row_format.rename.keys():
         return None
-    if {fields.more, fields.system} & old.keys():
+    if old.keys() - {fields.question, fields.answer}:
         return None
     question = old.get(fields.question, fields.question)
     return fields._replace(question=question, answer=old.get(fields.answer, fields.answer))

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from hala_hpc.data.corpus.reader import Kind
 from hala_hpc.data.corpus.writer import RejectedRow, format_json_line, make_schema
 from hala_hpc.data.ingest.adapt import AdaptedRow, RowFormat, adapt_row
 from hala_hpc.data.ingest.fast_path import QuestionBatch, fast_path_fields, read_question_batch
+from hala_hpc.data.ingest.named_fields import NamedFields
 from hala_hpc.data.ingest.splits import BufferedSplit, InputSplit
 from hala_hpc.data.readers.adapters import Adapter, build_adapters
 from hala_hpc.data.readers.json_lines import LineRange, read_chunks
@@ -60,6 +62,7 @@ class SpilledSplit:
     rows: int
     reasons: dict[str, int]
     """Rows by reason; accepted rows under ""."""
+    named: NamedFields = dataclass_field(default_factory=NamedFields)
 
     def columns(self, *names: str) -> Any:
         """Read some columns of all rows; other columns are not read."""
@@ -107,16 +110,22 @@ def spill_split(task: SplitTask) -> SpilledSplit:
     use_system_memory_pool()
     adapter = build_adapters(task.row_format.languages)[task.adapter]
     keeps_raw = isinstance(task.split, BufferedSplit)
+    named, asks = NamedFields(), bool(task.row_format.named_fields)
     with SpillWriter(task.file, task.kind, keeps_raw) as writer:
         for part, line, batch in read_parts(task, adapter):
             if batch is not None:
                 writer.add_questions(line, task.origin, batch)
+                # A batch has rows only that have the two fields which may be renamed.
+                named.fields.update(task.row_format.rename)
                 continue
             for record in part.records():
+                if asks and record.value is not None:
+                    named.add(record.value, task.row_format)
                 writer.add(record, adapt_row(record, task.origin, adapter, task.row_format))
     split = None if keeps_raw else task.split
     reasons = dict(writer.reasons)
-    return SpilledSplit(task.file, task.where, task.kind, split, sum(reasons.values()), reasons)
+    rows = sum(reasons.values())
+    return SpilledSplit(task.file, task.where, task.kind, split, rows, reasons, named)
 
 
 def read_parts(

@@ -6,11 +6,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from hala_hpc.data.readers.json_array import is_json_array
+from hala_hpc.data.readers.data_files import data_suffix
+from hala_hpc.data.readers.json_layout import find_layout
 from hala_hpc.data.readers.json_lines import split_lines
 from hala_hpc.data.readers.parquet import row_groups
 from hala_hpc.data.readers.records import InputRecord
-from hala_hpc.data.readers.sources import DataSource, data_suffix
+from hala_hpc.data.readers.sources import DataSource
+from hala_hpc.data.readers.text_files import is_plain_utf8
 
 #: Bounds of a split that is pickled to another process: rows, and characters for long rows.
 BUFFERED_ROWS = 2000
@@ -46,12 +48,12 @@ class BufferedSplit:
 
 def split_source(source: DataSource, records: Iterator[InputRecord]) -> Iterator[InputSplit]:
     """Split a source; `records` are buffered unless another process can read the file itself."""
-    path, kind = Path(source.where), data_suffix(Path(source.where))
-    if not path.is_file() or path.suffix == ".gz":
-        return buffer_records(records)
-    if kind == ".parquet":
+    path, text_format = Path(source.where), source.text_format
+    kind = data_suffix(path)
+    if kind == ".parquet" and path.is_file():
         return row_groups(path)
-    if kind in {".jsonl", ".ndjson"} or (kind == ".json" and not is_json_array(path)):
+    is_json = kind in {".jsonl", ".ndjson", ".json"} and is_plain_utf8(path, text_format.encoding)
+    if is_json and find_layout(path, text_format).layout == "lines":
         return split_lines(path)
     return buffer_records(records)
 

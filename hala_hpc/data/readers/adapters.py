@@ -5,6 +5,7 @@ no-answer, nul and lone-surrogate.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -84,7 +85,9 @@ def required_text(row: Row, name: str) -> str:
         return text
     if text is None:
         raise RowError("missing-field")
-    raise RowError("empty-text" if isinstance(text, str) else "wrong-type")
+    if isinstance(text, str):
+        raise RowError("empty-text")
+    return number_text(text)
 
 
 def optional_text(row: Row, name: str) -> str:
@@ -92,9 +95,23 @@ def optional_text(row: Row, name: str) -> str:
     text = row.get(name)
     if not text and (text is None or isinstance(text, str)):
         return ""
+    if isinstance(text, float) and text != text:
+        return ""
     if not isinstance(text, str):
-        raise RowError("wrong-type")
+        return number_text(text)
     return "" if text.isspace() else text
+
+
+def number_text(value: Any) -> str:
+    """Return a number that stands in the place of a text as JSON writes it.
+
+    Raises: RowError for other values; not-a-number is how some libraries write null.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RowError("wrong-type")
+    if value != value:
+        raise RowError("missing-field")
+    return json.dumps(value)
 
 
 def turns(system: str, user: str, assistant: str) -> Texts:
@@ -105,6 +122,7 @@ def turns(system: str, user: str, assistant: str) -> Texts:
 
 
 ALPACA = QuestionFields("instruction", "output", "input", "system")
+PROMPT = QuestionFields("prompt", "completion", "", "system")
 OPENORCA = QuestionFields("question", "response", "", "system_prompt")
 
 
@@ -119,6 +137,8 @@ def read_question(fields: QuestionFields, row: Row) -> Texts:
 def read_messages(row: Row) -> Texts:
     """Read a list of turns with `role` and `content`, or `from` and `value`."""
     listing = next((row[name] for name in LISTS if row.get(name) is not None), None)
+    if isinstance(listing, str):
+        listing = decode_listing(listing)
     if listing is None:
         raise RowError("missing-field")
     if not isinstance(listing, list):
@@ -134,45 +154,66 @@ def read_messages(row: Row) -> Texts:
     return roles, [text for _, text in messages]
 
 
+def decode_listing(text: str) -> Any:
+    """Decode a conversation that is stored as JSON text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise RowError("wrong-type") from None
+
+
 def read_turn(turn: Any) -> tuple[str, str]:
     """Return role and text of one turn; the text of a system prompt may be empty."""
     if not isinstance(turn, dict):
         raise RowError("wrong-type")
-    role_name = required_text(turn, "role" if "role" in turn else "from").lower()
+    role_name = required_text(turn, present(turn, "role", "from")).lower()
     role = ROLES.get(role_name)
     if role_name in TOOL_ROLES or any(turn.get(field) for field in CALLS):
         raise RowError("tool-use")
     if role is None:
         raise RowError("unknown-role")
-    name = "content" if "content" in turn else "value"
+    name = present(turn, "content", "value")
     return role, optional_text(turn, name) if role == "system" else required_text(turn, name)
+
+
+def present(row: Row, name: str, other: str) -> str:
+    """Return the first name, or the other one if only that has a value; null is absence."""
+    return other if row.get(name) is None and row.get(other) is not None else name
+
+
+def read_prompt(row: Row) -> Texts:
+    """Read prompt and completion: texts, or two lists of turns."""
+    prompt, completion = row.get("prompt"), row.get("completion")
+    if isinstance(prompt, list) and isinstance(completion, list):
+        return read_messages({"messages": prompt + completion, "system": row.get("system")})
+    return read_question(PROMPT, row)
 
 
 def read_opus(languages: LanguagePair, row: Row) -> Texts:
     """Read `translation` with a text per language, a column per language, or source and target."""
-    texts = row.get("translation", row)
+    texts = row if row.get("translation") is None else row["translation"]
     if not isinstance(texts, dict):
         raise RowError("wrong-type")
-    names = languages if any(name in texts for name in languages) else ("source", "target")
+    names = languages if any(texts.get(name) is not None for name in languages) else ("source", "target")
     return [], [required_text(texts, names[0]), required_text(texts, names[1])]
 
 
 def fits_opus(languages: LanguagePair, row: Row) -> bool:
     """Whether a row has texts in both languages."""
-    texts = row.get("translation", row)
-    return isinstance(texts, dict) and (
-        set(languages) <= texts.keys() or {"source", "target"} <= texts.keys()
+    texts = row if row.get("translation") is None else row["translation"]
+    return isinstance(texts, dict) and any(
+        set(names) <= texts.keys() for names in (languages, ("source", "target"))
     )
 
 
 def fits_sharegpt(row: Row) -> bool:
     """Whether a row has a list of turns under one of ShareGPT's field names."""
-    return not set(LISTS[1:]).isdisjoint(row)
+    return any(row.get(name) is not None for name in LISTS[1:])
 
 
 def has(*names: str) -> Callable[[Row], bool]:
-    """Return a predicate for rows that have all of these fields."""
-    return lambda row: set(names) <= row.keys()
+    """Return a predicate for rows that have all of these fields; null is absence."""
+    return lambda row: all(row.get(name) is not None for name in names)
 
 
 def build_adapters(languages: LanguagePair) -> dict[str, Adapter]:
@@ -185,6 +226,7 @@ def build_adapters(languages: LanguagePair) -> dict[str, Adapter]:
         Adapter("sharegpt", conversations, "conversations", fits_sharegpt, read_messages),
         question_adapter("openorca", OPENORCA),
         question_adapter("alpaca", ALPACA),
+        Adapter("prompt", conversations, "prompt, completion", has(*PROMPT[:2]), read_prompt),
         Adapter("opus", "pairs", opus_fields, *opus),
     )
     return {adapter.name: adapter for adapter in all_of_them}

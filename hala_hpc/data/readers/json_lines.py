@@ -14,9 +14,10 @@ from hala_hpc.data.readers.records import (
     ROW_BYTES,
     InputRecord,
     decode_raw,
-    open_bytes,
+    json_record,
     parse_json_record,
 )
+from hala_hpc.data.readers.text_files import PLAIN_TEXT, TextFormat, find_encoding, open_bytes
 
 #: Bytes that are stored of a row that is too long.
 RAW_PREFIX_BYTES = 1000
@@ -38,14 +39,17 @@ class LineRange:
     """Bytes of the range; None for the rest of the file."""
     line: int = 1
     """Number of the first line, from 1."""
+    encoding: str = "utf-8"
+    """Other encodings are read from the start only."""
 
     def rows(self) -> Iterator[tuple[int, bytes, bool]]:
         """Yield number and bytes of each line that is not blank, and whether it is too long.
 
         Only the start of a line that is too long is given, so that memory stays bounded.
         """
-        with open_bytes(self.path) as file:
-            file.seek(self.offset)
+        with open_bytes(self.path, self.encoding) as file:
+            if self.offset:
+                file.seek(self.offset)
             line, left = self.line - 1, self.size
             while (left is None or left > 0) and (data := file.readline(ROW_BYTES)):
                 line, length = line + 1, len(data)
@@ -84,17 +88,14 @@ class LineRange:
             except bad:
                 yield from_bytes(where, line, data)
                 continue
-            if isinstance(value, dict):
-                yield InputRecord(where, line, data, value)
-            else:
-                yield InputRecord(where, line, data, None, "not-an-object")
+            yield json_record(where, line, data, value)
 
 
 def read_chunks(lines: LineRange) -> Iterator[tuple[LineRange, bytes]]:
     """Yield chunks of a range of known size with their bytes; b"" if a line is too long."""
     assert lines.size is not None
     at, end, line = lines.offset, lines.offset + lines.size, lines.line
-    with open_bytes(lines.path) as file:
+    with open_bytes(lines.path, lines.encoding) as file:
         file.seek(at)
         while at < end and (data := file.read(min(READ_BYTES, end - at))):
             if not data.endswith(b"\n"):
@@ -145,9 +146,9 @@ def fast_errors() -> tuple[type[Exception], ...]:
     return msgspec.MsgspecError, ValueError, RecursionError
 
 
-def json_lines(path: Path) -> Iterator[InputRecord]:
+def json_lines(path: Path, text_format: TextFormat = PLAIN_TEXT) -> Iterator[InputRecord]:
     """Read one JSON object per line; blank lines are no rows but count in line numbers."""
-    return LineRange(path).records()
+    return LineRange(path, encoding=find_encoding(path, text_format.encoding)).records()
 
 
 def split_lines(path: Path, split_bytes: int = SPLIT_BYTES) -> Iterator[LineRange]:

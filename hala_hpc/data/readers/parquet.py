@@ -1,5 +1,6 @@
-"""Read rows of Parquet files and of data sets on the hub, each with its number from 1."""
+"""Read rows of Parquet and Arrow files and of data sets on the hub, each with its number from 1."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,10 +8,13 @@ from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, UNAVAILABLE, TransientError, UserError
 from hala_hpc.data.corpus.reader import BATCH_ROWS
+from hala_hpc.data.readers.csv_rows import repeated_column_error
 from hala_hpc.data.readers.records import InputRecord, broken_file_error
 
 #: Bytes of each column that are buffered at a time.
 BUFFER_BYTES = 1024 * 1024
+#: First bytes of an Arrow file; a stream lacks them.
+ARROW_MAGIC = b"ARROW1"
 
 
 def parquet_rows(path: Path) -> Iterator[InputRecord]:
@@ -74,11 +78,51 @@ def row_groups(path: Path) -> Iterator[RowGroup]:
         line += rows
 
 
+def arrow_rows(path: Path) -> Iterator[InputRecord]:
+    """Read the rows of an Arrow file, as `datasets` saves and caches them, in bounded memory.
+
+    Raises: UserError (BAD_DATA) if the file is damaged.
+    """
+    import pyarrow as pa
+
+    line = 0
+    try:
+        with pa.memory_map(str(path)) as file:
+            for batch in arrow_batches(file):
+                for start in range(0, batch.num_rows, BATCH_ROWS):
+                    few = batch.slice(start, BATCH_ROWS)
+                    yield from batch_records(few, str(path), line)
+                    line += few.num_rows
+    except (pa.ArrowInvalid, OSError) as error:
+        raise broken_file_error(path, f"row {line}", str(error)) from error
+
+
+def arrow_batches(file: Any) -> Iterator[Any]:
+    """Yield the batches of an Arrow file, or of an Arrow stream."""
+    import pyarrow as pa
+
+    if file.read(len(ARROW_MAGIC)) == ARROW_MAGIC:
+        opened = pa.ipc.open_file(file)
+        return (opened.get_batch(number) for number in range(opened.num_record_batches))
+    file.seek(0)
+    return iter(pa.ipc.open_stream(file))
+
+
 def batch_records(batch: Any, where: str, line: int) -> Iterator[InputRecord]:
-    """Yield the records of a batch; invalid UTF-8 rejects only the row that holds it."""
+    """Yield the records of a batch; a value that cannot be converted spoils no other row.
+
+    Invalid UTF-8 rejects its row. Other values that Python lacks, such as a date after the year
+    9999, are given as text: no row format reads such columns.
+
+    Raises: UserError (BAD_DATA) if two columns have one name.
+    """
+    names = batch.schema.names
+    for name in names:
+        if names.count(name) > 1:
+            raise repeated_column_error(where, name)
     try:
         rows = batch.to_pylist()
-    except UnicodeDecodeError:
+    except (ValueError, OverflowError, ArithmeticError):
         for number in range(batch.num_rows):
             yield row_record(batch.slice(number, 1), where, line + number + 1)
         return
@@ -87,17 +131,20 @@ def batch_records(batch: Any, where: str, line: int) -> Iterator[InputRecord]:
 
 
 def row_record(batch: Any, where: str, line: int) -> InputRecord:
-    """Return the record of a batch of one row, whose texts may be invalid UTF-8."""
+    """Return the record of a batch of one row, some of whose values cannot be converted."""
+    raw = {name: decode_scalar(batch.column(name)[0]) for name in batch.schema.names}
     try:
-        row = batch.to_pylist()[0]
-    except UnicodeDecodeError:
-        raw = {name: decode_scalar(batch.column(name)[0]) for name in batch.schema.names}
+        json.dumps(raw, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
         return InputRecord(where, line, raw, None, "bad-utf8")
-    return InputRecord(where, line, row, row)
+    return InputRecord(where, line, raw, raw)
 
 
 def decode_scalar(scalar: Any) -> Any:
-    """Convert an Arrow scalar to Python; invalid UTF-8 bytes become lone surrogates."""
+    """Convert an Arrow scalar to Python; invalid UTF-8 bytes become lone surrogates.
+
+    A value that Python lacks becomes text.
+    """
     import pyarrow as pa
 
     if not scalar.is_valid:
@@ -108,7 +155,10 @@ def decode_scalar(scalar: Any) -> Any:
         return [decode_scalar(item) for item in scalar.values]
     if isinstance(scalar, pa.StringScalar | pa.LargeStringScalar):
         return scalar.as_buffer().to_pybytes().decode(errors="surrogateescape")
-    return scalar.as_py()
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError, ArithmeticError):
+        return f"{scalar.type} {getattr(scalar, 'value', '')}".strip()
 
 
 def hub_rows(

@@ -1,12 +1,8 @@
-"""The record of one input row, and the reader of CSV files."""
+"""The record of one input row."""
 
-import csv
-import gzip
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 
@@ -24,7 +20,8 @@ class InputRecord(NamedTuple):
     """Text or bytes of the row; the decoded object for a file that holds no text."""
     value: dict[str, Any] | None
     reason: str = ""
-    """Why there is no value: bad-utf8, corrupt-json, not-an-object, too-long, wrong-columns."""
+    """Why there is no value: bad-utf8, corrupt-json, not-an-object, too-long, wrong-columns,
+    open-quote."""
 
     @property
     def decoded_raw(self) -> Any:
@@ -43,9 +40,21 @@ def parse_json_record(where: str, line: int, text: str) -> InputRecord:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return InputRecord(where, line, text, None, "corrupt-json")
-    if not isinstance(value, dict):
-        return InputRecord(where, line, text, None, "not-an-object")
-    return InputRecord(where, line, text, value)
+    return json_record(where, line, text, value)
+
+
+def json_record(where: str, line: int, raw: Any, value: Any) -> InputRecord:
+    """Return the record of a decoded JSON value; an array of turns is a conversation."""
+    if isinstance(value, dict):
+        return InputRecord(where, line, raw, value)
+    if isinstance(value, list) and value and all(map(is_turn, value)):
+        return InputRecord(where, line, raw, {"messages": value})
+    return InputRecord(where, line, raw, None, "not-an-object")
+
+
+def is_turn(value: Any) -> bool:
+    """Whether a JSON value is a turn of a conversation."""
+    return isinstance(value, dict) and ("role" in value or "from" in value)
 
 
 def broken_file_error(path: Path, place: str, problem: str) -> UserError:
@@ -55,42 +64,3 @@ def broken_file_error(path: Path, place: str, problem: str) -> UserError:
         "again",
         BAD_DATA,
     )
-
-
-def csv_file(path: Path) -> Iterator[InputRecord]:
-    """Read a CSV file (.tsv: tab-separated) whose first line has the column names."""
-    csv.field_size_limit(ROW_BYTES)
-    where = str(path)
-    with open_text(path) as file:
-        reader = csv.DictReader(file, delimiter="\t" if ".tsv" in path.suffixes else ",")
-        try:
-            for row in reader:
-                yield csv_record(where, reader.line_num, row)
-        except csv.Error as error:
-            raise broken_file_error(path, f"line {reader.line_num}", str(error)) from error
-
-
-def csv_record(where: str, line: int, row: dict[Any, Any]) -> InputRecord:
-    """Return the record of one CSV row; no value if it has too many or too few fields."""
-    if None in row or None in row.values():
-        raw = {key or "more": value for key, value in row.items()}
-        return InputRecord(where, line, raw, None, "wrong-columns")
-    try:
-        "".join(row.values()).encode()
-    except UnicodeEncodeError:
-        return InputRecord(where, line, row, None, "bad-utf8")
-    return InputRecord(where, line, row, row)
-
-
-def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file for reading bytes; gzip is decompressed."""
-    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
-
-
-@contextmanager
-def open_text(path: Path) -> Iterator[IO[str]]:
-    """Open a file for reading text; gzip is decompressed, newlines are not translated."""
-    import io
-
-    with open_bytes(path) as file:
-        yield io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")

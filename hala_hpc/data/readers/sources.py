@@ -4,9 +4,11 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from gzip import BadGzipFile
-from pathlib import Path
+from lzma import LZMAError
+from pathlib import Path, PurePath
+from zipfile import BadZipFile
 
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.core.hub import (
@@ -17,21 +19,46 @@ from hala_hpc.core.hub import (
     is_true_value,
     parse_hub_reference,
 )
+from hala_hpc.data.readers.csv_rows import csv_file
+from hala_hpc.data.readers.data_files import (
+    ARCHIVE,
+    SUFFIXES,
+    FolderContent,
+    UnreadFile,
+    data_suffix,
+    describe_unread,
+    find_unread_reason,
+    list_archive,
+    list_folder,
+    require_content,
+)
+from hala_hpc.data.readers.hub_cards import (
+    CARD,
+    choose_configuration,
+    list_configuration,
+    read_configurations,
+)
 from hala_hpc.data.readers.json_array import json_file
-from hala_hpc.data.readers.json_lines import json_lines
-from hala_hpc.data.readers.parquet import hub_rows, parquet_rows, unreachable_dataset_error
-from hala_hpc.data.readers.records import InputRecord, broken_file_error, csv_file
+from hala_hpc.data.readers.parquet import (
+    arrow_rows,
+    hub_rows,
+    parquet_rows,
+    unreachable_dataset_error,
+)
+from hala_hpc.data.readers.records import InputRecord, broken_file_error
+from hala_hpc.data.readers.text_files import COMPRESSIONS, TextFormat
 
-READERS: dict[str, Callable[[Path], Iterator[InputRecord]]] = {
-    ".jsonl": json_lines,
-    ".ndjson": json_lines,
+Reader = Callable[[Path, TextFormat], Iterator[InputRecord]]
+READERS: dict[str, Reader] = {
+    ".jsonl": json_file,
+    ".ndjson": json_file,
     ".json": json_file,
     ".csv": csv_file,
     ".tsv": csv_file,
-    ".parquet": parquet_rows,
+    ".tab": csv_file,
+    ".parquet": lambda path, _: parquet_rows(path),
+    ".arrow": lambda path, _: arrow_rows(path),
 }
-#: JSON files that describe the data beside them.
-NOT_DATA = re.compile(r"dataset_infos?\.json|config\.json|rejected-\d+\.jsonl")
 #: `train-00002-of-00005.parquet`
 ONE_OF_MANY = re.compile(r"(.*)-(\d+)-of-(\d+)(\..*)")
 
@@ -42,11 +69,12 @@ class DatasetSelection:
 
     split: str | None = None
     subset: str | None = None
+    text_format: TextFormat = TextFormat()
 
     @property
     def on_hub(self) -> "DatasetSelection":
         """The same selection for a data set on the hub."""
-        return DatasetSelection(self.split or "train", self.subset)
+        return replace(self, split=self.split or "train")
 
 
 @dataclass(frozen=True)
@@ -56,6 +84,7 @@ class DataSource:
     origin: str
     where: str
     read: Callable[[], Iterator[InputRecord]]
+    text_format: TextFormat = TextFormat()
 
 
 def find_sources(path: str, selection: DatasetSelection, reference: str = "") -> list[DataSource]:
@@ -66,14 +95,72 @@ def find_sources(path: str, selection: DatasetSelection, reference: str = "") ->
     Raises: UserError (NO_INPUT) if the path, subset or split is missing, UserError (BAD_DATA) if
     no reader knows the file, UserError (UNAVAILABLE) if the hub cannot be reached.
     """
+    place = locate(path, selection, reference)
+    if place is None:
+        return [streamed_source(parse_hub_reference(path), selection.on_hub)]
+    files = place.list_files().files
+    return [make_source(file, place.origin, selection.text_format) for file in files]
+
+
+def find_contents(path: str, selection: DatasetSelection, reference: str = "") -> FolderContent:
+    """Return the files of a local path or a hub reference, and what is not read of it.
+
+    Empty for a hub data set that is streamed. Raises as `find_sources` does.
+    """
+    place = locate(path, selection, reference)
+    return place.list_files() if place else FolderContent()
+
+
+@dataclass(frozen=True)
+class DataPlace:
+    """Where data are on the disk."""
+
+    folder: Path
+    """A folder or a file."""
+    origin: str
+    selection: DatasetSelection
+    """What is read of it; for a data set of the hub one split."""
+    is_snapshot: bool = False
+    """Whether it is a data set of the hub, whose card may list configurations."""
+
+    def list_files(self) -> FolderContent:
+        """List the data files, and what is not read.
+
+        Raises: UserError (NO_INPUT) if there are none, or if it is unknown which configuration is
+        meant.
+        """
+        found = read_configurations(self.folder) if self.is_snapshot else []
+        if not found:
+            return list_data_files(self.folder, self.selection)
+        chosen = choose_configuration(found, self.selection.subset, self.origin)
+        if not chosen.patterns:
+            return list_data_files(
+                self.folder, replace(self.selection, subset=chosen.folder or None)
+            )
+        content = list_folder(self.folder)
+        files = list_configuration(self.folder, chosen, self.selection.split or "train")
+        return choose_files(content, files, self.folder, "of another configuration or split")
+
+
+def locate(path: str, selection: DatasetSelection, reference: str) -> DataPlace | None:
+    """Return where data are on the disk; None if they are streamed from the hub.
+
+    Raises: UserError (NO_INPUT) if the path does not exist, UserError (UNAVAILABLE) if a data set
+    was not fetched and the environment is offline.
+    """
     if Path(path).exists():
         if is_hub_id(reference):
-            return local_sources(Path(path), parse_hub_reference(reference).name, selection.on_hub)
-        return local_sources(Path(path), dataset_name_from_path(Path(path)), selection)
+            name = parse_hub_reference(reference).name
+            return DataPlace(Path(path), name, selection.on_hub, is_snapshot=True)
+        return DataPlace(Path(path), dataset_name_from_path(Path(path)), selection)
     require_hub_id(path)
-    if is_offline():
-        return cached_sources(path, selection)
-    return [streamed_source(parse_hub_reference(path), selection.on_hub)]
+    if not is_offline():
+        return None
+    folder = fetched_folder("datasets", path, os.environ)
+    if folder is None:
+        raise unreachable_dataset_error(path, "it is not in the hub cache")
+    name = parse_hub_reference(path).name
+    return DataPlace(folder, name, selection.on_hub, is_snapshot=True)
 
 
 def streamed_source(reference: HubReference, selection: DatasetSelection) -> DataSource:
@@ -83,45 +170,45 @@ def streamed_source(reference: HubReference, selection: DatasetSelection) -> Dat
     return DataSource(name, name, lambda: hub_rows(name, split, selection.subset, revision))
 
 
-def local_sources(path: Path, origin: str, selection: DatasetSelection) -> list[DataSource]:
-    """Return the data files at a path, each with its reader."""
-    return [make_source(file, origin) for file in list_data_files(path, selection)]
-
-
-def make_source(file: Path, origin: str) -> DataSource:
+def make_source(file: Path, origin: str, text_format: TextFormat) -> DataSource:
     """Return a file with its reader.
 
-    Raises: UserError (BAD_DATA) if no reader knows the file suffix.
+    Raises: UserError (BAD_DATA) if no reader knows the file suffix or the file is a pointer.
     """
     reader = READERS.get(data_suffix(file))
     if reader is None:
         raise UserError(
-            f"data file {file}: no reader for the suffix {file.suffix or 'none'!r}; "
-            f"use one of {', '.join(READERS)}, or .gz after one of the text formats",
+            f"data file {file}: no reader for the suffix {file.suffix or 'none'!r}; use one of "
+            f"{', '.join(READERS)}, with {', '.join(COMPRESSIONS)} after it for a compressed text "
+            "file, or a .zip of such files",
             BAD_DATA,
         )
-    return DataSource(origin, str(file), lambda: read_source(reader, file))
+    require_content(file)
+    return DataSource(origin, str(file), lambda: read_source(reader, file, text_format), text_format)
 
 
-def read_source(
-    reader: Callable[[Path], Iterator[InputRecord]], file: Path
-) -> Iterator[InputRecord]:
+def read_source(reader: Reader, file: Path, text_format: TextFormat) -> Iterator[InputRecord]:
     """Yield the records of a file.
 
     Raises: UserError (NO_INPUT) if it cannot be opened, UserError (BAD_DATA) if it is truncated.
     """
     try:
-        yield from reader(file)
+        yield from reader(file, text_format)
     except PermissionError as error:
         raise UserError(f"data file {file}: cannot be read: {error.strerror}", NO_INPUT) from error
-    except (EOFError, BadGzipFile, zlib.error) as error:
+    except (EOFError, BadGzipFile, BadZipFile, LZMAError, zlib.error) as error:
+        raise broken_file_error(file, "its start", str(error)) from error
+    except OSError as error:
+        # What bz2 and pyarrow raise for damaged data has no errno.
+        if error.errno is not None or file.suffix.lower() not in COMPRESSIONS:
+            raise
         raise broken_file_error(file, "its start", str(error)) from error
 
 
-def list_data_files(path: Path, selection: DatasetSelection) -> list[Path]:
-    """Return a file itself, or the data files in a folder, sorted by name."""
+def list_data_files(path: Path, selection: DatasetSelection) -> FolderContent:
+    """List a file itself, or the data files in a folder, sorted by name."""
     if path.is_file():
-        return [path]
+        return list_archive(path) if path.suffix.lower() == ARCHIVE else FolderContent([path])
     folder = path / selection.subset if selection.subset else path
     if not folder.is_dir():
         names = ", ".join(sorted(child.name for child in path.iterdir() if child.is_dir()))
@@ -129,33 +216,52 @@ def list_data_files(path: Path, selection: DatasetSelection) -> list[Path]:
             f"subset={selection.subset}: {path} has no such folder; it has {names or 'none'}",
             NO_INPUT,
         )
-    files = [file for file in sorted(folder.rglob("*")) if is_data(file, folder)]
-    files = filter_split(files, folder, selection.split)
+    content = list_folder(folder)
+    files = filter_split(content.files, folder, selection.split)
     if not files:
+        others = f"; not read: {describe_unread(content.unread)}" if content.unread else ""
         raise UserError(
-            f"data folder {folder}: has no data files; known suffixes are {', '.join(READERS)}",
+            f"data folder {folder}: has no data files; known suffixes are {', '.join(READERS)}"
+            f"{others}",
             NO_INPUT,
         )
     require_whole_sets(files)
-    return files
+    return choose_files(content, files, folder, "of another split")
+
+
+def choose_files(
+    content: FolderContent, files: list[Path], folder: Path, reason: str
+) -> FolderContent:
+    """Return these files; the other data files are unread for this reason."""
+    chosen = set(files)
+    others = [
+        UnreadFile(str(file.relative_to(folder)), reason)
+        for file in content.files
+        if file not in chosen
+    ]
+    return FolderContent(files, content.unread + others)
 
 
 def select_hub_files(names: Sequence[str], selection: DatasetSelection) -> list[str]:
-    """Select the data files of a hub data set from the paths of all its files, sorted.
+    """Select the data files of a hub data set, and its card, from the paths of all its files.
 
     Raises: UserError (NO_INPUT) if a subset or split has no data files.
     """
     root = Path("/", selection.subset or "")
-    inside = [Path("/", name) for name in sorted(names)]
-    inside = [file for file in inside if root in file.parents]
-    files = [file for file in inside if is_named_as_data(file, root)]
+    every = [Path("/", name) for name in sorted(names)]
+    inside = [file for file in every if root in file.parents]
+    if CARD in names and not inside:
+        # The subset may be a configuration of the card: its files have the name as a word.
+        root, inside = Path("/"), [file for file in every if has_word(file, selection.subset or "")]
+    files = [file for file in inside if not find_unread_reason(file.relative_to(root))]
     files = filter_split(files, root, selection.on_hub.split)
     if not files:
         where = f"subset={selection.subset}" if selection.subset else "the data set"
         raise UserError(
             f"{where} has no data files on the hub; it has {list_some_names(names)}", NO_INPUT
         )
-    return [str(file.relative_to("/")) for file in files]
+    card = [Path("/", CARD)] if CARD in names else []
+    return [str(file.relative_to("/")) for file in sorted({*card, *files})]
 
 
 def list_some_names(names: Sequence[str]) -> str:
@@ -163,29 +269,23 @@ def list_some_names(names: Sequence[str]) -> str:
     return ", ".join(sorted(names)[:5]) or "none"
 
 
-def is_data(file: Path, folder: Path) -> bool:
-    """Whether a path in a folder is a data file."""
-    return is_named_as_data(file, folder) and file.is_file()
-
-
-def is_named_as_data(file: Path, folder: Path) -> bool:
-    """Whether a path in a folder has the name of a data file."""
-    hidden = any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
-    return data_suffix(file) in READERS and not NOT_DATA.fullmatch(file.name) and not hidden
-
-
 def filter_split(files: list[Path], folder: Path, split: str | None) -> list[Path]:
     """Return the files with the split as a word in their names; all for a missing `train`."""
     if split is None or not files:
         return files
-    pattern = re.compile(rf"(?<![a-zA-Z]){re.escape(split)}(?![a-zA-Z])")
-    found = [file for file in files if pattern.search(str(file.relative_to(folder)))]
+    found = [file for file in files if has_word(file.relative_to(folder), split)]
     if not found and split != "train":
         names = ", ".join(file.name for file in files[:5])
         raise UserError(
             f"split={split}: no file in {folder} has that name; it has {names}", NO_INPUT
         )
     return found or files
+
+
+def has_word(path: Path, name: str) -> bool:
+    """Whether a path has a name that no letters touch."""
+    pattern = rf"(?<![a-zA-Z]){re.escape(name)}(?![a-zA-Z])"
+    return re.search(pattern, str(path)) is not None
 
 
 def require_whole_sets(files: list[Path]) -> None:
@@ -207,17 +307,6 @@ def require_whole_sets(files: list[Path]) -> None:
             )
 
 
-def cached_sources(reference: str, selection: DatasetSelection) -> list[DataSource]:
-    """Return the files of a data set in the hub cache.
-
-    Raises: UserError (UNAVAILABLE) if the data set was not fetched.
-    """
-    folder = fetched_folder("datasets", reference, os.environ)
-    if folder is None:
-        raise unreachable_dataset_error(reference, "it is not in the hub cache")
-    return local_sources(folder, parse_hub_reference(reference).name, selection.on_hub)
-
-
 def is_offline() -> bool:
     """Whether the environment keeps the hub libraries offline."""
     return is_hub_offline(
@@ -230,6 +319,19 @@ def require_hub_id(path: str) -> None:
 
     Raises: UserError (NO_INPUT) if it is not.
     """
+    if is_url(path):
+        raise UserError(
+            f"data {path}: is an address, but data are read from the disk or by hub id; download "
+            "the file and give its path, or give the hub id as owner/name",
+            NO_INPUT,
+        )
+    if any(sign in path for sign in "*?["):
+        folder = next((str(parent) for parent in Path(path).parents if parent.is_dir()), ".")
+        raise UserError(
+            f"data {path}: there is no such file, and patterns are not expanded; give the folder "
+            f"({folder}), all data files of which are read, or a list of files",
+            NO_INPUT,
+        )
     if not is_hub_id(path):
         raise UserError(
             f"data {path}: there is no such file or folder (a hub id is written owner/name)",
@@ -237,12 +339,17 @@ def require_hub_id(path: str) -> None:
         )
 
 
-def data_suffix(file: Path) -> str:
-    """Return the suffix of the format: `.jsonl` for `a.jsonl` and for `a.jsonl.gz`."""
-    return Path(file.stem).suffix if file.suffix == ".gz" else file.suffix
+def is_url(path: str) -> bool:
+    """Whether a value is an address of the web, also after it was taken for a path."""
+    return re.match(r"[a-z][a-z0-9+]*:/", path) is not None
 
 
 def dataset_name_from_path(path: Path) -> str:
     """Return the data set name of a path: the file or folder name without the suffix."""
     name = path.resolve().name
-    return name.removesuffix(".gz").removesuffix(data_suffix(path)) if path.is_file() else name
+    if not path.is_file():
+        return name
+    plain = PurePath(name)
+    if plain.suffix.lower() in COMPRESSIONS:
+        plain = PurePath(plain.stem)
+    return plain.stem if plain.suffix.lower() in (*SUFFIXES, ARCHIVE) else plain.name
