@@ -156,7 +156,7 @@ class Translate(RowStage[Settings]):
 
     name = "translate"
     Settings = Settings
-    version = 4
+    version = 5
     input_kinds = ("conversations", "pairs")
 
     def preflight(self) -> list[str]:
