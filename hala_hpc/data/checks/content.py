@@ -46,7 +46,7 @@ _TASK = re.compile(
     re.MULTILINE,
 )
 #: Kinds of protected spans that are code.
-_CODE_KINDS = frozenset({"fence", "code"})
+_CODE_KINDS = frozenset({"fence", "code", "data"})
 #: Patterns that are common in lines of code and rare in sentences.
 _CODE_LINE = re.compile(
     r"[{};]\s*$|^\s*(?:def|class|import|from|return|for|while|if|else|elif|try|except|public"

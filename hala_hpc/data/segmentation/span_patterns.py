@@ -6,8 +6,10 @@ read, and repeats possessively (`*+`). So no text makes a pattern read the same 
 
 import re
 
+from hala_hpc.data.segmentation.structured import DATA_ELEMENTS
+
 # Only literals: `re` then skips to the first characters that any of them starts with.
-TRIGGER = re.compile(r"`|~~~|\$|\\|<|&|\{|%|@|\[\[|://|www\.")
+TRIGGER = re.compile(r"`|~~~|\$|\\|<|&|\{|%|@|\[\[|\[\"|\[\{|\[ |\[\n|\}|\^\{|_\{|://|www\.")
 RUN = re.compile(r"`+|\$+|~+|.", re.DOTALL)
 BLANK_LINE = re.compile(r"\n[ \t\r]*+\n")
 
@@ -50,7 +52,10 @@ COMMENT_END = re.compile(r"-->")
 CODE_ELEMENTS = {
     name: re.compile(rf"</{name}\s*+>", re.IGNORECASE)
     for name in ("code", "kbd", "math", "pre", "samp", "script", "style", "svg")
-}
+} | {name: re.compile(rf"</{re.escape(name)}\s*+>") for name in DATA_ELEMENTS}
+# Llama's form of a tool call.
+FUNCTION_TAG = re.compile(r"<function=[\w.:-]++>")
+XML_DECLARATION = re.compile(r"<\?xml\b[^<>?]*+\?>\s*+")
 ENTITY = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|#\d{1,7}|#[xX][0-9A-Fa-f]{1,6});")
 
 SCHEME_BACKWARDS = re.compile(r"[A-Za-z0-9+.-]+[A-Za-z]")
@@ -89,6 +94,30 @@ def is_prose_between_delimiters(inner: str) -> bool:
     return _PHRASE.search(inner) is not None or (not equation and len(_WORD.findall(inner)) >= 2)
 
 
+# Scripts on their own, glued to a letter or digit, as in CO$_2$ and 10$^3$.
+_SCRIPTS = re.compile(
+    r"(?:\s*+[_^](?:\{[^{}$\n]*+\}|\\[A-Za-z]++|[+\-*']*+\d*+[A-Za-z]{0,2}[+\-*']*+))++\s*+"
+)
+_COMMAND = re.compile(r"\\[A-Za-z]")
+
+
+def is_spaced_math(inner: str, behind: str) -> bool:
+    """Whether `$ inner $`, with a space at one end at least, is math: no prompt, no amounts."""
+    if "\n" in inner.strip() or behind.isalnum():
+        return False
+    if _COMMAND.search(inner):
+        return True
+    if _MONEY_WORD.search(inner):
+        return False
+    bare = inner.strip()
+    both = inner[0].isspace() and inner[-1].isspace()
+    is_letter = both and len(bare) == 1 and bare.isalpha()
+    has_letter = any(sign.isalpha() for sign in bare)
+    return is_letter or (
+        has_letter and any(sign in bare for sign in ("^", "_", *("=+<>" if both else "")))
+    )
+
+
 def is_inline_math(inner: str, around: tuple[str, str]) -> bool:
     """Whether `$inner$` is math and not two amounts of money with words between.
 
@@ -96,9 +125,10 @@ def is_inline_math(inner: str, around: tuple[str, str]) -> bool:
     """
     before, behind = around
     # Pandoc's rule for `tex_math_dollars`: no space on the inner side of either dollar sign.
+    # LaTeX itself allows it, so a formula beyond doubt may have one.
     if inner[0].isspace() or inner[-1].isspace():
-        return False
-    if "\\" in inner:
+        return is_spaced_math(inner, behind)
+    if "\\" in inner or (inner[0] in "_^" and len(inner) > 1 and _SCRIPTS.fullmatch(inner)):
         return True
     if "\n" in inner or inner[0] in ",.;:!?)/" or _NO_END.search(inner) or behind.isdigit():
         return False

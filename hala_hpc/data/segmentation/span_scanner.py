@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hala_hpc.data.segmentation import span_patterns
+from hala_hpc.data.segmentation import latex, span_patterns
+from hala_hpc.data.segmentation.structured import DATA_ELEMENTS, JsonValues, data_elements
 
 
 class ScannedSpan(NamedTuple):
@@ -26,7 +27,30 @@ class TextScan:
         self.text = text
         self.floor = 0  # end of the last span
         self._matches: dict[re.Pattern[str], re.Match[str] | None] = {}
+        self.closing_braces: set[int] = set()  # of LaTeX commands whose argument is text
         self._environments: dict[int, int] | None = None
+        self._braces: dict[int, int] | None = None
+        self._json: JsonValues | None = None
+        self._elements: dict[int, int] | None = None
+
+    @property
+    def braces(self) -> dict[int, int]:
+        """Map the start of each pair of braces to its end."""
+        if self._braces is None:
+            self._braces = latex.match_braces(self.text)
+        return self._braces
+
+    def json_end(self, start: int) -> int | None:
+        """Return the end of the JSON value that begins at `start`."""
+        if self._json is None:
+            self._json = JsonValues(self.text)
+        return self._json.end(start)
+
+    def element_end(self, start: int) -> int | None:
+        """Return the end of the XML element with data that begins at `start`."""
+        if self._elements is None:
+            self._elements = data_elements(self.text)
+        return self._elements.get(start)
 
     def search_ahead(self, pattern: re.Pattern[str], start: int) -> re.Match[str] | None:
         """Return the first match at or after `start`; `start` never decreases."""
@@ -170,9 +194,45 @@ def _backslash(scan: TextScan, at: int) -> ScannedSpan | None:
         return _between(scan, at, at + 2, span_patterns.SQUARE_END, "display")
     if opener == r"\b" and (end := scan.environment_end(at)):
         return ScannedSpan(at, end, "environment")
-    if newlines := span_patterns.ESCAPED_NEWLINES.match(scan.text, at):
+    newlines = span_patterns.ESCAPED_NEWLINES.match(scan.text, at)
+    if newlines and newlines.end() - at > 2:
         return ScannedSpan(at, newlines.end(), "placeholder")
-    return None
+    if newlines is None and (found := latex.read_command(scan.text, at, scan.braces, scan.floor)):
+        return _formula(scan, found)
+    return None if newlines is None else ScannedSpan(at, newlines.end(), "placeholder")
+
+
+def _formula(scan: TextScan, found: latex.LatexSpan) -> ScannedSpan:
+    if found.closing_brace is not None:
+        scan.closing_braces.add(found.closing_brace)
+    return ScannedSpan(found.start, found.end, "math")
+
+
+def _script(scan: TextScan, at: int) -> ScannedSpan | None:
+    found = latex.read_script(scan.text, at, scan.braces, scan.floor)
+    return None if found is None else _formula(scan, found)
+
+
+def _closing_brace(scan: TextScan, at: int) -> ScannedSpan | None:
+    return ScannedSpan(at, at + 1, "math") if at in scan.closing_braces else None
+
+
+def _brace(scan: TextScan, at: int) -> ScannedSpan | None:
+    if value := _bracket(scan, at):
+        return value
+    slot = span_patterns.BRACES.match(scan.text, at)
+    return None if slot is None else ScannedSpan(at, slot.end(), "placeholder")
+
+
+def _bracket(scan: TextScan, at: int) -> ScannedSpan | None:
+    end = scan.json_end(at)
+    return None if end is None else ScannedSpan(at, end, "data")
+
+
+def _double_bracket(scan: TextScan, at: int) -> ScannedSpan | None:
+    if placeholder := span_patterns.PLACEHOLDER.match(scan.text, at):
+        return ScannedSpan(at, placeholder.end(), "placeholder")
+    return _bracket(scan, at)
 
 
 def _angle(scan: TextScan, at: int) -> ScannedSpan | None:
@@ -184,12 +244,22 @@ def _angle(scan: TextScan, at: int) -> ScannedSpan | None:
     if text.startswith("<!--", at):
         closer = scan.search_ahead(span_patterns.COMMENT_END, at + 4)
         return None if closer is None else ScannedSpan(at, closer.end(), "tag")
+    if call := span_patterns.FUNCTION_TAG.match(text, at):
+        closer = scan.search_ahead(span_patterns.CODE_ELEMENTS["function"], call.end())
+        return ScannedSpan(at, call.end() if closer is None else closer.end(), "data")
+    declaration = span_patterns.XML_DECLARATION.match(text, at)
+    if end := scan.element_end(declaration.end() if declaration else at):
+        return ScannedSpan(at, end, "data")
     tag = span_patterns.TAG.match(text, at)
     if tag is None:
         return None
+    if text[at + 1] == "/":
+        return ScannedSpan(at, tag.end(), "tag")
     closing = span_patterns.CODE_ELEMENTS.get((tag["name"] or "").lower())
     closer = scan.search_ahead(closing, tag.end()) if closing else None
-    return ScannedSpan(at, tag.end() if closer is None else closer.end(), "tag")
+    if closer is None:
+        return ScannedSpan(at, tag.end(), "tag")
+    return ScannedSpan(at, closer.end(), "data" if tag["name"] in DATA_ELEMENTS else "tag")
 
 
 def _url(scan: TextScan, at: int) -> ScannedSpan | None:
@@ -231,10 +301,17 @@ SPAN_READERS: dict[str, Callable[[TextScan, int], ScannedSpan | None]] = {
     "\\": _backslash,
     "<": _angle,
     "&": _matching(span_patterns.ENTITY, "entity"),
-    "{": _matching(span_patterns.BRACES, "placeholder"),
+    "{": _brace,
+    "}": _closing_brace,
+    '["': _bracket,
+    "[{": _bracket,
+    "[ ": _bracket,
+    "[\n": _bracket,
+    "^{": _script,
+    "_{": _script,
     "%": _matching(span_patterns.PERCENT, "placeholder"),
     "@": _email,
     "://": _url,
     "www.": _url,
-    "[[": _matching(span_patterns.PLACEHOLDER, "placeholder"),
+    "[[": _double_bracket,
 }
