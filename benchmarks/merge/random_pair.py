@@ -80,7 +80,7 @@ def make_pair(shape: PairShape, base: Path, tuned: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "config.json").write_text(json.dumps(shape.config))
         files = list(tensor_shapes(shape))
-        weight_map = {}
+        weight_map: dict[str, str] = {}
         for number, tensors in enumerate(files):
             name = shard_name(number, len(files))
             weight_map |= dict.fromkeys(tensors, name)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import launch
 from merge_parents import changed_copy, tuned_copy
 from plain_out import PlainInputs, run_plain
 from random_models import LFM2_KEYS, random_cohere2, random_lfm2
@@ -260,3 +261,33 @@ def test_a_merged_model_is_asked_and_weighed_beside_its_parents(
         "| t | 0.5 |",
     ):
         assert part in text
+
+
+RECIPE = """
+[tuned]
+stage = "sft"
+model = "owner/base"
+tokens = "owner/tokens"
+snapshots = [0.5]
+[merge]
+base = "owner/base"
+model = ["@tuned/snapshot-0.5", "@tuned"]
+method = "linear"
+weights = [0.4, 0.6]
+t = 0.7
+"""
+
+
+def test_a_recipe_merges_snapshots_and_a_line_gives_kinds_a_gradient(tmp_path: Path) -> None:
+    (tmp_path / "tokens").mkdir()
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(RECIPE.replace("owner/tokens", str(tmp_path / "tokens")))
+    line = ("stage=merge", f"recipe={recipe}", "launcher=local", f"work={tmp_path}/work")
+    wrong = launch(*line, "merge.model=@tuned/snapshot-0.7", "dry_run=true")
+    assert "tuned makes one model; write @tuned or @tuned/snapshot-0.5" in wrong.err
+    wrong = launch(*line, "merge.t.attention=0,2", "dry_run=true")
+    assert "t.attention=2: it must be from 0 (the base) to 1 (the tuned model)" in wrong.err
+    # A list that stands alone is a sweep.
+    wrong = launch(*line, "merge.t=0.5,3", "dry_run=true")
+    assert "merge-t3: t=3: it must be from 0" in wrong.err
+    assert "merge-t0.5" not in wrong.err

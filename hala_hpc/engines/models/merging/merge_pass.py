@@ -22,6 +22,7 @@ from hala_hpc.engines.models.merging.arithmetic import (
 )
 from hala_hpc.engines.models.merging.checkpoint_reader import DTYPES, CheckpointReader
 from hala_hpc.engines.models.merging.checkpoint_writer import CheckpointWriter
+from hala_hpc.engines.models.merging.chunk_workers import ChunkWorkers
 from hala_hpc.engines.models.merging.layer_kinds import KINDS, REST, LayerMap, LayerPlace
 from hala_hpc.engines.models.merging.merge_record import KindChange
 from hala_hpc.engines.models.merging.mergekit_tensors import merge_with_mergekit
@@ -29,7 +30,6 @@ from hala_hpc.engines.models.merging.methods import MergeParameters
 from hala_hpc.engines.models.merging.moments import (
     Moments,
     empty_moments,
-    iter_chunks,
     measure_moments,
 )
 
@@ -119,7 +119,7 @@ def merge_models(
             stack.enter_context(CheckpointReader(folder))
             for folder in (parents.base, *parents.models)
         ]
-        merging = MergePass(readers, targets)
+        merging = MergePass(readers, targets, stack.enter_context(ChunkWorkers()))
         try:
             merging.run(heartbeat)
         except BaseException:
@@ -132,8 +132,13 @@ def merge_models(
 class MergePass:
     """The state of a pass: readers, the base first, and a writer for each target."""
 
-    def __init__(self, readers: Sequence[CheckpointReader], targets: Sequence[MergeTarget]) -> None:
-        self.readers, self.targets = readers, targets
+    def __init__(
+        self,
+        readers: Sequence[CheckpointReader],
+        targets: Sequence[MergeTarget],
+        workers: ChunkWorkers,
+    ) -> None:
+        self.readers, self.targets, self.workers = readers, targets, workers
         shared = set.intersection(*(set(reader.places) for reader in readers))
         # An output layer that is tied to the embedding may be written by one and not by another.
         self.names = [name for name in readers[0].places if name in shared]
@@ -183,7 +188,7 @@ class MergePass:
 
     def merge_tensor(self, name: str, tensors: Sequence[Any]) -> None:
         """Write a tensor of every target."""
-        moments = measure_moments(tensors)
+        moments = measure_moments(tensors, self.workers)
         self.require_finite_inputs(name, tensors, moments)
         place = self.layers.place(name)
         self.figures.add(place.kind, moments)
@@ -201,9 +206,15 @@ class MergePass:
             for target, writer in zip(self.targets, self.writers, strict=True)
             if target.parameters.is_own
         ]
-        for chunks in iter_chunks(tensors) if own else ():
-            for merge, dtype, writer in own:
-                writer.write(merge(chunks).to(dtype))
+        if not own:
+            return
+
+        def merge_part(parts: list[Any]) -> list[Any]:
+            return [merge(parts).to(dtype) for merge, dtype, _ in own]
+
+        for results in self.workers.map(merge_part, tensors):
+            for result, (_, _, writer) in zip(results, own, strict=True):
+                writer.write(result)
 
     def ask_mergekit(
         self, name: str, tensors: Sequence[Any], target: MergeTarget, place: LayerPlace

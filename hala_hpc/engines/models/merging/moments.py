@@ -1,11 +1,10 @@
 """Lengths and products of a tensor of the base and those of the tuned models."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-#: Numbers that are taken at once: 1 MiB in float32, which a core's cache holds.
-CHUNK_NUMBERS = 2**18
+from hala_hpc.engines.models.merging.chunk_workers import ChunkWorkers
 
 
 class Moments(NamedTuple):
@@ -57,25 +56,25 @@ def add_each(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
     return tuple(a + b for a, b in zip(one, other, strict=True))
 
 
-def iter_chunks(tensors: Sequence[Any]) -> Iterator[list[Any]]:
-    """Parts of flat torch tensors of one length, in float32."""
-    for begin in range(0, len(tensors[0]), CHUNK_NUMBERS):
-        yield [tensor[begin : begin + CHUNK_NUMBERS].float() for tensor in tensors]
-
-
-def measure_moments(tensors: Sequence[Any]) -> Moments:
+def measure_moments(tensors: Sequence[Any], workers: ChunkWorkers) -> Moments:
     """Moments of flat torch tensors, that of the base first; not finite where a number is not."""
+    moments = empty_moments(len(tensors) - 1)
+    for part in workers.map(measure_part, tensors):
+        moments += part
+    return moments
+
+
+def measure_part(parts: Sequence[Any]) -> Moments:
+    """Moments of parts in float32."""
     import torch
 
-    models = len(tensors) - 1
-    base_square, squares = 0.0, [0.0] * models
-    dots, changes = [0.0] * models, [0.0] * models
-    for base, *tuned in iter_chunks(tensors):
-        base_square += torch.dot(base, base).item()
-        for number, chunk in enumerate(tuned):
-            squares[number] += torch.dot(chunk, chunk).item()
-            dots[number] += torch.dot(base, chunk).item()
-            # Not in place: a part of a float32 tensor is the tensor itself.
-            change = torch.sub(chunk, base)
-            changes[number] += torch.dot(change, change).item()
-    return Moments(len(tensors[0]), base_square, tuple(squares), tuple(dots), tuple(changes))
+    base, *tuned = parts
+    # Not in place: a part of a float32 tensor is the tensor itself.
+    changes = [torch.sub(part, base) for part in tuned]
+    return Moments(
+        len(base),
+        torch.dot(base, base).item(),
+        tuple(torch.dot(part, part).item() for part in tuned),
+        tuple(torch.dot(base, part).item() for part in tuned),
+        tuple(torch.dot(change, change).item() for change in changes),
+    )
