@@ -23,6 +23,7 @@ from hala_hpc.commands.planning.launch_checks import (
     require_scheduler_unless_named,
 )
 from hala_hpc.commands.planning.plan import Step, make_plan
+from hala_hpc.commands.planning.sweep_passes import join_sweeps
 from hala_hpc.commands.planning.work_folder import (
     make_work_folder,
     require_own_run,
@@ -51,7 +52,8 @@ def launch(arguments: Sequence[str]) -> int:
     print(choice.message, flush=True, file=sys.stderr if overrides.get("format") else sys.stdout)
     line = parse_command_line(arguments, choice)
     steps = make_plan(line.nodes, line.work, line.environment)
-    chosen = {name: steps[name] for name in include_input_nodes(line.nodes, line.chosen)}
+    names = include_input_nodes(line.nodes, line.chosen)
+    chosen = join_sweeps({name: steps[name] for name in names})
     missing = {name: step for name, step in chosen.items() if step.state != "done"}
     if missing and not line.dry_run:
         require_scheduler_unless_named(line, choice)

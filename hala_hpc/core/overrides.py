@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from hala_hpc.core.errors import CONFIG, UserError, suggest_name
 from hala_hpc.core.printable import has_controls
 from hala_hpc.core.secret_values import secret_mistakes
+from hala_hpc.core.settings import TableOrValue
 
 
 def parse_overrides(arguments: list[str]) -> dict[str, str]:
@@ -100,6 +101,8 @@ def apply_override(settings: type[BaseModel], path: str, text: str, raw: dict[st
         raw[name] = parse_value(annotation, text)
     elif isinstance(inner, type) and issubclass(inner, BaseModel):
         nested = raw.setdefault(name, {})
+        if not isinstance(nested, dict) and issubclass(inner, TableOrValue):
+            nested = raw[name] = {inner.single: nested}
         apply_override(inner, rest, text, nested)
     elif get_origin(inner) is dict:
         raw.setdefault(name, {})[rest] = parse_value(get_args(inner)[1], text)

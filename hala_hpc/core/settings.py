@@ -7,9 +7,9 @@ are not.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from hala_hpc.core.resources import Resources
 
@@ -50,6 +50,20 @@ OneOrMany = Annotated[list[T], BeforeValidator(as_list)]
 def runtime(default: Any) -> Any:
     """A setting with this default that does not change the result, e.g. a memory share."""
     return Field(default, json_schema_extra={"runtime": True})
+
+
+class TableOrValue(BaseModel):
+    """A table of settings that may be given as a single value, that of the field `single`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    single: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_single(cls, value: Any) -> Any:
+        """A value that is no table as a table of one field."""
+        return value if isinstance(value, dict | BaseModel) else {cls.single: value}
 
 
 class Change(NamedTuple):

@@ -245,6 +245,14 @@ class Stage(Generic[S]):
         """
         return self.settings
 
+    def settings_in_sweep(self, others: Sequence[StageSettings]) -> StageSettings:
+        """The settings, told of other nodes of a sweep that the same launch runs.
+
+        Only settings that leave the result as it is may change: what such nodes do once for all.
+        """
+        del others
+        return self.settings
+
     def smaller_batch(self, world_size: int) -> StageSettings | None:
         """The settings with half as many rows at once on a GPU, after its memory was too small.
 

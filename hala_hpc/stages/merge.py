@@ -1,136 +1,189 @@
-"""merge: interpolate between a tuned model and its base (mergekit slerp)."""
+"""merge: put tuned models and their base together, by a method that mergekit knows by name."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from hala_hpc.core.errors import UserError
+from hala_hpc.core.errors import INTERNAL, UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs
 from hala_hpc.core.resources import Resources
-from hala_hpc.core.settings import ModelRef, StageSettings
+from hala_hpc.core.settings import StageSettings
 from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
 from hala_hpc.engines.models.files import (
-    carry_config,
-    copy_tokenizer,
+    find_folder,
     local_model,
+    read_model_config,
     require_model,
     require_safetensors,
 )
 from hala_hpc.engines.models.host_fit import merging_fit
+from hala_hpc.engines.models.merging.layer_kinds import LayerMap, kind_faults
+from hala_hpc.engines.models.merging.methods import METHODS, method_faults
+from hala_hpc.engines.models.merging.settings import MergeSettings
+
+if TYPE_CHECKING:
+    from hala_hpc.engines.models.merging.merge_pass import Parents
 
 
-class Settings(StageSettings):
+class Settings(MergeSettings):
     """Settings of merge."""
 
-    base: ModelRef
-    """The model before fine-tuning: hub id, folder or `@node`."""
-    model: ModelRef
-    """The tuned model. Its tokenizer and chat template are copied to the merged model."""
-    t: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Interpolation factor from the base (0) to the tuned model (1). The default is the paper's."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Data type of the merged weights; auto: that of the base. slerp is computed in float32."""
     resources: Resources = Resources(cpus_per_rank=4, mem_gb=32)
-    """Resources of the job; it needs no GPU."""
+    """What the job gets; no GPU is needed."""
 
 
 class Merge(Stage[Settings]):
-    """A stage of one unit: the merged model."""
+    """One unit: the merged model."""
 
     name = "merge"
+    version = 2
     produces = "model"
     Settings = Settings
 
+    def settings_in_sweep(self, others: Sequence[StageSettings]) -> StageSettings:
+        """The same settings, and in `beside` those of the others."""
+        beside = [one.model_dump(mode="json", exclude={"resources", "beside"}) for one in others]
+        return self.settings.model_copy(update={"beside": beside})
+
     def preflight(self) -> list[str]:
-        """Find models without safetensors weights, and a merge of a model with itself."""
-        for setting, model in (("base", self.settings.base), ("model", self.settings.model)):
+        """Find parameters that do not fit, kinds without a tensor, and models alike."""
+        settings = self.settings
+        faults = method_faults(settings, len(settings.model))
+        for setting, model in (
+            ("base", settings.base),
+            *(("model", one) for one in settings.model),
+        ):
             require_model(model, setting)
             require_safetensors(self.inputs.path(model), f"{setting}={model}")
-        if same_model(self.settings.base, self.settings.model):
-            return [
-                f"base={self.settings.base}: the same model as `model`; a merge needs two models; "
-                "set model to the tuned one"
-            ]
+        faults += self.alike_faults() + self.kind_faults()
+        if settings.held_out and not settings.try_with:
+            faults.append("held_out needs a loaded model: write try_with=transformers")
+        return faults
+
+    def alike_faults(self) -> list[str]:
+        """A line where two of the models are one and the same."""
+        named = [("base", self.settings.base)] + [("model", one) for one in self.settings.model]
+        for number, (setting, one) in enumerate(named):
+            for other_setting, other in named[:number]:
+                if same_model(other, one):
+                    if other_setting == setting:
+                        return [f"model names {other} twice: give each tuned model once"]
+                    return [
+                        f"base and model are both {other}: a merge needs two models; "
+                        "give the tuned one as model"
+                    ]
         return []
 
+    def kind_faults(self) -> list[str]:
+        """A line for each kind of layer that hits no tensor of the base, as far as it is here."""
+        place = self.inputs.path(self.settings.base)
+        folder = find_folder(place)
+        if folder is None:
+            return []
+        from hala_hpc.engines.models.tensors import tensor_headers
+
+        layers = LayerMap(read_model_config(place), tensor_headers(folder))
+        faults = []
+        for setting, values in self.settings.values().items():
+            faults += kind_faults(setting, values.named_kinds, layers)
+        return faults
+
     def estimate(self, inputs: EstimateInputs) -> Estimate:
-        """A model of the size of the larger input; the job needs no GPU."""
-        both = [self.settings.base, self.settings.model]
-        model, size = inputs.largest_model(both), max(inputs.size_bytes([one]) for one in both)
-        weights = inputs.largest_checkpoint(both)
-        need, misfits = merging_fit(weights, inputs.capacity)
+        """A model as large as one of them; no GPU is needed."""
+        settings = self.settings
+        models = [settings.base, *settings.model]
+        model, size = inputs.largest_model(models), max(inputs.size_bytes([one]) for one in models)
+        weights = inputs.largest_checkpoint(models)
+        loads = bool(settings.try_with) and not self.resources.gpus_per_node
+        need, misfits = merging_fit(
+            weights, len(models), METHODS[settings.method].is_own, loads, inputs.capacity
+        )
         output = Amount(None, model, size, weights)
         return Estimate(output, model, need=need, misfits=misfits)
 
     def run(self, units: Iterable[int], out: UnitContext) -> None:
-        """Merge on the CPU, one tensor at a time."""
-        from hala_hpc.engines.models.merge import (
-            find_main_dtype,
-            require_same_shapes,
-            require_same_tokens,
-            slerp,
-        )
+        """Merge tensor by tensor, in one pass with the other merges of a sweep; try the model."""
+        from hala_hpc.engines.models.merging.merge_job import MergeJob
 
-        base, model = self._folders()
-        require_same_shapes(base, model)
-        require_same_tokens(base, model)
-        dtype = find_main_dtype(base) if self.settings.dtype == "auto" else self.settings.dtype
+        parents = self._parents()
+        held_out = self.inputs.path(self.settings.held_out) if self.settings.held_out else ""
         for unit in units:
-            folder = out.folder(unit)
-            slerp(base, model, folder, self.settings.t, dtype)
-            copy_tokenizer(model, folder)
-            carry_config(model, folder)
+            job = MergeJob(self.settings, parents, held_out, out, unit)
+            if not job.make_weights():
+                return
+            job.finish()
             out.commit(unit)
 
-    def _folders(self) -> tuple[Path, Path]:
-        base = local_model(self.inputs.path(self.settings.base))
-        model = local_model(self.inputs.path(self.settings.model))
+    def _parents(self) -> "Parents":
+        """The folders of base and tuned models. Raises UserError where they cannot be merged."""
+        from hala_hpc.engines.models.merging.merge_pass import Parents
+        from hala_hpc.engines.models.merging.parents import require_matching_parents
+
+        settings = self.settings
+        base = local_model(self.inputs.path(settings.base))
+        models = tuple(local_model(self.inputs.path(model)) for model in settings.model)
         require_model(str(base), "base", tokenizer=False)
-        require_model(str(model), "model")
         require_safetensors(base, f"base={base}")
-        require_safetensors(model, f"model={model}")
-        # mergekit assumes that the models differ, and fails only much later.
-        if base.resolve() == model.resolve():
-            raise UserError(f"base={base}: the same folder as `model`; a merge needs two models")
-        return base, model
+        for model in models:
+            require_model(str(model), "model")
+            require_safetensors(model, f"model={model}")
+            if base.resolve() == model.resolve():
+                raise UserError(f"base and model are both {base}: a merge needs two models")
+        # Once more: what nodes make was not there when the launch looked.
+        if faults := method_faults(settings, len(models)) + self.kind_faults():
+            raise UserError(faults)
+        parents = Parents(base, models)
+        require_matching_parents(parents, settings.chat_template == "same")
+        return parents
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
-        """Check that all tensors of the base are present, in the same shapes, and finite."""
-        import math
+        """All tensors of the base are there, in its shapes, and finite."""
+        from hala_hpc.engines.models.merging.merge_record import MERGE_FILE, MergeRecord
+        from hala_hpc.engines.models.merging.parents import require_same_shapes
+        from hala_hpc.engines.models.tensors import require_finite, weight_bytes
 
-        from hala_hpc.engines.models.merge import find_main_dtype, require_same_shapes
-        from hala_hpc.engines.models.tensors import require_finite, tensor_headers, weight_bytes
-
-        base, _ = self._folders()
+        base = local_model(self.inputs.path(self.settings.base))
         require_model(str(folder), f"unit {unit}")
         require_same_shapes(base, folder)
         require_finite(folder)
-        headers = tensor_headers(folder)
-        weights = sum(math.prod(header.shape) for header in headers.values())
-        details = {
-            "t": self.settings.t,
-            "tensors": len(headers),
-            "weights": weights,
-            "bytes": weight_bytes(folder),
-            "dtype": find_main_dtype(folder),
-        }
-        return UnitCounts(details=details)
+        record = MergeRecord.read(folder / MERGE_FILE)
+        if record is None:
+            raise UserError(f"unit {unit}: {MERGE_FILE} is missing", INTERNAL)
+        return UnitCounts(details={**record.to_values(), "bytes": weight_bytes(folder)})
 
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
-        """The interpolation factor and the number of weights."""
+        """Method and parameters, and how far the models were apart."""
         from hala_hpc.engines.evaluation.report import format_count
 
-        if "t" not in details:
+        if "method" not in details:
             return ""
-        return f"slerp with t = {details['t']}, {format_count(details.get('weights'))} weights"
+        parameters = ", ".join(f"{name} = {text}" for name, text in details["parameters"].items())
+        line = details["method"] + (f" with {parameters}" if parameters else "")
+        return f"{line}, {format_count(details.get('weights'))} weights" + describe_changes(details)
+
+
+def describe_changes(details: Mapping[str, Any]) -> str:
+    """How far the tuned models were from the base, kind by kind, and what was answered."""
+    texts = []
+    for change in details.get("changes", ()):
+        angles = "/".join(f"{angle:.3g}" for angle in change["angle_degrees"])
+        shares = "/".join(f"{100 * share:.3g}" for share in change["relative_change"])
+        text = f"{change['kind']} {angles} degrees, {shares} % changed"
+        if change.get("linear_share") is not None:
+            text += f", {100 * change['linear_share']:.0f} % of it interpolated linearly"
+        texts.append(text)
+    line = f"; {'; '.join(texts)}" if texts else ""
+    perplexities = details.get("trial", {}).get("perplexities", ())
+    if perplexities:
+        told = ", ".join(f"{one['model']} {one['perplexity']:.4g}" for one in perplexities)
+        line += f"; perplexity on {perplexities[0]['rows']} held-out rows: {told}"
+    return line
 
 
 def same_model(one: str, other: str) -> bool:
-    """Whether two references resolve to the same model."""
+    """Whether two references name the same model."""
     if one.startswith("@") or other.startswith("@"):
         return one == other
     return one == other or os.path.realpath(one) == os.path.realpath(other)

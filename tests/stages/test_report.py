@@ -68,7 +68,9 @@ QUANTIZE = BASE | {
         "bytes_after": 2_000_000,
     },
 }
-MERGE = BASE | {"node": "merge", "stage": "merge", "details": {"t": 0.5, "weights": 151520}}
+CHANGE = {"kind": "conv", "angle_degrees": [1.25], "relative_change": [0.021], "linear_share": 1.0}
+MERGED = {"method": "slerp", "parameters": {"t": "0.5"}, "weights": 151520, "changes": [CHANGE]}
+MERGE = BASE | {"node": "merge", "stage": "merge", "details": MERGED}
 
 
 def report(folder: Path, *summaries: dict[str, Any], title: str = "A run") -> tuple[str, str]:
@@ -123,7 +125,10 @@ def test_the_loss_of_each_training_is_drawn(tmp_path: Path) -> None:
 def test_compressed_and_merged_models_are_described(tmp_path: Path) -> None:
     _, markdown = report(tmp_path, QUANTIZE, MERGE)
     assert "FP8_DYNAMIC: 14 FP8 weights, 4.00 MB to 2.00 MB" in markdown
-    assert "slerp with t = 0.5, 151,520 weights" in markdown
+    assert (
+        "slerp with t = 0.5, 151,520 weights; conv 1.25 degrees, 2.1 % changed, 100 % of it "
+        "interpolated linearly"
+    ) in markdown
 
 
 def test_the_page_needs_no_other_file_and_is_whole(tmp_path: Path) -> None:

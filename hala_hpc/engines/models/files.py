@@ -172,6 +172,8 @@ class FileHeader(NamedTuple):
     tensors: dict[str, TensorHeader]
     file_bytes: int
     """Size of the whole file."""
+    begins: dict[str, int]
+    """Byte of the file at which each tensor begins."""
 
 
 def read_header(path: Path) -> FileHeader | None:
@@ -193,9 +195,12 @@ def read_header(path: Path) -> FileHeader | None:
                 for begin, end in [entry["data_offsets"]]
             }
             ends = [entry["data_offsets"][1] for entry in entries.values()]
+            begins = {
+                name: 8 + length + entry["data_offsets"][0] for name, entry in entries.items()
+            }
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             return None
-    return FileHeader(tensors, 8 + length + max(ends, default=0))
+    return FileHeader(tensors, 8 + length + max(ends, default=0), begins)
 
 
 def read_object(path: Path) -> dict[str, Any] | None:

@@ -23,16 +23,27 @@ def compression_fit(
 
 
 def merging_fit(
-    checkpoint: Checkpoint | None, room: MachineCapacity
+    checkpoint: Checkpoint | None,
+    models: int,
+    is_own: bool,
+    loads: bool,
+    room: MachineCapacity,
 ) -> tuple[MemoryNeed, tuple[str, ...]]:
-    """Return the same for merge; no number if the shapes of a model are unknown."""
+    """The same for a merge of so many models; no number where the shapes of a model are not known.
+
+    `is_own`: our own arithmetic makes it, not mergekit. `loads`: the result is loaded and asked.
+    """
     if checkpoint is None:
         return MemoryNeed(), ()
     if not embedding_bytes(checkpoint):
-        text = f"two models of {format_gb(checkpoint.weight_bytes)}, tensor by tensor"
+        text = f"{models} models of {format_gb(checkpoint.weight_bytes)}, tensor by tensor"
         return MemoryNeed(breakdown=text), ()
-    text = "the largest tensor of both models and of the merged one, in float32"
-    return host_fit(merge_bytes(checkpoint), text, room)
+    need = merge_bytes(checkpoint, models, is_own)
+    text = f"the largest tensor of {models} models" + ("" if is_own else ", and float32 copies")
+    whole = whole_compression_bytes(checkpoint.weight_bytes)
+    if loads and whole > need:
+        need, text = whole, "the merged model, loaded to be asked"
+    return host_fit(need, text, room)
 
 
 def host_fit(need: float, text: str, room: MachineCapacity) -> tuple[MemoryNeed, tuple[str, ...]]:

@@ -109,11 +109,14 @@ def whole_compression_bytes(size_bytes: float) -> float:
     return RUNTIME_BYTES + size_bytes
 
 
-def merge_bytes(checkpoint: Checkpoint) -> float:
-    """Return the host memory of a merge by tensor: the two largest and their sum in float32."""
-    return RUNTIME_BYTES + 3 * 4 * embedding_bytes(checkpoint) / max(
-        2, stored_item_bytes(checkpoint)
-    )
+def merge_bytes(checkpoint: Checkpoint, models: int, is_own: bool) -> float:
+    """Host memory of a merge of so many models, tensor by tensor: the largest of each as stored.
+
+    Methods of mergekit take each in float32 as well, and as much for changes, masks and the sum.
+    """
+    largest = embedding_bytes(checkpoint)
+    in_float32 = 4 * largest / max(2, stored_item_bytes(checkpoint))
+    return RUNTIME_BYTES + models * largest + (0 if is_own else (3 * models + 1) * in_float32)
 
 
 class TrainingBytes(NamedTuple):

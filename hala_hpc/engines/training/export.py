@@ -10,13 +10,12 @@ from hala_hpc.core.hub import is_hub_id, parse_hub_reference
 from hala_hpc.core.stage import UnitContext
 from hala_hpc.core.versions import loaded_versions
 from hala_hpc.engines.generation.prompts import Prompter
+from hala_hpc.engines.models.card_data import CARD_FILE, read_card_data
 from hala_hpc.engines.models.files import carry_config, copy_tokenizer
 from hala_hpc.engines.training.figures import TrainingFigures
 from hala_hpc.engines.training.lora import merge_lora_weights
 from hala_hpc.engines.training.metrics import METRICS
 from hala_hpc.engines.training.training_run import Training
-
-CARD_FILE = "README.md"
 
 
 def save_model(trainer: Any, training: Training, out: UnitContext) -> None:
@@ -107,7 +106,7 @@ def card_data(base: str, base_card: Path) -> Any:
     """
     from huggingface_hub import ModelCardData
 
-    stated = stated_data(base_card)
+    stated = read_card_data(base_card)
     return ModelCardData(
         base_model=parse_hub_reference(base).name if is_hub_id(base) else stated.get("base_model"),
         language=stated.get("language"),
@@ -118,20 +117,6 @@ def card_data(base: str, base_card: Path) -> Any:
         pipeline_tag="text-generation",
         tags=["sft", "hala_hpc"],
     )
-
-
-def stated_data(card: Path) -> Any:
-    """Read the metadata of a card, a `ModelCardData`; empty if the card is absent or damaged."""
-    import yaml
-    from huggingface_hub import ModelCard, ModelCardData
-
-    if not card.is_file():
-        return ModelCardData()
-    try:
-        return ModelCard.load(card, ignore_metadata_errors=True).data
-    except (OSError, ValueError, TypeError, yaml.YAMLError):
-        # Written by others and not part of the model: a faulty card must not stop a training.
-        return ModelCardData()
 
 
 def simple_figures(figures: TrainingFigures) -> list[tuple[str, object]]:

@@ -1,0 +1,1 @@
+"""How fast models are merged, and what it reads, beside mergekit."""

@@ -1,0 +1,43 @@
+"""Our side of the benchmark in a process of its own: one pass, told as a JSON line.
+
+python -m benchmarks.merge.own_side BASE TUNED OUT METHOD T [T ...]
+"""
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+from hala_hpc.engines.models.merging.layer_values import LayerValues
+from hala_hpc.engines.models.merging.merge_pass import MergeTarget, Parents, merge_models
+from hala_hpc.engines.models.merging.methods import METHODS, MethodSettings
+
+
+def bytes_read() -> int:
+    """Bytes that this process has read by system calls so far (Linux)."""
+    lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
+    return int(dict(line.split(": ") for line in lines)["rchar"])
+
+
+def main() -> None:
+    """Make one model for each value."""
+    base, tuned, out = map(Path, sys.argv[1:4])
+    method = sys.argv[4]
+    targets = []
+    for t in sys.argv[5:]:
+        value = LayerValues(rest=float(t))
+        words = {"method": method, "t" if "t" in METHODS[method].parameters else "scale": value}
+        folder = out / f"t{t}"
+        folder.mkdir(parents=True)
+        parameters = MethodSettings.model_validate(words).parameters(1)
+        targets.append(MergeTarget(folder, parameters, "bfloat16"))
+    import torch  # noqa: F401 - its files are not the models'
+
+    before = bytes_read()
+    merge_models(Parents(base, (tuned,)), targets, lambda: None)
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"bytes_read": bytes_read() - before, "peak_gib": peak_kib / 2**20}))
+
+
+if __name__ == "__main__":
+    main()

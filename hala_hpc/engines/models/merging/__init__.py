@@ -1,0 +1,1 @@
+"""Merging models: methods, their parameters by kind and depth, the pass over the tensors."""

@@ -1,0 +1,129 @@
+"""The methods that our own arithmetic makes part by part: linear, slerp, task_arithmetic.
+
+Each does in float32 what mergekit 0.1.5 does, in the same order, so that both round alike: where
+two large numbers cancel, another order gives another bfloat16.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from hala_hpc.engines.models.merging.layer_kinds import LayerPlace
+from hala_hpc.engines.models.merging.layer_values import weights_of_models
+from hala_hpc.engines.models.merging.methods import MergeParameters
+from hala_hpc.engines.models.merging.moments import Moments
+
+#: Cosine above which the arc is taken for its chord, length below which a tensor counts as 0, and
+#: numbers that are summed at once; those of mergekit.
+LINEAR_COSINE = 0.9995
+SMALLEST_LENGTH = 1e-8
+ARC_CHUNK_NUMBERS = 2**20
+#: Sum of weights below which `normalize` divides by 1, as in mergekit.
+SMALLEST_SUM = 1e-8
+
+#: Makes a part of the merged tensor of parts of base and tuned models, in float32.
+MergeParts = Callable[[Sequence[Any]], Any]
+
+
+def prepare_merge(
+    parameters: MergeParameters, place: LayerPlace, tensors: Sequence[Any]
+) -> MergeParts:
+    """What merges the parts of a tensor; `tensors` are flat, as stored, that of the base first."""
+    kind, depth = place
+    t = parameters.t.at(kind, depth)
+    weights = weights_of_models(parameters.weights, kind, depth)
+    if parameters.method == "slerp":
+        return prepare_slerp(t, tensors)
+    if parameters.method == "linear":
+        return prepare_mean([1 - t, *(t * weight for weight in weights)])
+    return prepare_changes(weights, parameters.scale.at(kind, depth), parameters.normalize)
+
+
+def prepare_mean(weights: Sequence[float]) -> MergeParts:
+    """The weighted mean of base and tuned models."""
+    import torch
+
+    factors = torch.tensor(weights, dtype=torch.float32)
+    total = factors.sum()
+
+    def merge(parts: Sequence[Any]) -> Any:
+        result = torch.zeros_like(parts[0])
+        for part, factor in zip(parts, factors, strict=True):
+            result.addcmul_(part, factor.reshape(1))
+        return result.div_(total)
+
+    return merge
+
+
+def prepare_changes(weights: Sequence[float], scale: float, normalize: bool) -> MergeParts:
+    """The base and the scaled sum of the weighted changes from it."""
+    import torch
+
+    factors = torch.tensor(weights, dtype=torch.float32)
+    divisor = factors.sum()
+    divisor = torch.ones_like(divisor) if divisor.abs() < SMALLEST_SUM else divisor
+
+    def merge(parts: Sequence[Any]) -> Any:
+        base, *tuned = parts
+        result: Any = None
+        for part, factor in zip(tuned, factors, strict=True):
+            change = torch.sub(part, base).mul_(factor)
+            result = change if result is None else result.add_(change)
+        if normalize:
+            result.div_(divisor)
+        if scale != 1:
+            result.mul_(scale)
+        return result.add_(base)
+
+    return merge
+
+
+def prepare_slerp(t: float, tensors: Sequence[Any]) -> MergeParts:
+    """The point at `t` of the arc from the base to the tuned model."""
+    import torch
+
+    place = torch.tensor(t, dtype=torch.float32)
+    cosine = arc_cosine(tensors)
+    if cosine.abs() > LINEAR_COSINE:
+        base_share, tuned_share = 1 - place, place
+    else:
+        angle = torch.acos(cosine)
+        base_share = torch.sin((1 - place) * angle) / torch.sin(angle)
+        tuned_share = torch.sin(place * angle) / torch.sin(angle)
+
+    def merge(parts: Sequence[Any]) -> Any:
+        base, tuned = parts
+        # Two products and a sum: fused, it would round otherwise.
+        return torch.mul(base, base_share).add_(torch.mul(tuned, tuned_share))
+
+    return merge
+
+
+def arc_cosine(tensors: Sequence[Any]) -> Any:
+    """Cosine of the angle between two flat tensors, summed in float32; a torch scalar."""
+    import torch
+
+    lengths = []
+    for tensor in tensors:
+        parts = [torch.linalg.vector_norm(part, dim=1) for part in arc_rows(tensor)]
+        length = torch.linalg.vector_norm(torch.stack(parts), dim=0)
+        lengths.append(torch.where(length > SMALLEST_LENGTH, length, 1))
+    products = [
+        (one.div(lengths[0]) * two.div(lengths[1])).sum(dim=1)
+        for one, two in zip(arc_rows(tensors[0]), arc_rows(tensors[1]), strict=True)
+    ]
+    return torch.stack(products).sum(dim=0).clamp(-1, 1)[0]
+
+
+def arc_rows(tensor: Any) -> Iterator[Any]:
+    """Parts of a flat tensor in float32, each as one row."""
+    for begin in range(0, len(tensor), ARC_CHUNK_NUMBERS):
+        yield tensor[begin : begin + ARC_CHUNK_NUMBERS].float().unsqueeze(0)
+
+
+def is_interpolated_linearly(moments: Moments) -> bool:
+    """Whether slerp takes the chord for the arc, as both tensors point almost the same way."""
+    base, tuned = math.sqrt(moments.base_square), math.sqrt(moments.squares[0])
+    base = base if base > SMALLEST_LENGTH else 1.0
+    tuned = tuned if tuned > SMALLEST_LENGTH else 1.0
+    return abs(moments.dots[0] / (base * tuned)) > LINEAR_COSINE

@@ -1,0 +1,33 @@
+"""What a merge is told beside method and parameters: models, type of the weights, and the trial."""
+
+from typing import Any, Literal
+
+from pydantic import PositiveInt
+
+from hala_hpc.core.settings import CorpusRef, ModelRef, OneOrMany, runtime
+from hala_hpc.engines.models.merging.methods import MethodSettings
+
+
+class MergeSettings(MethodSettings):
+    """Models, method and trial of a merge."""
+
+    base: ModelRef
+    """The model before it was tuned: hub id, folder or `@node`."""
+    model: OneOrMany[ModelRef]
+    """The tuned model, or several. Tokenizer, chat template and config are taken from the first."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type of the merged weights; auto: that of the base. The sums are made in float32."""
+    chat_template: Literal["same", "any"] = "same"
+    """same: base and tuned models that have a chat template must have the same. any: that of the
+    first tuned model is taken whatever it is."""
+    try_with: list[Literal["transformers", "vllm"]] = runtime(["transformers"])
+    """What loads the merged model and has it answer a question before it counts. vllm needs what
+    vLLM needs: a GPU, unless its build is for CPUs."""
+    held_out: CorpusRef | None = None
+    """Rows on which the perplexity of the merged model and of its parents is measured; none: it is
+    not measured."""
+    held_out_rows: PositiveInt = 64
+    """How many of them count; of each 1024 tokens."""
+    beside: list[dict[str, Any]] = runtime([])
+    """Settings of the other merges of a sweep, which a launch fills in: with the same parents all
+    are made in one pass over them."""
