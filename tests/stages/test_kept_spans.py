@@ -28,7 +28,8 @@ def translate(text: str) -> tuple[str, str]:
         try:
             prompts = program.send(answers)  # type: ignore[arg-type]
         except StopIteration as end:
-            assert not isinstance(end.value, Rejection), (text, end.value)
+            if isinstance(end.value, Rejection):
+                pytest.fail(f"{text!r} was rejected: {end.value}")
             return end.value["target"], "\n".join(read)
         parts = [prompt.text.removeprefix(PROMPT) for prompt in prompts]
         read += parts
@@ -84,17 +85,21 @@ CODE = [
     '#include <stdio.h>\nint main(void)\n{\n    printf("Hello\\n");\n}',
     "const list = [1, 2];\nlist.map(item => item + 1);",
     "public class Main {\n    public static void main(String[] args) {\n    }\n}",
+    "/**\n * Say what it is for here.\n */\npublic int count(int n) {\n    return n;\n}",
     'fn main() {\n    println!("hi");\n}',
     'func main() {\n\tfmt.Println("hi")\n}',
     "body {\n  color: red;\n  margin: 0;\n}",
     "def total\n  @items.sum\nend",
-    'class A:\n    """Say what it is for here."""\n    def f(self):\n        # all of it goes back\n        return 1',
+    'class A:\n    """Say what it is for here."""\n    def f(self):\n        # all of it goes back\n'
+    "        return 1",
     "$ git status\nOn branch main\n$ ls -l",
     ">>> print('a')\na",
     "pip install numpy",
-    'Traceback (most recent call last):\n  File "a.py", line 3, in <module>\n    f(x)\nValueError: bad',
+    'Traceback (most recent call last):\n  File "a.py", line 3, in <module>\n    f(x)\n'
+    "ValueError: bad",
     'Exception in thread "main" java.lang.Error: bad\n    at org.Main.run(Main.java:12)',
-    "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n-the old line of it\n+the new line of it\n same",
+    "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n-the old line of it\n"
+    "+the new line of it\n same",
 ]
 
 
@@ -127,6 +132,7 @@ def test_prose_that_resembles_code_is_translated() -> None:
         "It costs $5 and $6, US$5, 10$ to 20$, or $2k to $25-50k.",
         "For those in need:\nwe give bread; and\nsee the manual (5);",
         "Ingredients:\n- eggs, milk, flour\n- salt",
+        " * a dummy shell for (S/MIME) accounts;\n * making keys, CSRs, and CRLs;\n * more of it.",
         "Name: Tom\nAge: five\nCity: Paris",
         "eggs, milk, and flour\nsugar, salt, and oil",
         "From here, import the goods.\nReturn home (soon);\nwhile it rains:",

@@ -26,6 +26,8 @@ class _Block:
     first: int
     last: int
     evidence: int = 0
+    is_in_comment: bool = False
+    """Whether a comment of several lines is open."""
     is_session: bool = False
     """Whether it has a prompt: the lines below are output."""
 
@@ -69,18 +71,24 @@ def code_blocks(text: str) -> list[Range]:
 
 def _evidence(line: str) -> _Evidence:
     bare = line.strip()
-    if not bare or len(bare) > code_patterns.MAX_LINE:
-        return _Evidence.NONE
-    # The quickest way out, for nearly all prose.
-    if bare[-1] in ".!?" and bare[0].isupper():
+    # The second is the quickest way out, for nearly all prose.
+    if not bare or len(bare) > code_patterns.MAX_LINE or (bare[-1] in ".!?" and bare[0].isupper()):
         return _Evidence.NONE
     outside = code_patterns.STRINGS.sub('""', bare) if '"' in bare or "'" in bare else bare
-    is_foreign = code_patterns.NOT_ASCII.search(outside) is not None
-    if code_patterns.CERTAIN.match(bare) and not is_foreign:
+    if code_patterns.NOT_ASCII.search(outside):
+        return _Evidence.NONE
+    is_comment = bare[0] == "#" or bare.startswith(("//", "/*", "-- "))
+    if is_comment and not code_patterns.DIRECTIVE.match(bare):
+        return _Evidence.ADJACENT
+    if code_patterns.CERTAIN.match(bare):
         return _Evidence.CERTAIN
-    is_comment = bare[0] in "#/" or bare.startswith(("* ", "-- "))
-    is_message = is_comment or code_patterns.EXCEPTION.match(bare) is not None
-    if is_foreign or (not is_message and code_patterns.PROSE.search(outside)):
+    return _weak_evidence(bare, outside)
+
+
+def _weak_evidence(bare: str, outside: str) -> _Evidence:
+    """Return the evidence of a line that is not certain; `outside`: without strings."""
+    is_message = code_patterns.EXCEPTION.match(bare) is not None
+    if not is_message and code_patterns.PROSE.search(outside):
         return _Evidence.NONE
     if code_patterns.LIKELY.match(bare) and (is_message or _has_sign(outside)):
         return _Evidence.LIKELY
@@ -105,8 +113,9 @@ def _add_line(blocks: _Blocks, lines: list[str], kinds: list[_Evidence], at: int
             blocks.close()
         return
     if kind is _Evidence.NONE:
-        if block and at == block.last + 1 and (_is_indented(line) or _is_output(block, line)):
+        if block and at == block.last + 1 and _belongs(block, line):
             block.last = at
+            block.is_in_comment &= "*/" not in line
         else:
             blocks.close()
         return
@@ -117,6 +126,8 @@ def _add_line(blocks: _Blocks, lines: list[str], kinds: list[_Evidence], at: int
         block = None  # a heading, not a comment
     if block is None:
         blocks.open = block = _Block(at, at)
+    opens = block.is_in_comment or "/*" in line
+    block.is_in_comment = opens and "*/" not in line
     block.is_session |= code_patterns.PROMPT.match(line) is not None
     block.last, block.evidence = at, block.evidence + kind
 
@@ -128,6 +139,11 @@ def _is_indented(line: str) -> bool:
         and code_patterns.NOT_ASCII.search(line) is None
         and line.lstrip()[0] not in "-*+•"
     )
+
+
+def _belongs(block: _Block, line: str) -> bool:
+    """Whether a line that is no code by itself belongs to the code above it."""
+    return block.is_in_comment or _is_indented(line) or _is_output(block, line)
 
 
 def _is_output(block: _Block, line: str) -> bool:

@@ -12,18 +12,21 @@ _NAMES = r"[A-Za-z_]\w*+(?:\.\w++)*+"
 # A line of code whatever is around it.
 CERTAIN = re.compile(
     # Python
-    r"(?:async )?def \w++\(|class \w++(?:\([\w.,= \[\]]*+\))?:[ \t]*+(?:#.*)?$"
+    r"(?:async )?def \w++\(|class \w++(?:\([\w.,= \[\]]*+\))?:[ \t]*+(?:#.*)?$"  # noqa: S608
     rf"|import {_NAMES}(?: as \w++)?(?:, ?{_NAMES}(?: as \w++)?)*+;?$"
-    r"|from \.*+[\w.]*+ import (?:\(|\*|\w++(?: as \w++)?(?:, ?\w++(?: as \w++)?)*+,?[ \t]*+(?:#.*)?$)"
+    r"|from \.*+[\w.]*+ import (?:\(|\*"
+    r"|\w++(?: as \w++)?(?:, ?\w++(?: as \w++)?)*+,?[ \t]*+(?:#.*)?$)"
     r"|if __name__ ==|print\((?:f?[\"'].*|[^\s)]*+\)+;?$)|raise \w++\(|@\w++(?:\.\w++)++(?:\(|$)"
     # C and its descendants, JavaScript, Go, Rust, PHP
     r"|#[ ]?include[ ]*+[<\"]|#(?:define|ifdef|ifndef|pragma|undef)[ ]\w|using namespace \w++;"
-    r"|using [\w.]++;|package [\w.]++;|import (?:static )?[\w.*]++;|import [^'\"]*+['\"][^'\"]++['\"];?$"
+    r"|using [\w.]++;|package [\w.]++;|import (?:static )?[\w.*]++;"
+    r"|import [^'\"]*+['\"][^'\"]++['\"];?$"
     r"|(?:public|private|protected|static|final|abstract|virtual|inline|extern|unsigned|export)"
     r" [\w<>\[\],:*&? ]++[({;=]"
     r"|(?:int|void|char|float|double|bool|boolean|long|auto|String|string|std::\w++) [*&]*+\w++"
     r"[ ]*+(?:\(|=|;|\[)"
-    r"|(?:const|let|var) [\w{}\[\], :]++=|(?:export default )?(?:async )?function\b[ ]*+\*?\w*+[ ]?\("
+    r"|(?:const|let|var) [\w{}\[\], :]++="
+    r"|(?:export default )?(?:async )?function\b[ ]*+\*?\w*+[ ]?\("
     r"|(?:pub )?fn \w++[<(]|func (?:\([^)]*+\) )?\w++\(|console\.\w++\(|System\.out\.|<\?php|#!/"
     r"|\}[ ]*+(?:else|catch|finally)\b|(?:require|include)(?:_once|_relative)?[ (]['\"]"
     r"|[\w.:>\[\]*&$-]++(?:\([^;]*+\)|[ ]*+[-+*/|&]?=[^=;][^;]*+);[ \t]*+(?://.*)?$"
@@ -39,8 +42,10 @@ CERTAIN = re.compile(
     r"|chmod|chown|mkdir|rm|cp|mv|cat|grep|ls|cd|echo|export|ssh|scp|tar|make|python3?|node|bash|sh"
     r"|find|sed|awk|source|touch|systemctl|pwd|whoami)(?: |$)"
     r"|(?:sudo (?:apt|apt-get|systemctl|yum|dnf|rm|chmod|chown|mkdir|service)"
-    r"|(?:pip3?|npm|apt-get|brew|conda|cargo) (?:install|update|uninstall)|git (?:clone|checkout|commit -"
-    r"|push origin|pull origin|add \.)|docker (?:run|build|pull|exec) -|kubectl (?:apply|get|create) )"
+    r"|(?:pip3?|npm|apt-get|brew|conda|cargo) (?:install|update|uninstall)|git (?:clone"
+    r"|checkout|commit -"
+    r"|push origin|pull origin|add \.)|docker (?:run|build|pull|exec) -|kubectl (?:apply|get"
+    r"|create) )"
     r"(?: ?[\w@./:=<>~\"'\[\]-]++){0,8}$"
     r"|(?:curl|wget) (?:-\S++ )*+[\"']?https?://\S++$"
     # Stack traces and differences
@@ -53,17 +58,20 @@ CERTAIN = re.compile(
 LIKELY = re.compile(
     r"(?:if|elif|while|for|with|except|match|case|switch|else if)\b.*[\w)\]'\"]:[ \t]*+(?:#.*)?$"
     r"|(?:else|try|finally|do|begin):?$|(?:pass|break|continue|end|fi|done|esac);?$"
-    r"|return\b(?! \w++ \w)[^.]*+$|(?:return|yield|await|throw|del|assert|raise|puts) [\w.(\"'\[-]\S*+;?$"
+    r"|return\b(?! \w++ \w)[^.]*+$|(?:return|yield|await|throw|del|assert|raise"
+    r"|puts) [\w.(\"'\[-]\S*+;?$"
     r"|def \w++[?!]?(?: [\w, ]++)?$|@\w++$|\}[);,]*+$|\][);,]++$|package \w++$"
-    rf"|{_NAMES}\(.*\)$|{_NAMES}(?:\[[^\]]*+\])?[ ]*+[-+*/|&]?:?=[ ]*+(?:[\[{{\"']|{_NAMES}[(\[]|\w++\.\w)"
-    r"|(?:SELECT|FROM|WHERE|AND|OR|ON|SET|VALUES|GROUP BY|ORDER BY|HAVING|LIMIT|(?:INNER |LEFT |RIGHT"
+    rf"|{_NAMES}\(.*\)$|{_NAMES}(?:\[[^\]]*+\])?[ ]*+[-+*/|&]?:?=[ ]*+(?:[\[{{\"']"
+    rf"|{_NAMES}[(\[]|\w++\.\w)"
+    r"|(?:SELECT|FROM|WHERE|AND|OR|ON|SET|VALUES|GROUP BY|ORDER BY|HAVING|LIMIT|(?:INNER "
+    r"|LEFT |RIGHT"
     r" |OUTER |FULL |CROSS )*+JOIN|UNION) [^.!?]*+(?:\.[A-Za-z_][^.!?]*+)*+;?$"
     r"|[\w.]++(?:(?<=Error)|(?<=Exception))(?:: .*)?$|\.\.\. \d++ more$|\w++(?:-\w++)*+: [^;]++;$"
     r"|(?:export )?[A-Z_]++=\S++$|.*;$"
 )
 # These belong to code beside them.
 ADJACENT = re.compile(
-    r"#(?!#)|//|/\*|\*/|\* |--[ ]|\"\"\"|'''|[\[\](){}]++[,;:]?$|[\w\"'\[({\])}.+-]++[ ]*+[-+*/|&]?:?=[^=]"
+    r"\*/|\"\"\"|'''|[\[\](){}]++[,;:]?$|[\w\"'\[({\])}.+-]++[ ]*+[-+*/|&]?:?=[^=]"
     r"|[\"'][^\"']*+[\"'][,:]?"
 )
 #: What a likely line has if it is code, and sentences have not.
@@ -71,6 +79,7 @@ SIGN = re.compile(
     r"[={}<>\"]|\w[_(\[]\w|\w\(|\)\.|^(?:el)?if (?:not )?[\w.]+:|^while (?:not )?[\w.]+:"
     r"|^for \w+ in [\w.]+:"
 )
+DIRECTIVE = re.compile(r"#!|#[ ]?include[ ]*+[<\"]|#(?:define|ifdef|ifndef|pragma|undef)[ ]\w")
 PROMPT = re.compile(r"[ ]*+(?:>>> |\$ |In \[|PS [A-Z]:|[\w-]++@[\w.-]++(?::[^\s$#]*+)?[$#] )")
 EXCEPTION = re.compile(r"[\w.]++(?:(?<=Error)|(?<=Exception)): ")
 #: A keyword and value of YAML, whose keyword is no English title.

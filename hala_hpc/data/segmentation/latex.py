@@ -5,13 +5,30 @@ from typing import NamedTuple
 
 # Commands that take no argument, or whose argument may be far away. Every other command counts
 # only with an argument behind it: `\Users` is a part of a path.
-COMMANDS = frozenset(
-    ["alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa", "lambda", "mu", "nu", "xi", "omicron", "pi", "varpi", "rho", "varrho", "sigma", "varsigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega", "times", "div", "cdot", "cdots", "ldots", "dots", "vdots", "ddots", "pm", "mp", "ast", "star", "circ", "bullet", "oplus", "otimes", "odot", "cap", "cup", "setminus", "wedge", "vee", "neg", "lnot", "land", "lor", "le", "leq", "leqslant", "ge", "geq", "geqslant", "ne", "neq", "approx", "equiv", "sim", "simeq", "cong", "propto", "ll", "gg", "subset", "subseteq", "supset", "supseteq", "in", "notin", "ni", "emptyset", "varnothing", "forall", "exists", "nexists", "infty", "partial", "nabla", "sum", "prod", "int", "iint", "iiint", "oint", "lim", "limsup", "liminf", "sup", "inf", "max", "min", "arg", "argmax", "argmin", "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "log", "ln", "lg", "exp", "det", "dim", "ker", "deg", "gcd", "lcm", "mod", "bmod", "pmod", "to", "gets", "mapsto", "rightarrow", "leftarrow", "leftrightarrow", "Rightarrow", "Leftarrow", "Leftrightarrow", "longrightarrow", "longleftarrow", "Longrightarrow", "implies", "iff", "uparrow", "downarrow", "nearrow", "searrow", "rightleftharpoons", "langle", "rangle", "lfloor", "rfloor", "lceil", "rceil", "lvert", "rvert", "lVert", "rVert", "vert", "Vert", "left", "right", "middle", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "perp", "parallel", "angle", "triangle", "square", "blacksquare", "degree", "prime", "hbar", "ell", "Re", "Im", "aleph", "therefore", "because", "quad", "qquad", "mid", "nmid", "cdotp", "colon", "dagger", "displaystyle", "textstyle", "limits", "nolimits", "choose", "over", "hline", "frac", "dfrac", "tfrac", "sqrt", "binom", "boxed"]
+_COMMAND_NAMES = (
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu"
+    " xi omicron pi varpi rho varrho sigma varsigma tau upsilon phi varphi chi psi omega Gamma"
+    " Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega times div cdot cdots ldots dots vdots"
+    " ddots pm mp ast star circ bullet oplus otimes odot cap cup setminus wedge vee neg lnot"
+    " land lor le leq leqslant ge geq geqslant ne neq approx equiv sim simeq cong propto ll gg"
+    " subset subseteq supset supseteq in notin ni emptyset varnothing forall exists nexists"
+    " infty partial nabla sum prod int iint iiint oint lim limsup liminf sup inf max min arg"
+    " argmax argmin sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln lg exp"
+    " det dim ker deg gcd lcm mod bmod pmod to gets mapsto rightarrow leftarrow leftrightarrow"
+    " Rightarrow Leftarrow Leftrightarrow longrightarrow longleftarrow Longrightarrow implies"
+    " iff uparrow downarrow nearrow searrow rightleftharpoons langle rangle lfloor rfloor lceil"
+    " rceil lvert rvert lVert rVert vert Vert left right middle big Big bigg Bigg bigl bigr Bigl"
+    " Bigr perp parallel angle triangle square blacksquare degree prime hbar ell Re Im aleph"
+    " therefore because quad qquad mid nmid cdotp colon dagger displaystyle textstyle limits"
+    " nolimits choose over hline frac dfrac tfrac sqrt binom boxed"
 )
+COMMANDS = frozenset(_COMMAND_NAMES.split())
 # The argument of these is text: it is translated if it has more than one word.
-_TEXT_COMMANDS = frozenset(
-    ["textbf", "textit", "textsc", "textsf", "texttt", "textrm", "underline", "emph", "section", "subsection", "subsubsection", "chapter", "paragraph", "title", "caption", "footnote", "author"]
+_TEXT_COMMAND_NAMES = (
+    "textbf textit textsc textsf texttt textrm underline emph section subsection subsubsection"
+    " chapter paragraph title caption footnote author"
 )
+_TEXT_COMMANDS = frozenset(_TEXT_COMMAND_NAMES.split())
 # Read as environments.
 _DELIMITERS = frozenset({"begin", "end"})
 _ENDINGS = _TEXT_COMMANDS | _DELIMITERS  # none of them goes on with a formula

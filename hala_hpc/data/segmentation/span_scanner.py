@@ -244,22 +244,28 @@ def _angle(scan: TextScan, at: int) -> ScannedSpan | None:
     if text.startswith("<!--", at):
         closer = scan.search_ahead(span_patterns.COMMENT_END, at + 4)
         return None if closer is None else ScannedSpan(at, closer.end(), "tag")
-    if call := span_patterns.FUNCTION_TAG.match(text, at):
+    return _data_element(scan, at) or _tag(scan, at)
+
+
+def _data_element(scan: TextScan, at: int) -> ScannedSpan | None:
+    if call := span_patterns.FUNCTION_TAG.match(scan.text, at):
         closer = scan.search_ahead(span_patterns.CODE_ELEMENTS["function"], call.end())
         return ScannedSpan(at, call.end() if closer is None else closer.end(), "data")
-    declaration = span_patterns.XML_DECLARATION.match(text, at)
-    if end := scan.element_end(declaration.end() if declaration else at):
-        return ScannedSpan(at, end, "data")
-    tag = span_patterns.TAG.match(text, at)
+    declaration = span_patterns.XML_DECLARATION.match(scan.text, at)
+    end = scan.element_end(declaration.end() if declaration else at)
+    return None if end is None else ScannedSpan(at, end, "data")
+
+
+def _tag(scan: TextScan, at: int) -> ScannedSpan | None:
+    tag = span_patterns.TAG.match(scan.text, at)
     if tag is None:
         return None
-    if text[at + 1] == "/":
-        return ScannedSpan(at, tag.end(), "tag")
-    closing = span_patterns.CODE_ELEMENTS.get((tag["name"] or "").lower())
+    name, is_closing = tag["name"] or "", scan.text[at + 1] == "/"
+    closing = None if is_closing else span_patterns.CODE_ELEMENTS.get(name.lower())
     closer = scan.search_ahead(closing, tag.end()) if closing else None
     if closer is None:
         return ScannedSpan(at, tag.end(), "tag")
-    return ScannedSpan(at, closer.end(), "data" if tag["name"] in DATA_ELEMENTS else "tag")
+    return ScannedSpan(at, closer.end(), "data" if name in DATA_ELEMENTS else "tag")
 
 
 def _url(scan: TextScan, at: int) -> ScannedSpan | None:

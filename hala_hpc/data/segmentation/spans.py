@@ -27,8 +27,9 @@ class Span:
 def protected_spans(text: str) -> list[Span]:
     """Return the parts of `text` that are not language, in order and without overlap.
 
-    Code, data such as JSON, LaTeX, URLs, e-mail addresses, tags and comments, entities, placeholders. The span that
-    starts first wins: a `$` inside of code is code. The time is linear in the length of the text.
+    Code, data such as JSON, LaTeX, URLs, e-mail addresses, tags and comments, entities,
+    placeholders. The span that starts first wins: a `$` inside of code is code. The time is linear
+    in the length of the text.
     """
     blocks = code_blocks(text)
     found = TRIGGER.search(text)

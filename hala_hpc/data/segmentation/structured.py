@@ -8,7 +8,8 @@ _QUOTE = r"'(?:[^'\\\n]++|\\.)*+'"
 _BRACKET = re.compile(rf"{_STRING}?|[{{}}\[\]]")
 #: JSON, and what Python and JavaScript write: other quotes, keys without quotes.
 _BEGINNING = re.compile(
-    rf"\{{\s*+(?:{_STRING}|{_QUOTE}|[A-Za-z_]\w*+|\d++)\s*+:|\[\s*+(?:\{{|\[\s*+[\[{{\"]|{_STRING}\s*+[,\]])"
+    rf"\{{\s*+(?:{_STRING}|{_QUOTE}|[A-Za-z_]\w*+|\d++)\s*+:"
+    rf"|\[\s*+(?:\{{|\[\s*+[\[{{\"]|{_STRING}\s*+[,\]])"
 )
 _BODY = re.compile(
     rf"(?:[\s{{}}\[\],:]++|{_STRING}|{_QUOTE}|-?\d[\d.eE+-]*+"
@@ -18,10 +19,19 @@ _BODY = re.compile(
 MAX_DEPTH = 100
 
 #: What these elements hold is for programs.
-DATA_ELEMENTS = ["tool_call", "tool_calls", "function_call", "function_calls", "function", "tools", "tool_response", "invoke", "antml:invoke", "antml:function_calls", "antml:parameter", "parameter", "parameters", "arguments"]
-_MARKUP = frozenset(
-    ["a", "abbr", "address", "article", "aside", "b", "big", "blockquote", "body", "br", "button", "caption", "center", "cite", "dd", "del", "details", "div", "dl", "dt", "em", "figcaption", "figure", "font", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hr", "html", "i", "img", "input", "ins", "label", "legend", "li", "main", "mark", "nav", "ol", "option", "p", "q", "s", "section", "select", "small", "span", "strike", "strong", "sub", "summary", "sup", "table", "tbody", "td", "textarea", "tfoot", "th", "thead", "time", "title", "tr", "u", "ul", "think", "thought", "reasoning", "answer"]
+_DATA_ELEMENT_NAMES = (
+    "tool_call tool_calls function_call function_calls function tools tool_response invoke"
+    " antml:invoke antml:function_calls antml:parameter parameter parameters arguments"
 )
+DATA_ELEMENTS = frozenset(_DATA_ELEMENT_NAMES.split())
+_MARKUP_NAMES = (
+    "a abbr address article aside b big blockquote body br button caption center cite dd del"
+    " details div dl dt em figcaption figure font footer form h1 h2 h3 h4 h5 h6 head header hr"
+    " html i img input ins label legend li main mark nav ol option p q s section select small"
+    " span strike strong sub summary sup table tbody td textarea tfoot th thead time title tr u"
+    " ul think thought reasoning answer"
+)
+_MARKUP = frozenset(_MARKUP_NAMES.split())
 _TAG = re.compile(r"<(?P<slash>/?)(?P<name>[A-Za-z_][\w:.-]*+)(?P<rest>[^<>]*+)>")
 _WORD = re.compile(r"[^\W\d_]+")
 _SENTENCE_END = re.compile(r"[.!?]\s*\Z")

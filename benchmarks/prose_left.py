@@ -1,0 +1,98 @@
+"""How many lines of human prose are taken for code, data or formulas and left as they are.
+
+    python -m benchmarks.prose_left [--texts FILE] [--count 2000]
+
+Without `--texts` it reads paragraphs of this machine: descriptions of Debian packages
+(`/var/lib/dpkg/status`), their manual pages and `/usr/share/doc`. FILE is JSON lines with `text`,
+`source` or `messages`, or plain paragraphs. A line counts if it has four words in a row and no
+letter of it is in a segment to translate. The last line of stdout is a JSON object; the lines left
+are printed on stderr. Exits with 1 above 0.1 %.
+"""
+
+import argparse
+import gzip
+import json
+import random
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from hala_hpc.data.segmentation.segments import lay_out
+
+MAX_LEFT_SHARE = 0.001
+PROSE = re.compile(r"(?:[A-Za-z]{2,}[,;:']?\s){3}[A-Za-z]{2,}")
+ROFF = re.compile(r"\\f[BIRP]|\\&|\\(?=-)|\\\(..")
+
+
+def descriptions() -> Iterator[str]:
+    """Yield the paragraphs of the descriptions of Debian packages."""
+    status = Path("/var/lib/dpkg/status").read_text(errors="replace")
+    for found in re.finditer(r"^Description: .*\n((?: .*\n)+)", status, re.MULTILINE):
+        text = re.sub(r"^ ", "", found[1], flags=re.MULTILINE)
+        yield from re.split(r"^\.\n", text, flags=re.MULTILINE)
+
+
+def manual_pages() -> Iterator[str]:
+    """Yield the paragraphs of text of English manual pages, without their macros."""
+    for path in sorted(Path("/usr/share/man").glob("man*/*.gz")):
+        text = gzip.decompress(path.read_bytes()).decode(errors="replace")
+        for part in re.split(
+            r"^\.(?:PP|P|LP|TP|SH|SS|IP|RS|RE|nf|fi|EX|EE)\b.*\n", text, flags=re.M
+        ):
+            if not re.search(r"^[.']", part, re.MULTILINE):
+                yield ROFF.sub("", part)
+
+
+def documentation() -> Iterator[str]:
+    """Yield the paragraphs of plain files in /usr/share/doc."""
+    for path in sorted(Path("/usr/share/doc").glob("*/*")):
+        is_plain = path.suffix in ("", ".md") and path.is_file()
+        if is_plain and path.name.startswith(("README", "copyright", "NEWS")):
+            yield from path.read_text(errors="replace").split("\n\n")
+
+
+def texts_of(path: Path) -> Iterator[str]:
+    """Yield the texts of JSON lines, or the paragraphs of another file."""
+    if path.suffix != ".jsonl":
+        yield from path.read_text().split("\n\n")
+        return
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        for message in row.get("messages") or [{"content": row.get("text") or row.get("source")}]:
+            yield message["content"] or ""
+
+
+def is_left(line: str, translated: set[str]) -> bool:
+    """Whether a line of prose has no part in a segment."""
+    return PROSE.search(line) is not None and not any(part in line for part in translated)
+
+
+def main() -> int:
+    """Count over the texts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--texts", type=Path)
+    parser.add_argument("--count", type=int, default=2000)
+    arguments = parser.parse_args()
+    sources = [texts_of(arguments.texts)] if arguments.texts else []
+    sources = sources or [descriptions(), manual_pages(), documentation()]
+    counts = {"texts": 0, "lines": 0, "lines_left": 0}
+    for source in sources:
+        texts = [text for text in dict.fromkeys(source) if PROSE.search(text)]
+        random.Random(0).shuffle(texts)
+        for text in texts[: arguments.count]:
+            lines = [line for line in text.split("\n") if PROSE.search(line)]
+            segments = lay_out(text, 512, lambda part: len(part) // 4).segments
+            left = [line for line in lines if is_left(line, {part.text for part in segments})]
+            counts["texts"] += 1
+            counts["lines"] += len(lines)
+            counts["lines_left"] += len(left)
+            for line in left:
+                print(line, file=sys.stderr)
+    share = counts["lines_left"] / max(1, counts["lines"])
+    print(json.dumps({**counts, "share_left": round(share, 6)}))
+    return 1 if share > MAX_LEFT_SHARE else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
