@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount, format_amount
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
-from hala_hpc.data.checks.settings import CheckSettings
+from hala_hpc.data.checks.settings import CheckSettings, ForeignTextPolicy
 from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.engines.generation.engine_choice import engine_mistakes
 from hala_hpc.engines.generation.model_fit import estimate_fit
@@ -40,6 +40,12 @@ class Settings(RowSettings):
     """The prompt, with the placeholder {text}; the default is the paper's."""
     roles: list[str] = Field(default=["system", "user", "assistant"])
     """Roles whose messages are translated; other messages stay unchanged."""
+    target_language_text: ForeignTextPolicy = "keep"
+    """What is done with a line that is in the target language already: `keep` leaves it as it is,
+    `drop` rejects its row, `translate` prompts the model with it."""
+    other_language_text: ForeignTextPolicy = "keep"
+    """The same for a line in a third language. `translate` needs no model to detect languages if
+    source and target have different scripts."""
     field: Literal["source", "target"] = "source"
     """Side of a pair that is translated; the translation replaces the other side."""
     segment_tokens: PositiveInt = 512
@@ -69,6 +75,7 @@ class TranslationTask:
 
     def fit(self, room: int, count: Callable[[str], int]) -> None:
         """Make the translator for a model with `room` tokens left for the text."""
+        from hala_hpc.data.checks.foreign_text import ForeignTexts
         from hala_hpc.data.checks.translation import OutputChecks
         from hala_hpc.engines.generation.translation import Translator
 
@@ -82,6 +89,12 @@ class TranslationTask:
             limit=min(settings.segment_tokens, room),
             count=count,
             source=settings.source,
+            foreign_texts=ForeignTexts(
+                settings.source,
+                settings.target,
+                settings.target_language_text,
+                settings.other_language_text,
+            ),
         )
 
 

@@ -66,6 +66,7 @@ class ContentKind(StrEnum):
 
     TRANSLATION_TASK = "translation_task"
     OTHER_LANGUAGE = "other_language"
+    TARGET_LANGUAGE = "target_language"
     CODE = "code"
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 else:
     Reason = Literal[tuple(CHECKS)]
 Digits = Literal["keep", "western", "arabic_indic"]
+#: What is done with a text that is not in the language of the corpus; `drop` rejects its row.
+ForeignTextPolicy = Literal["keep", "drop", "translate"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -87,6 +87,10 @@ class RequestQueue:
         """Add the prompts of a row; returns index and answer of those that are known."""
         known = []
         for place, prompt in enumerate(row.prompts):
+            if prompt.kept_reason:
+                row.costs.kept[prompt.kept_reason] += 1
+                known.append((place, Answer(prompt.text)))
+                continue
             key = compute_answer_key(prompt)
             row.costs.texts += 1
             if prompt.retry_reason:

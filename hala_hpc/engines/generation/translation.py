@@ -6,7 +6,8 @@ from functools import cached_property, lru_cache
 from typing import TypeVar
 
 from hala_hpc.data.checks.content import explain_rejection
-from hala_hpc.data.checks.settings import Digits
+from hala_hpc.data.checks.foreign_text import ForeignTexts
+from hala_hpc.data.checks.settings import Digits, ForeignTextPolicy
 from hala_hpc.data.checks.translation import OutputChecks
 from hala_hpc.data.segmentation.segments import (
     Layout,
@@ -15,7 +16,7 @@ from hala_hpc.data.segmentation.segments import (
     split_at_spans,
     split_segment,
 )
-from hala_hpc.data.segmentation.spans import lost_spans
+from hala_hpc.data.segmentation.spans import language_between, lost_spans
 from hala_hpc.data.text.digits import apply_digits
 from hala_hpc.engines.generation.prompts import fill_template
 from hala_hpc.engines.generation.row_program import (
@@ -58,6 +59,8 @@ class Translator:
     count: Callable[[str], int]
     source: str = "en"
     """Language of the texts, as in ISO 639."""
+    foreign_texts: ForeignTexts | None = None
+    """What is done with segments in another language; None translates them."""
 
     @cached_property
     def layout_of(self) -> Callable[[str], Layout]:
@@ -75,6 +78,8 @@ class Translator:
         translations = [
             SegmentTranslation(self, segment) for layout in layouts for segment in layout.segments
         ]
+        if dropped := next((each for each in translations if each.policy == "drop"), None):
+            return Rejection(dropped.foreign_kind)
         yield from translate_segments(translations, self.retries)
         owners = [
             text for text, layout in zip(texts, layouts, strict=True) for _ in layout.segments
@@ -84,8 +89,9 @@ class Translator:
                 return self.make_rejection(segment.reason, segment.response, text, texts)
         done, made = iter(translations), []
         for text, layout in zip(texts, layouts, strict=True):
-            translation = layout.join([next(done).text for _ in layout.segments])
-            if fault := self.find_whole_fault(text, layout, translation):
+            own = [next(done) for _ in layout.segments]
+            translation = layout.join([each.text for each in own])
+            if fault := self.find_whole_fault(text, layout, own, translation):
                 return self.make_rejection(fault, translation, text, texts)
             made.append(translation)
         return made
@@ -97,12 +103,17 @@ class Translator:
         content = explain_rejection(reason, text, texts, self.source)
         return Rejection(content.value if content else reason, response)
 
-    def find_whole_fault(self, text: str, layout: Layout, translation: str) -> str:
+    def find_whole_fault(
+        self, text: str, layout: Layout, own: "list[SegmentTranslation]", translation: str
+    ) -> str:
         """What is wrong with a text as a whole: good segments may not fit each other."""
         if lost_spans(text, translation):
             return LOST_SPAN
         if [segment.text for segment in layout.segments] == [text]:
             return ""  # the only segment is the text, and was checked
+        if any(each.is_kept for each in own):  # which are no translation
+            text = layout.join(["" if each.is_kept else each.segment.text for each in own])
+            translation = layout.join(["" if each.is_kept else each.text for each in own])
         return self.check_translation(text, translation)
 
     def find_fault(self, source: str, answer: Answer, translation: str | None) -> str:
@@ -134,9 +145,22 @@ class SegmentTranslation:
         self.text = self.response = self.reason = ""
         self._layout: Layout | None = None
         self._was_resampled = False
+        self.policy: ForeignTextPolicy = "translate"
+        self.foreign_kind = ""
+        if translator.foreign_texts:
+            language = " ".join(language_between(segment.text, segment.spans))
+            self.policy, kind = translator.foreign_texts.policy_of(language)
+            self.foreign_kind = kind.value if kind else ""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the segment stays as it is."""
+        return self.policy == "keep"
 
     def next_prompts(self) -> list[Prompt]:
         """The prompts of the next try, which depends on what was wrong with the last."""
+        if self.is_kept:
+            return [Prompt(self.segment.text, kept_reason=self.foreign_kind)]
         layout, sampling = self._next_try()
         self._layout = layout
         segments = layout.segments if layout else [self.segment]
@@ -160,6 +184,9 @@ class SegmentTranslation:
 
     def judge(self, answers: Sequence[Answer]) -> None:
         """Judge the answers to the last try."""
+        if self.is_kept:
+            self.text = self.segment.text
+            return
         segments = self._layout.segments if self._layout else [self.segment]
         made = []
         for segment, answer in zip(segments, answers, strict=True):

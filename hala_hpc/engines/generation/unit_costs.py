@@ -3,11 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 #: Prefix of the JSON keys of retries by reason.
 RETRY_PREFIX = "again:"
+#: The same of texts that were kept as they are.
+KEPT_PREFIX = "kept:"
 
 
 @dataclass(slots=True)
@@ -28,6 +30,8 @@ class Costs:
     """Seconds of one worker, spread over its units as it happens; only sums have a meaning."""
     retries: Counter[str] = field(default_factory=Counter)
     """Number of retries by reason."""
+    kept: Counter[str] = field(default_factory=Counter)
+    """Number of texts that were kept as they are, by reason."""
 
     @classmethod
     def from_values(cls, values: Mapping[str, int | float]) -> Self:
@@ -38,13 +42,8 @@ class Costs:
             tokens_in=int(values.get("tokens_in", 0)),
             tokens_out=int(values.get("tokens_out", 0)),
             seconds=values.get("seconds", 0.0),
-            retries=Counter(
-                {
-                    key.removeprefix(RETRY_PREFIX): int(count)
-                    for key, count in values.items()
-                    if key.startswith(RETRY_PREFIX)
-                }
-            ),
+            retries=_counts_with(RETRY_PREFIX, values),
+            kept=_counts_with(KEPT_PREFIX, values),
         )
 
     @classmethod
@@ -61,6 +60,7 @@ class Costs:
             "tokens_out": self.tokens_out,
             "seconds": self.seconds,
             **{f"{RETRY_PREFIX}{reason}": count for reason, count in self.retries.items()},
+            **{f"{KEPT_PREFIX}{reason}": count for reason, count in self.kept.items()},
         }
         return {key: value for key, value in values.items() if value}
 
@@ -76,6 +76,11 @@ class Costs:
         self.tokens_out += other.tokens_out
         self.seconds += other.seconds
         self.retries.update(other.retries)
+        self.kept.update(other.kept)
+
+    def copy(self) -> "Costs":
+        """A copy with counts of its own."""
+        return replace(self, retries=self.retries.copy(), kept=self.kept.copy())
 
     def since(self, earlier: "Costs") -> "Costs":
         """What was added to these costs since they were `earlier`."""
@@ -86,4 +91,16 @@ class Costs:
             self.tokens_out - earlier.tokens_out,
             self.seconds - earlier.seconds,
             self.retries - earlier.retries,
+            self.kept - earlier.kept,
         )
+
+
+def _counts_with(prefix: str, values: Mapping[str, int | float]) -> Counter[str]:
+    """Return the counts of the keys with a prefix, by the rest of the key."""
+    return Counter(
+        {
+            key.removeprefix(prefix): int(count)
+            for key, count in values.items()
+            if key.startswith(prefix)
+        }
+    )

@@ -9,7 +9,7 @@ import contextlib
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hala_hpc.core.files import atomic_file
@@ -96,7 +96,7 @@ class UnitJournal:
             self._segment_of_row[index], self._offset[index] = len(self._segments), offset
             offset += len(line)
         self._segments.append(path)
-        self._unwritten, self._written = {}, replace(self.costs, retries=self.costs.retries.copy())
+        self._unwritten, self._written = {}, self.costs.copy()
         self._number += 1
         return len(lines)
 

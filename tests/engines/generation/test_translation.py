@@ -50,8 +50,10 @@ def run(task: Any, row: Row, model: Model) -> tuple[Any, list[Prompt]]:
             prompts = program.send(answers)
         except StopIteration as end:
             return end.value, asked
-        asked += prompts
-        answers = [Answer(model(prompt)) for prompt in prompts]
+        asked += [prompt for prompt in prompts if not prompt.kept_reason]
+        answers = [
+            Answer(prompt.text if prompt.kept_reason else model(prompt)) for prompt in prompts
+        ]
     raise AssertionError(f"the row has no result after 1000 turns; asked last: {asked[-1]}")
 
 
@@ -176,7 +178,8 @@ CONTENT_ROWS = {
 
 @pytest.mark.parametrize("reason", CONTENT_ROWS)
 def test_a_row_that_no_translator_can_translate_is_rejected_for_what_it_is(reason: str) -> None:
-    found, _ = run(task_of(), CONTENT_ROWS[reason], lambda prompt: prompt.text.partition("\n\n")[2])
+    task = task_of(other_language_text="translate")
+    found, _ = run(task, CONTENT_ROWS[reason], lambda prompt: prompt.text.partition("\n\n")[2])
     assert isinstance(found, Rejection)
     assert found.reason == reason
     assert classify_rejection(found.reason, frozenset()) is RejectionCause.CONTENT
@@ -189,5 +192,5 @@ def test_a_model_that_copies_every_text_is_at_fault() -> None:
     assert classify_rejection(found.reason, frozenset()) is RejectionCause.FAULT
     # So is one that says nothing, whatever the row is about.
     for row in CONTENT_ROWS.values():
-        found, _ = run(task_of(), row, lambda _: "")
+        found, _ = run(task_of(other_language_text="translate"), row, lambda _: "")
         assert found.reason == "empty"
