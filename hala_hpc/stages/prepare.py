@@ -12,7 +12,14 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount, format_amount
