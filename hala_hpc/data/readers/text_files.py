@@ -130,7 +130,8 @@ def open_decompressed(path: Path) -> IO[bytes]:
     archive = find_archive(path)
     if archive is None:
         return decompress(path, path.suffix.lower())
-    member = ZipFile(archive).open(path.relative_to(archive).as_posix())  # noqa: SIM115 - the caller closes it
+    # The caller closes it.
+    member = ZipFile(archive).open(path.relative_to(archive).as_posix())  # noqa: SIM115
     return decompress(member, path.suffix.lower())
 
 
@@ -139,7 +140,7 @@ def decompress(file: Path | IO[bytes], suffix: str) -> IO[bytes]:
     opened: Any = file
     match suffix:
         case ".gz":
-            opened = gzip.open(file)  # noqa: SIM115 - the caller closes it
+            opened = gzip.open(file)  # noqa: SIM115
         case ".bz2":
             opened = bz2.open(file)  # noqa: SIM115
         case ".xz":
