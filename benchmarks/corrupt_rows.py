@@ -1,4 +1,4 @@
-"""Twelve kinds of corrupt rows among good ones: each must be rejected once with its reason.
+"""Sixteen kinds of odd or corrupt rows among good ones: each must be accepted or rejected once with its reason.
 
 `python -m benchmarks.corrupt_rows [--each 1000] [--good 30000] [--long 3]`
 
@@ -54,7 +54,7 @@ def spoilt(number: int, place: bytes, by: bytes) -> bytes:
 
 
 OTHERS: list[bytes] = [b"[1, 2]", b'"a text"', b"17", b"null", b"true", b"[]"]
-#: The twelve kinds: a function that makes a row from its number, and the expected result.
+#: The kinds: a function that makes a row from its number, and the expected result.
 KINDS: dict[str, tuple[Callable[[int], bytes], str]] = {
     "bad_utf8": (lambda n: spoilt(n, b"Que", b"Qu\xff\xfe"), "bad-utf8"),
     "nul_escape": (lambda n: spoilt(n, b"Que", b"Qu\\u0000"), "nul"),
@@ -67,6 +67,10 @@ KINDS: dict[str, tuple[Callable[[int], bytes], str]] = {
     "missing_field": (lambda n: alpaca(n, output=None), "missing-field"),
     "wrong_type": (lambda n: alpaca(n, output=[n]), "wrong-type"),
     "empty_text": (lambda n: alpaca(n, instruction=" \t\u2003"[: n % 4]), "empty-text"),
+    "number_answer": (lambda n: alpaca(n, output=n), ACCEPTED),
+    "null_input": (lambda n: spoilt(n, b'"input": ""', b'"input": null'), ACCEPTED),
+    "boolean_answer": (lambda n: alpaca(n, output=True), "wrong-type"),
+    "array_of_objects": (lambda n: b"[" + alpaca(n) + b"]", "not-an-object"),
     "unknown_role": (lambda n: talk(n, "moderator"), "unknown-role"),
 }
 
@@ -74,7 +78,7 @@ KINDS: dict[str, tuple[Callable[[int], bytes], str]] = {
 def make_lines(each: int, good: int, long: int) -> tuple[list[Line], list[Line]]:
     """Return the lines of an Alpaca file and of a file of messages, in a seeded order.
 
-    Besides the twelve kinds: good rows, exact repeats of a tenth of them, blank lines, and lines
+    Besides the kinds: good rows, exact repeats of a tenth of them, blank lines, and lines
     beyond the limit.
     """
     chance, number = random.Random(12), good
@@ -129,7 +133,7 @@ def texts_of(data: bytes) -> tuple[str, ...]:
     row = json.loads(data)
     if "messages" in row:
         return tuple(message["content"] for message in row["messages"])
-    return row["instruction"], row["output"]
+    return row["instruction"], str(row["output"])
 
 
 def count(output: Path, wanted: dict[Path, list[Line]]) -> dict[str, Any]:

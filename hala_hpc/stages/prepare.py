@@ -12,7 +12,14 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount, format_amount
@@ -73,9 +80,9 @@ class Settings(StageSettings):
     """Settings of prepare."""
 
     data: OneOrMany[FilesRef]
-    """Files or folders of JSONL, JSON, CSV or Parquet, hub ids (`owner/name`, or with a branch, tag
-    or commit `owner/name@revision`), or `@node/path`; read in this order."""
-    rows: Literal["auto", "alpaca", "sharegpt", "messages", "openorca", "opus"] = "auto"
+    """Files or folders of JSON, CSV, TSV, Parquet or Arrow (docs/data.md), hub ids (`owner/name`,
+    or with a branch, tag or commit `owner/name@revision`), or `@node/path`; read in this order."""
+    rows: Literal["auto", "alpaca", "sharegpt", "messages", "openorca", "prompt", "opus"] = "auto"
     """Row format; auto detects it from the fields of the first rows of each file."""
     split: str | None = None
     """Split of a folder or hub id; unset reads all of a folder, and `train` of a hub id."""

@@ -179,7 +179,7 @@ def no_adapter_error(
     return UserError(
         f"{start}{wanted}; they have the fields: {names}. Adapters: "
         f"{describe_adapters(row_format.languages)}. Fields with other names: "
-        f"{suggest_rename(rows)}",
+        f"{suggest_rename(rows)}. If this file holds no rows, list the other files in `data`",
         BAD_DATA,
     )
 
@@ -216,7 +216,9 @@ def suggest_rename(rows: Sequence[Row]) -> str:
 
 def toml_key(name: str) -> str:
     """Format a name as a TOML key."""
-    return name if BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=not name.isprintable())
+    return (
+        name if BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=not name.isprintable())
+    )
 
 
 def printable(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Find fields and values that the settings name and that no row has: a mistake, not an empty rule."""
+"""Find fields and values that the settings name and that no row has: a mistake of the user."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -48,8 +48,10 @@ class NamedFields:
         Raises: UserError (BAD_DATA) otherwise.
         """
         listing = ", ".join(sorted(self.present)[:LISTED_FIELDS]) or "none"
+        # Of several fields that are renamed to one, as of revisions of a data set, one is enough.
+        renamed = {row_format.rename[name] for name in self.fields & row_format.rename.keys()}
         settings = (
-            ("rename", row_format.rename),
+            ("rename", [name for name, new in row_format.rename.items() if new not in renamed]),
             ("drop", row_format.drop),
             ("language_field", [row_format.wanted.field] if row_format.wanted.field else []),
         )

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import isnan
 from typing import Any, NamedTuple
 
 from hala_hpc.data.corpus.reader import Kind, Row
@@ -95,7 +96,7 @@ def optional_text(row: Row, name: str) -> str:
     text = row.get(name)
     if not text and (text is None or isinstance(text, str)):
         return ""
-    if isinstance(text, float) and text != text:
+    if isinstance(text, float) and isnan(text):
         return ""
     if not isinstance(text, str):
         return number_text(text)
@@ -109,7 +110,7 @@ def number_text(value: Any) -> str:
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RowError("wrong-type")
-    if value != value:
+    if isnan(value):
         raise RowError("missing-field")
     return json.dumps(value)
 
@@ -194,7 +195,11 @@ def read_opus(languages: LanguagePair, row: Row) -> Texts:
     texts = row if row.get("translation") is None else row["translation"]
     if not isinstance(texts, dict):
         raise RowError("wrong-type")
-    names = languages if any(texts.get(name) is not None for name in languages) else ("source", "target")
+    names = (
+        languages
+        if any(texts.get(name) is not None for name in languages)
+        else ("source", "target")
+    )
     return [], [required_text(texts, names[0]), required_text(texts, names[1])]
 
 

@@ -215,7 +215,7 @@ def csv_record(where: str, line: int, columns: Columns, fields: list[str] | str)
     names = columns.names
     row: dict[str, Any] = dict(zip(names, fields, strict=False))
     if len(fields) != len(names):
-        raw = row | {name: None for name in names[len(fields) :]}
+        raw = row | dict.fromkeys(names[len(fields) :])
         if len(fields) > len(names):
             raw["more"] = fields[len(names) :]
         return InputRecord(where, line, raw, None, "wrong-columns")

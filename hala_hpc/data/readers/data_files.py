@@ -1,6 +1,5 @@
 """Find the data files of a folder; every other file is named with the reason why it is not read."""
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -72,9 +71,11 @@ def walk(
 ) -> Iterator[Path]:
     """Yield the files below a folder; follow links, but read no folder twice."""
     try:
-        names = sorted(os.listdir(folder))
+        names = sorted(entry.name for entry in folder.iterdir())
     except PermissionError as error:
-        raise UserError(f"data folder {folder}: cannot be read: {error.strerror}", NO_INPUT) from None
+        raise UserError(
+            f"data folder {folder}: cannot be read: {error.strerror}", NO_INPUT
+        ) from None
     for name in names:
         path = folder / name
         if not path.is_dir():
@@ -171,7 +172,7 @@ def require_content(file: Path) -> None:
 def dangling_link_error(path: Path) -> UserError:
     """Make the error for a link whose file is missing."""
     return UserError(
-        f"data file {path}: is a link to {os.readlink(path)}, which does not exist; fetch or copy "
+        f"data file {path}: is a link to {path.readlink()}, which does not exist; fetch or copy "
         "the file again, or remove the link",
         NO_INPUT,
     )

@@ -50,29 +50,31 @@ def judge(text: str, is_all: bool = False) -> JsonLayout | None:
     With `is_all` nothing more can be read.
     """
     start = text.lstrip()
-    at = len(text) - len(start)
     if not start:
         return JsonLayout("array")
-    if start[0] not in "[{":
+    if start[0] not in "[{" or has_whole_lines(start):
         return JsonLayout("lines")
-    first, *others = start.split("\n", 3)
-    others = [line for line in others if line.strip()]
-    if is_json(first) and others:
-        return JsonLayout("lines")
-    # After a first line that is cut off the others are whole; within an array a comma ends them.
-    if len(others) > 1 and all(is_object(line) for line in others[:2]):
-        return JsonLayout("lines")
+    at = len(text) - len(start)
     if start[0] == "[":
         return JsonLayout("array", at + 1)
-    listed = find_list(start)
-    if listed is not None:
+    if (listed := find_list(start)) is not None:
         return JsonLayout("list", at + listed)
     end = find_end(start)
     if end is None:
         return JsonLayout("lines") if is_all or len(text) < HEAD_CHARACTERS else None
     # One object with nothing after it is a row as well.
-    rest = start[end:].lstrip()
-    return JsonLayout("objects", at) if "\n" in start[:end] or rest else JsonLayout("lines")
+    is_line = "\n" not in start[:end] and not start[end:].strip()
+    return JsonLayout("lines") if is_line else JsonLayout("objects", at)
+
+
+def has_whole_lines(start: str) -> bool:
+    """Whether the first lines are JSON values of their own."""
+    first, *others = start.split("\n", 3)
+    others = [line for line in others if line.strip()]
+    if is_json(first) and others:
+        return True
+    # After a first line that is cut off the others are whole; within an array a comma ends them.
+    return len(others) > 1 and all(is_object(line) for line in others[:2])
 
 
 def is_json(line: str) -> bool:

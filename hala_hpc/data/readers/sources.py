@@ -46,7 +46,7 @@ from hala_hpc.data.readers.parquet import (
     unreachable_dataset_error,
 )
 from hala_hpc.data.readers.records import InputRecord, broken_file_error
-from hala_hpc.data.readers.text_files import COMPRESSIONS, TextFormat
+from hala_hpc.data.readers.text_files import COMPRESSIONS, PLAIN_TEXT, TextFormat
 
 Reader = Callable[[Path, TextFormat], Iterator[InputRecord]]
 READERS: dict[str, Reader] = {
@@ -69,7 +69,7 @@ class DatasetSelection:
 
     split: str | None = None
     subset: str | None = None
-    text_format: TextFormat = TextFormat()
+    text_format: TextFormat = PLAIN_TEXT
 
     @property
     def on_hub(self) -> "DatasetSelection":
@@ -84,7 +84,7 @@ class DataSource:
     origin: str
     where: str
     read: Callable[[], Iterator[InputRecord]]
-    text_format: TextFormat = TextFormat()
+    text_format: TextFormat = PLAIN_TEXT
 
 
 def find_sources(path: str, selection: DatasetSelection, reference: str = "") -> list[DataSource]:
@@ -184,7 +184,9 @@ def make_source(file: Path, origin: str, text_format: TextFormat) -> DataSource:
             BAD_DATA,
         )
     require_content(file)
-    return DataSource(origin, str(file), lambda: read_source(reader, file, text_format), text_format)
+    return DataSource(
+        origin, str(file), lambda: read_source(reader, file, text_format), text_format
+    )
 
 
 def read_source(reader: Reader, file: Path, text_format: TextFormat) -> Iterator[InputRecord]:

@@ -130,7 +130,8 @@ def open_decompressed(path: Path) -> IO[bytes]:
     archive = find_archive(path)
     if archive is None:
         return decompress(path, path.suffix.lower())
-    member = ZipFile(archive).open(path.relative_to(archive).as_posix())
+    # The caller closes it.
+    member = ZipFile(archive).open(path.relative_to(archive).as_posix())  # noqa: SIM115
     return decompress(member, path.suffix.lower())
 
 
@@ -139,11 +140,11 @@ def decompress(file: Path | IO[bytes], suffix: str) -> IO[bytes]:
     opened: Any = file
     match suffix:
         case ".gz":
-            opened = gzip.open(file)
+            opened = gzip.open(file)  # noqa: SIM115
         case ".bz2":
-            opened = bz2.open(file)
+            opened = bz2.open(file)  # noqa: SIM115
         case ".xz":
-            opened = lzma.open(file)
+            opened = lzma.open(file)  # noqa: SIM115
         case ".zst":
             import pyarrow as pa
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from test_data_files import prepare, questions, summary
+import pytest
+from prepare_runs import prepare, questions, summary
 
 from hala_hpc.data.readers.csv_rows import csv_file
 from hala_hpc.data.readers.records import InputRecord
@@ -35,6 +36,7 @@ def test_quotation_marks_in_tsv_belong_to_the_text(tmp_path: Path) -> None:
     assert summary(tmp_path)["rows_in"] == len(PAIRS) + 3
 
 
+@pytest.mark.long
 def test_the_encoding_can_be_set(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("en,ar\nYes,نعم\n", encoding="cp1256")
     refused = prepare(tmp_path, [tmp_path / "a.csv"])

@@ -2,48 +2,18 @@
 
 import bz2
 import gzip
-import json
 import lzma
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
-from command_line import CommandResult, launch
+from prepare_runs import prepare, questions, row, summary
 
 from hala_hpc.core.errors import UserError
-from hala_hpc.data.corpus.reader import read_rows
 from hala_hpc.data.readers.data_files import list_folder
 from hala_hpc.data.readers.sources import DatasetSelection, find_sources
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
-
-
-def prepare(folder: Path, data: list[Path], *lines: str) -> CommandResult:
-    """Launch one node of prepare on these files or folders."""
-    names = json.dumps(list(map(str, data)))
-    text = "\n".join(["[rows]", 'stage = "prepare"', f"data = {names}", "units = 1", *lines, ""])
-    (folder / "recipe.toml").write_text(text, encoding="utf-8")
-    return launch("stage=prepare", f"recipe={folder / 'recipe.toml'}", f"work={folder / 'work'}")
-
-
-def questions(folder: Path) -> list[str]:
-    """The first user messages of the corpus, or the sources of pairs, in any order."""
-    rows = read_rows(folder / "work" / "latest" / "rows" / "output")
-    return sorted(
-        row["source"] if "source" in row else row["messages"][0]["content"] for row in rows
-    )
-
-
-def summary(folder: Path) -> dict[str, Any]:
-    path = folder / "work" / "latest" / "rows" / "summary.json"
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value
-
-
-def row(name: str) -> bytes:
-    """One line of JSON with a question of this name."""
-    return json.dumps({"instruction": name, "output": "نعم"}).encode() + b"\n"
 
 
 def write_folder(folder: Path) -> list[str]:
@@ -112,6 +82,12 @@ def test_a_link_that_leads_nowhere_and_a_pointer_are_refused_with_what_to_do(
     assert not (tmp_path / "work").exists()
 
 
+def read_all(path: Path) -> None:
+    """Read a file to its end."""
+    for source in find_sources(str(path), DatasetSelection()):
+        list(source.read())
+
+
 def test_damaged_archives_are_refused_by_name(tmp_path: Path) -> None:
     damaged = {
         "a.jsonl.gz": gzip.compress(row("one") * 999)[:-9],
@@ -124,8 +100,7 @@ def test_damaged_archives_are_refused_by_name(tmp_path: Path) -> None:
         path = tmp_path / name
         path.write_bytes(content)
         with pytest.raises(UserError, match=f"{name}: cannot be read after"):
-            for source in find_sources(str(path), DatasetSelection()):
-                list(source.read())
+            read_all(path)
 
 
 def test_a_socket_or_pipe_is_named_and_not_waited_for(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_data_files import row
+from prepare_runs import row
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.data.readers.sources import (
@@ -62,18 +62,20 @@ def test_the_default_of_the_card_is_read_or_the_configuration_that_is_set(tmp_pa
 
 def test_without_a_default_the_names_are_listed(tmp_path: Path) -> None:
     folder = snapshot(tmp_path, CARD.replace("  default: true\n", ""))
-    with pytest.raises(UserError, match='several configurations and no default: raw, main; set sub'):
+    with pytest.raises(
+        UserError, match="several configurations and no default: raw, main; set sub"
+    ):
         read(folder, DatasetSelection())
     with pytest.raises(UserError, match="subset=rwa: me/two has no such configuration; it has raw"):
         read(folder, DatasetSelection(subset="rwa"))
-    with pytest.raises(UserError, match="split=dev: configuration main .* it has train, test"):
+    with pytest.raises(UserError, match=r"split=dev: configuration main .* it has train, test"):
         read(folder, DatasetSelection("dev", "main"))
 
 
 def test_a_file_of_the_card_that_was_not_fetched_is_named(tmp_path: Path) -> None:
     folder = snapshot(tmp_path, CARD)
     (folder / "main" / "a.jsonl").unlink()
-    with pytest.raises(UserError, match="has no file 'main/a.jsonl', which its card names"):
+    with pytest.raises(UserError, match=r"has no file 'main/a.jsonl', which its card names"):
         read(folder, DatasetSelection())
 
 

