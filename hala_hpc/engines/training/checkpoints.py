@@ -19,6 +19,8 @@ from hala_hpc.engines.training.collectives import rank_and_world, run_on_all_ran
 COMMIT_FILE = "COMMIT.json"
 #: Holds a folder for each attempt; a leading dot marks it as not finished.
 STAGING = ".staging"
+#: Models of some steps, whole ones only, until the training is finished.
+SNAPSHOTS = "snapshots"
 #: How far each rank is; see `step_watchdog`.
 RANKS = ".ranks"
 #: Checkpoints as they are saved, and such as were converted for another number of ranks.
@@ -173,6 +175,7 @@ def prune_checkpoints(state_dir: Path, keep: int) -> None:
 def remove_all_checkpoints(state_dir: Path) -> None:
     """Delete every checkpoint, and what ranks told, once the unit that they served is committed."""
     remove_leftovers(state_dir, None)
+    shutil.rmtree(state_dir / SNAPSHOTS, ignore_errors=True)
     shutil.rmtree(state_dir / RANKS, ignore_errors=True)
 
 
