@@ -182,16 +182,14 @@ def check_references(nodes: dict[str, Node], mistakes: list[str]) -> None:
                 mistakes.append(f"{override}: there is no node {target!r}; {hint}")
                 continue
             made = nodes[target].stage.produces
+            beside = nodes[target].stage.outputs_beside(nodes[target].settings)
             if made not in reference.kinds:
                 mistakes.append(
                     f"{override}: {target} makes {made}, but {setting} takes "
                     f"{' or '.join(reference.kinds)}"
                 )
-            elif slash and made != "files" and name not in nodes[target].stage.extra_outputs:
-                good = [
-                    f"@{target}",
-                    *(f"@{target}/{n}" for n in nodes[target].stage.extra_outputs),
-                ]
+            elif slash and made != "files" and name not in beside:
+                good = [f"@{target}", *(f"@{target}/{n}" for n in beside)]
                 mistakes.append(f"{override}: {target} makes one {made}; write {' or '.join(good)}")
 
 

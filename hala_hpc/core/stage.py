@@ -172,6 +172,12 @@ class Stage(Generic[S]):
         """What each job of the node gets."""
         return self.settings.resources
 
+    @classmethod
+    def outputs_beside(cls, settings: StageSettings) -> tuple[str, ...]:
+        """What `@node/name` may name beside the product with these settings, of the same kind."""
+        del settings
+        return cls.extra_outputs
+
     def plan(self) -> int:
         """Number of units, known from the settings alone."""
         return 1

@@ -14,7 +14,7 @@ from hala_hpc.engines.models.attention import attention_faults, may_load_from_hu
 from hala_hpc.engines.models.files import local_model, require_model, require_safetensors
 from hala_hpc.engines.models.shape import read_shape
 from hala_hpc.engines.training.lora import lora_faults
-from hala_hpc.engines.training.settings import TrainingSettings
+from hala_hpc.engines.training.settings import TrainingSettings, name_snapshot
 from hala_hpc.engines.training.tokens.names import TOKENS_FILE, TokenFacts
 from hala_hpc.engines.training.training_fit import training_fit
 from hala_hpc.engines.training.training_time import (
@@ -50,6 +50,12 @@ class Sft(Stage[Settings]):
     version = 4
     produces = "model"
     Settings = Settings
+
+    @classmethod
+    def outputs_beside(cls, settings: StageSettings) -> tuple[str, ...]:
+        """The models of some steps."""
+        shares = settings.snapshots if isinstance(settings, TrainingSettings) else ()
+        return tuple(name_snapshot(share) for share in shares)
 
     def preflight(self) -> list[str]:
         """Find a batch that does not divide among ranks, missing weights, and unusable tokens."""
@@ -98,7 +104,7 @@ class Sft(Stage[Settings]):
             seconds = time.seconds
         need, misfits = training_fit(checkpoint, settings, self.resources, inputs.capacity)
         output = Amount(None, model, size, checkpoint)
-        checkpoint_bytes = number * CHECKPOINT_FACTOR * size
+        checkpoint_bytes = number * CHECKPOINT_FACTOR * size + len(settings.snapshots) * size
         return Estimate(
             output,
             model,
@@ -167,6 +173,9 @@ class Sft(Stage[Settings]):
 
         require_model(str(folder), f"unit {unit}")
         require_finite(folder)
+        for name in self.outputs_beside(self.settings):
+            require_model(str(folder / name), f"unit {unit}, {name}")
+            require_finite(folder / name)
         figures = TrainingFigures.read(folder / FIGURES_FILE)
         if figures is None:
             raise UserError(f"unit {unit}: {FIGURES_FILE} is missing", INTERNAL)

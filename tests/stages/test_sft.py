@@ -19,7 +19,8 @@ from token_folders import make_tokens
 
 from hala_hpc.core.errors import USAGE, UserError
 from hala_hpc.core.stage import Stage
-from hala_hpc.engines.models.tensors import tensor_headers
+from hala_hpc.engines.models.files import require_model
+from hala_hpc.engines.models.tensors import iter_tensors, tensor_headers
 from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX, Example, ExampleMaker
 from hala_hpc.engines.training.tokens.packing_check import measure_leak
 
@@ -250,9 +251,8 @@ def test_packed_rows_that_leak_are_refused_with_the_fix(
 def undisturbed(folder: Path) -> Path:
     """Two ranks trained to the end with ZeRO-2."""
     base = folder / "undisturbed"
-    logs = train(
-        base, 2, **QUICK, model=str(folder / "model"), tokens=str(folder / "pairs" / "tokens")
-    )
+    words = QUICK | {"model": str(folder / "model"), "tokens": str(folder / "pairs" / "tokens")}
+    logs = train(base, 2, **words, snapshots=[0.25, 0.5])
     assert all(log.endswith("exit 0") for log in logs), logs[0]
     return base
 
@@ -293,8 +293,27 @@ def test_the_model_keeps_tokenizer_template_and_the_keys_that_vllm_reads(
 
 
 @pytest.mark.slow
+def test_snapshots_are_models_of_the_steps_that_were_named(folder: Path, undisturbed: Path) -> None:
+    model = undisturbed / "output" / "0"
+    weights = [
+        dict(iter_tensors(place))
+        for place in (folder / "model", model / "snapshot-0.25", model / "snapshot-0.5", model)
+    ]
+    # Each is farther from the beginning than the one before.
+    name = "model.layers.0.feed_forward.w1.weight"
+    distances = [float((one[name] - weights[0][name]).norm()) for one in weights]
+    assert distances == sorted(set(distances))
+    assert all(one.keys() == weights[0].keys() for one in weights)
+    for snapshot in ("snapshot-0.25", "snapshot-0.5"):
+        require_model(str(model / snapshot))
+        config = json.loads((model / snapshot / "config.json").read_text())
+        assert config == json.loads((model / "config.json").read_text())
+    assert not list(undisturbed.glob("kept/0/snapshots"))
+
+
+@pytest.mark.slow
 def test_zero_3_gathers_the_weights_of_conversations_in_bfloat16(folder: Path) -> None:
-    options = QUICK | {"zero_stage": 3, "max_steps": 2}
+    options = QUICK | {"zero_stage": 3, "max_steps": 2, "snapshots": [0.5]}
     base = folder / "zero3"
     train(
         base, 2, **options, model=str(folder / "bfloat16"), tokens=str(folder / "talks" / "tokens")
@@ -303,7 +322,8 @@ def test_zero_3_gathers_the_weights_of_conversations_in_bfloat16(folder: Path) -
     assert found["details"]["engine"] == "deepspeed zero-3"
     # Two steps of sixteen rows do not reach all forty.
     assert (found["rows_out"], found["rejected"]) == (32, {"not_reached": 8})
-    assert tensor_headers(base / "output" / "0") == tensor_headers(folder / "bfloat16")
+    for model in (base / "output" / "0", base / "output" / "0" / "snapshot-0.5"):
+        assert tensor_headers(model) == tensor_headers(folder / "bfloat16")
 
 
 @pytest.mark.slow

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, INTERNAL, UserError
+from hala_hpc.core.full_disk import detect_full_disk
 from hala_hpc.core.stage import UnitContext
 from hala_hpc.engines.training.checkpoints import list_checkpoints
 from hala_hpc.engines.training.collectives import any_rank
+from hala_hpc.engines.training.snapshots import save_snapshot
 from hala_hpc.engines.training.training_run import Attempt, Training
 from hala_hpc.engines.training.universal_checkpoint import (
     is_universal_checkpoint,
@@ -90,6 +92,13 @@ class TrainingCallback:
         self.heartbeat.nonfinite, self.heartbeat.step = 0.0, state.global_step
         control.should_training_stop = control.should_training_stop or stop
         control.should_save = save or control.should_training_stop
+        for name in self.training.settings.snapshot_steps(state.max_steps).get(
+            state.global_step, ()
+        ):
+            self.heartbeat.set_phase("saving")
+            # Before a checkpoint of this step: what goes on from there does not come here again.
+            with detect_full_disk(self.training.state_dir):
+                save_snapshot(self.trainer, self.training, self.out, name)
         if self.to_publish:
             # One step has run every kernel.
             self.to_publish.publish()

@@ -19,6 +19,8 @@ from hala_hpc.engines.training.collectives import rank_and_world, run_on_all_ran
 COMMIT_FILE = "COMMIT.json"
 #: Holds a folder for each attempt; a leading dot means that it is not finished.
 STAGING = ".staging"
+#: Models of some steps, complete ones only, until the training is finished.
+SNAPSHOTS = "snapshots"
 #: Folder of each rank's progress; see `watchdog`.
 RANKS = ".ranks"
 #: Checkpoints as they are saved, and those converted for another number of ranks.
@@ -173,6 +175,7 @@ def prune_checkpoints(state_dir: Path, keep: int) -> None:
 def remove_all_checkpoints(state_dir: Path) -> None:
     """Delete every checkpoint and the ranks' progress files, once their unit is committed."""
     remove_leftovers(state_dir, None)
+    shutil.rmtree(state_dir / SNAPSHOTS, ignore_errors=True)
     shutil.rmtree(state_dir / RANKS, ignore_errors=True)
 
 

@@ -5,67 +5,27 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.hub import is_hub_id, parse_hub_reference
 from hala_hpc.core.stage import UnitContext
 from hala_hpc.core.versions import loaded_versions
-from hala_hpc.engines.generation.prompts import Prompter
 from hala_hpc.engines.models.card_data import CARD_FILE, read_card_data
-from hala_hpc.engines.models.files import carry_config, copy_tokenizer
+from hala_hpc.engines.models.files import link_model
+from hala_hpc.engines.training.checkpoints import SNAPSHOTS
 from hala_hpc.engines.training.figures import TrainingFigures
-from hala_hpc.engines.training.lora import merge_lora_weights
 from hala_hpc.engines.training.metrics import METRICS
+from hala_hpc.engines.training.snapshots import make_folder, save_weights
 from hala_hpc.engines.training.training_run import Training
 
 
 def save_model(trainer: Any, training: Training, out: UnitContext) -> None:
-    """Write weights, config, tokenizer and chat template. Collective."""
-    import torch
-
+    """Write weights, config, tokenizer and chat template; every rank must call it."""
     folder = out.folder(0)
-    # With ZeRO-3 the ranks send their shards of the weights here.
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    save_weights(trainer, training, folder)
     if out.rank != 0:
         return
-    model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
-    if training.settings.lora_rank:
-        weights = merge_lora_weights(weights, model)
-        model = model.get_base_model()
-    tied = set(model._tied_weights_keys or ()) if model.config.tie_word_embeddings else set()
-    dtype = getattr(torch, training.dtype)
-    state_dict = {name: tensor.to(dtype) for name, tensor in weights.items() if name not in tied}
-    model.config.dtype = dtype
-    model.save_pretrained(folder, state_dict=state_dict)
-    carry_config(training.model, folder)
-    copy_tokenizer(training.model, folder)
-    # The chat template of the training may have been supplied to a model that had none.
-    copy_tokenizer(training.tokenizer, folder)
-    write_generation_config(model, folder)
-    add_stop_tokens(training.tokenizer, folder)
     shutil.copytree(training.state_dir / METRICS, folder / METRICS, dirs_exist_ok=True)
-
-
-def write_generation_config(model: Any, folder: Path) -> None:
-    """Write generation_config.json if the base model has none."""
-    if not (folder / "generation_config.json").is_file():
-        model.generation_config.save_pretrained(folder)
-
-
-def add_stop_tokens(tokenizer: Path, folder: Path) -> None:
-    """Add the token that ends a turn of the chat template to `eos_token_id`.
-
-    The trained model ends its answers with that token, and an engine stops at the tokens of
-    generation_config.json. In the files of Gemma that may be the end-of-text token only.
-    """
-    from transformers import AutoTokenizer
-
-    path = folder / "generation_config.json"
-    config: dict[str, Any] = read_json(path)
-    known = config.get("eos_token_id")
-    stops = known if isinstance(known, list) else [] if known is None else [known]
-    ends = Prompter(AutoTokenizer.from_pretrained(tokenizer)).stop_token_ids
-    if missing := [end for end in ends if end not in stops]:
-        write_json(path, config | {"eos_token_id": [*stops, *missing]})
+    for snapshot in sorted((training.state_dir / SNAPSHOTS).glob("*")):
+        link_model(snapshot, make_folder(folder / snapshot.name))
 
 
 def write_card(folder: Path, training: Training, figures: TrainingFigures) -> None:

@@ -1,6 +1,6 @@
 """Settings of the training itself, shared by all stages that train."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -11,6 +11,11 @@ from hala_hpc.engines.models.attention import AUTO, Attention
 MIN_PASS_TOKENS = 64
 #: After this many halvings 100,000 tokens are one or two rows.
 MAX_HALVINGS = 6
+
+
+def name_snapshot(share: float) -> str:
+    """The folder of the model after a share of the training: `snapshot-0.5`."""
+    return f"snapshot-{share:g}"
 
 
 class TrainingSettings(StageSettings):
@@ -55,6 +60,10 @@ class TrainingSettings(StageSettings):
     lora_targets: str | list[str] = "all-linear"
     """Names of the layers with LoRA matrices; all-linear: all linear layers but the output head."""
 
+    snapshots: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=list)
+    """Shares of the training after which the model, as it is then, stays as a model of its own:
+    0.5 is `@node/snapshot-0.5`, for a merge of several models of one training."""
+
     micro_batch_tokens: Annotated[int, Field(ge=MIN_PASS_TOKENS)] | None = runtime(None)
     """Maximum padded tokens of a forward pass of one rank: its rows times the longest of them. A
     longer row is a pass of its own; the passes of a global batch are accumulated. None: as many
@@ -92,6 +101,24 @@ class TrainingSettings(StageSettings):
     """Number of newest checkpoints to keep; all are deleted once the model is finished."""
     step_timeout_min: PositiveFloat = runtime(30.0)
     """Minutes without a step after which the job reports the slow rank and restarts."""
+
+    def result_half(self) -> dict[str, Any]:
+        """The settings that change the result; `snapshots` only where there are any.
+
+        Trainings from before there was such a setting are the same without.
+        """
+        values = super().result_half()
+        if not self.snapshots:
+            del values["snapshots"]
+        return values
+
+    def snapshot_steps(self, max_steps: int) -> dict[int, list[str]]:
+        """Names of the snapshots by the step after which they are made, of so many steps."""
+        found: dict[int, list[str]] = {}
+        for share in self.snapshots:
+            step = min(max_steps, max(1, round(share * max_steps)))
+            found.setdefault(step, []).append(name_snapshot(share))
+        return found
 
     def offload_faults(self) -> list[str]:
         """Return a line if the stage of ZeRO does not support `offload`."""
