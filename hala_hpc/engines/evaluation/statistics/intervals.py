@@ -79,6 +79,18 @@ def proportion_interval(share: float, error: float, items: int, groups: int) -> 
     return MeanInterval(share, error, low, high, IntervalMethod.WILSON)
 
 
+def reported_interval(score: float, error: float, items: int | None) -> MeanInterval:
+    """The interval of a score that an engine reports with its standard error.
+
+    A task whose error is that of `items` answers of 0 and 1 is a share of correct answers.
+    """
+    if items is not None and items > 1 and 0 <= score <= 1:
+        of_share = math.sqrt(score * (1 - score) / (items - 1))
+        if math.isclose(error, of_share, rel_tol=1e-6, abs_tol=1e-12):
+            return proportion_interval(score, error, items, items)
+    return normal_interval(score, error)
+
+
 def wilson_bounds(share: float, items: float) -> tuple[float, float]:
     """Wilson's score interval of a share among so many independent items, not always an integer."""
     square = NORMAL_QUANTILE**2

@@ -11,6 +11,7 @@ from hala_hpc.engines.evaluation.statistics.intervals import (
     MeanInterval,
     macro_interval,
     mean_interval,
+    reported_interval,
     standard_error,
 )
 from hala_hpc.engines.evaluation.statistics.task_items import TaskItems
@@ -87,6 +88,14 @@ def test_items_that_share_a_passage_widen_the_interval() -> None:
     assert shared.method is IntervalMethod.WILSON
     assert shared.high - shared.low > 1.5 * (alone.high - alone.low)
     assert 0 <= shared.low < 0.5 < shared.high <= 1
+
+
+def test_a_reported_score_has_the_interval_of_its_items_if_they_are_0_and_1() -> None:
+    for correct, number in ((3, 10), (10, 10), (130, 537)):
+        of_items = mean_interval(items(outcomes(correct, number)))
+        assert reported_interval(of_items.mean, of_items.error, number) == of_items
+    assert reported_interval(0.3, 0.01, 10).method is IntervalMethod.NORMAL
+    assert reported_interval(0.3, 0.05, None).method is IntervalMethod.NORMAL
 
 
 def test_one_passage_alone_has_a_wide_finite_interval() -> None:
