@@ -22,6 +22,7 @@ HEAVY = {
     "llmcompressor",
     "lm_eval",
     "sacrebleu",
+    "scipy",
     "rouge_score",
     "nltk",
     "evaluate",

@@ -67,7 +67,7 @@ class Evaluate(Stage[Settings]):
     """A unit for each model and kind of evaluation."""
 
     name = "evaluate"
-    version = 3
+    version = 4
     produces = "scores"
     Settings = Settings
 

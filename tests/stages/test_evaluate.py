@@ -17,6 +17,7 @@ from hala_hpc.core.files import read_json
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.engines.evaluation.metrics import rouge_l, score_translations
 from hala_hpc.engines.evaluation.score_files import ModelScores, read_scores, score_name
+from hala_hpc.engines.evaluation.statistics.intervals import wilson_bounds
 from hala_hpc.stages.evaluate import Evaluate, Settings
 
 TASK = """task: tiny_arabic
@@ -73,7 +74,10 @@ def test_two_models_are_scored_side_by_side(
     assert scores["tuned"]["chrf++"] == pytest.approx(100)
     assert scores["tuned"]["rouge_l"] == pytest.approx(100)
     assert scores["base"]["bleu"] < 20
-    assert 0 <= scores["base"]["tiny_arabic/acc"] <= 1
+    accuracy = scores["base"]["tiny_arabic/acc"]
+    assert 0 <= accuracy <= 1
+    low, high = merged["intervals"]["base"]["tiny_arabic/acc"]
+    assert [low, high] == pytest.approx(wilson_bounds(accuracy, 10))
     assert merged["samples"]["base"] == {"tiny_arabic": 10, "bleu": 8, "chrf++": 8, "rouge_l": 8}
     assert "nw:2" in merged["signatures"]["base"]["chrf++"]
     assert "task:2" in merged["signatures"]["base"]["tiny_arabic"]

@@ -107,6 +107,15 @@ def test_a_missing_score_is_a_dash(tmp_path: Path) -> None:
     assert accuracy == ["arabicmmlu/acc", "0.2500 ± 0.0125", "0.5000 (+0.2500)", "–", "–"]
 
 
+def test_a_score_with_an_interval_shows_it_instead_of_its_error(tmp_path: Path) -> None:
+    details = SCORES["details"] | {"intervals": {"base": {"arabicmmlu/acc": [0.2265, 0.2755]}}}
+    html, markdown = report(tmp_path, SCORES | {"details": details})
+    accuracy = cells(markdown, "arabicmmlu/acc")
+    assert accuracy[1:3] == ["0.2500 [0.2265, 0.2755]", "0.5000 (+0.2500)"]
+    assert markdown.count("95 % interval") == 1, "only the table with intervals explains them"
+    assert "95 % interval" in html
+
+
 def test_every_row_is_accounted_for_with_its_reason(tmp_path: Path) -> None:
     _, markdown = report(tmp_path, SFT)
     row = cells(markdown, "translator")

@@ -13,6 +13,7 @@ from hala_hpc.core.environment import set_job_environment
 from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError
 from hala_hpc.core.hub import is_hub_offline
 from hala_hpc.engines.evaluation.score_files import ModelScores
+from hala_hpc.engines.evaluation.statistics.intervals import reported_interval
 from hala_hpc.engines.evaluation.task_data import data_commits, require_task_data
 from hala_hpc.engines.evaluation.task_needs import TaskNeeds
 from hala_hpc.engines.evaluation.task_reader import make_task_manager, read_tasks
@@ -58,7 +59,7 @@ def require_tasks(run: BenchmarkRun) -> tuple[Any, list[TaskNeeds]]:
 
 
 def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
-    """Score a model: `scores` and `errors` are keyed by `<task>/<metric>`, the rest by task.
+    """Score a model: what is per score is keyed by `<task>/<metric>`, the rest by task.
 
     Raises: UserError (CONFIG) if the attention kernel would change what the model computes.
     """
@@ -122,6 +123,12 @@ def read_results(label: str, results: dict[str, Any], how: dict[str, str]) -> Mo
                 found.scores[f"{task}/{metric}"] = float(value)
             elif math.isfinite(value):
                 found.errors[f"{task}/{metric.replace('_stderr', '')}"] = float(value)
+    for key, error in found.errors.items():
+        if key in found.scores:
+            # Only tasks have a number of samples: the score of a group is a mean of tasks.
+            items = found.samples.get(key.partition("/")[0])
+            interval = reported_interval(found.scores[key], error, items)
+            found.intervals[key] = (interval.low, interval.high)
     return found
 
 

@@ -14,6 +14,10 @@ from hala_hpc.core.stage_registry import find_stage
 COMMIT_LETTERS = 12
 #: Translation metrics; every other score belongs to a benchmark.
 TRANSLATION = {"bleu": "BLEU", "chrf++": "chrF++", "rouge_l": "ROUGE-L"}
+INTERVAL_NOTE = (
+    "Brackets: 95 % interval of the score; Wilson's below 300 questions, else the normal one. "
+    "Intervals that overlap do not show that two models are equal."
+)
 #: Placeholder for a missing value.
 DASH = "–"
 
@@ -182,23 +186,33 @@ def make_score_table(title: str, summary: NodeSummary, names: Sequence[str]) -> 
     for name in names:
         values = [found["scores"][label].get(name) for label in labels]
         errors = [found.get("errors", {}).get(label, {}).get(name) for label in labels]
+        intervals = [found.get("intervals", {}).get(label, {}).get(name) for label in labels]
+        spreads = map(format_spread, errors, intervals)
         cells = [
-            format_score(value, error, None if column == 0 else values[0])
-            for column, (value, error) in enumerate(zip(values, errors, strict=True))
+            format_score(value, spread, None if column == 0 else values[0])
+            for column, (value, spread) in enumerate(zip(values, spreads, strict=True))
         ]
         samples = found.get("samples", {}).get(labels[0], {})
         size = samples.get(name, samples.get(name.partition("/")[0]))
         rows.append([TRANSLATION.get(name, name), *cells, format_count(size)])
-    return Table(title, ["score", *labels, "samples"], rows, join_signatures(found, names))
+    note = join_signatures(found, names)
+    if any(name in known for known in found.get("intervals", {}).values() for name in names):
+        note = f"{INTERVAL_NOTE} {note}"
+    return Table(title, ["score", *labels, "samples"], rows, note)
 
 
-def format_score(value: float | None, error: float | None, first: float | None) -> str:
-    """Format a score, its standard error, and the difference to the first model's score."""
+def format_spread(error: float | None, interval: Sequence[float] | None) -> str:
+    """Format a score's 95 % interval, or its standard error if it has no interval."""
+    if interval is not None:
+        return f" [{', '.join(map(format_decimals, interval))}]"
+    return "" if error is None else f" ± {format_decimals(error)}"
+
+
+def format_score(value: float | None, spread: str, first: float | None) -> str:
+    """Format a score, its interval or error, and the difference to the first model's score."""
     if value is None:
         return DASH
-    text = format_decimals(value)
-    if error is not None:
-        text += f" ± {format_decimals(error)}"
+    text = format_decimals(value) + spread
     if first is not None:
         # As many digits as the scores: benchmarks range from 0 to 1, translation metrics to 100.
         text += f" ({'+' if value >= first else '−'}{format_decimals(abs(value - first))})"

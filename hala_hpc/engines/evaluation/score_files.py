@@ -24,6 +24,8 @@ class ModelScores(JsonRecord):
     """Scores by translation metric, or by `<task>/<metric>` of a benchmark."""
     errors: dict[str, float] = Field(default_factory=dict)
     """Standard errors by the same keys."""
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """95 % intervals by the same keys; without a standard error there is none."""
     signatures: dict[str, str] = Field(default_factory=dict)
     """How each score, or the scores of each task, were computed."""
     samples: dict[str, int] = Field(default_factory=dict)
@@ -45,6 +47,7 @@ class MergedScores(JsonRecord):
 
     scores: dict[str, dict[str, float]]
     errors: dict[str, dict[str, float]]
+    intervals: dict[str, dict[str, tuple[float, float]]] = Field(default_factory=dict)
     samples: dict[str, dict[str, int]]
     signatures: dict[str, dict[str, str]]
 
@@ -103,12 +106,14 @@ def merge_scores(found: Iterable[ModelScores], labels: Sequence[str]) -> MergedS
     merged = MergedScores(
         scores={label: {} for label in labels},
         errors={label: {} for label in labels},
+        intervals={label: {} for label in labels},
         samples={label: {} for label in labels},
         signatures={label: {} for label in labels},
     )
     for one in found:
         merged.scores[one.label].update(one.scores)
         merged.errors[one.label].update(one.errors)
+        merged.intervals[one.label].update(one.intervals)
         merged.samples[one.label].update(one.samples)
         merged.signatures[one.label].update(one.signatures)
     return merged
