@@ -1,4 +1,4 @@
-"""Sixteen kinds of odd or corrupt rows among good ones: each must be accepted or rejected once with its reason.
+"""Sixteen kinds of odd or corrupt rows among good ones: each is accepted or rejected once.
 
 `python -m benchmarks.corrupt_rows [--each 1000] [--good 30000] [--long 3]`
 

@@ -67,11 +67,11 @@ class Bench:
         self.method = method
 
     def run_own(self, values: Sequence[str]) -> tuple[SideRun, dict[str, Any]]:
-        """Our pass for some values of `t`; what it told."""
+        """Our pass for some values of `t`; and what it measured."""
         line = [str(self.base), str(self.tuned), str(self.made), self.method, *values]
         done = run_side([sys.executable, "-m", "benchmarks.merge.own_side", *line])
-        told: dict[str, Any] = json.loads(done.output.splitlines()[-1])
-        return done, told
+        result: dict[str, Any] = json.loads(done.output.splitlines()[-1])
+        return done, result
 
     def run_mergekit(self) -> SideRun:
         """mergekit-yaml for one value."""
@@ -118,9 +118,9 @@ def measure_shape(bench: Bench, rounds: int, first: bool) -> dict[str, Any]:
     """Rounds of both sides for one value; for the first shape also five values."""
     own, kit, figures = [], [], dict[str, Any]()
     for _ in range(rounds):
-        done, told = bench.run_own([ONE])
+        done, result = bench.run_own([ONE])
         own.append(done)
-        figures["peak_gib"] = round(told["peak_gib"], 3)
+        figures["peak_gib"] = round(result["peak_gib"], 3)
         if not first:
             bench.clear()
         kit.append(bench.run_mergekit())
@@ -135,9 +135,9 @@ def measure_shape(bench: Bench, rounds: int, first: bool) -> dict[str, Any]:
     ratios = [a.cpu_seconds / b.cpu_seconds for a, b in pairs]
     figures["cpu_ratio_to_mergekit"] = round(median(ratios), 3)
     if first:
-        _, told = bench.run_own(FIVE)
+        _, result = bench.run_own(FIVE)
         both = weight_bytes(bench.base) + weight_bytes(bench.tuned)
-        figures["reads_for_five_values"] = round(told["bytes_read"] / both, 3)
+        figures["reads_for_five_values"] = round(result["bytes_read"] / both, 3)
         bench.clear()
     largest = max(header.size_bytes for header in tensor_headers(bench.base).values()) / GIB
     figures["largest_tensor_gib"] = round(largest, 3)

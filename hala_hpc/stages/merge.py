@@ -177,8 +177,8 @@ def describe_changes(details: Mapping[str, Any]) -> str:
     line = f"; {'; '.join(texts)}" if texts else ""
     perplexities = details.get("trial", {}).get("perplexities", ())
     if perplexities:
-        told = ", ".join(f"{one['model']} {one['perplexity']:.4g}" for one in perplexities)
-        line += f"; perplexity on {perplexities[0]['rows']} held-out rows: {told}"
+        listing = ", ".join(f"{one['model']} {one['perplexity']:.4g}" for one in perplexities)
+        line += f"; perplexity on {perplexities[0]['rows']} held-out rows: {listing}"
     return line
 
 

@@ -19,7 +19,7 @@ PROMPT = "Translate everything that follows into Arabic:\n\n"
 
 def translate(text: str) -> tuple[str, str]:
     """The translation of a text, and all that the model read."""
-    task = PairTask(Settings(model="m", corpus="c", checks={"disabled": OF_WORDS}))
+    task = PairTask(Settings(model="m", corpus="c", checks=CheckSettings(disabled=OF_WORDS)))
     task.fit(1000, lambda part: len(part.split()))
     program = task.program({"id": "1", "origin": "o", "source": text, "target": ""})
     read: list[str] = []
@@ -90,7 +90,7 @@ CODE = [
     'func main() {\n\tfmt.Println("hi")\n}',
     "body {\n  color: red;\n  margin: 0;\n}",
     "def total\n  @items.sum\nend",
-    'class A:\n    """Say what it is for here."""\n    def f(self):\n        # all of it goes back\n'
+    'class A:\n    """Say what it is for here."""\n    def f(self):\n        # all of it\n'
     "        return 1",
     "$ git status\nOn branch main\n$ ls -l",
     ">>> print('a')\na",

@@ -87,8 +87,8 @@ class RequestQueue:
         """Add the prompts of a row; returns index and answer of those that are known."""
         known = []
         for place, prompt in enumerate(row.prompts):
-            if prompt.kept_reason:
-                row.costs.kept[prompt.kept_reason] += 1
+            if prompt.untranslated_reason:
+                row.costs.untranslated[prompt.untranslated_reason] += 1
                 known.append((place, Answer(prompt.text)))
                 continue
             key = compute_answer_key(prompt)

@@ -49,7 +49,7 @@ class Prompt:
     sampling: Sampling = DEFAULT_SAMPLING
     retry_reason: str = ""
     """The reason if it is a retry, for the counts; empty the first time."""
-    kept_reason: str = ""
+    untranslated_reason: str = ""
     """If it is not empty, the model is not asked: the text is its own answer, and counted."""
 
 

@@ -111,9 +111,9 @@ class Translator:
             return LOST_SPAN
         if [segment.text for segment in layout.segments] == [text]:
             return ""  # the only segment is the text, and was checked
-        if any(each.is_kept for each in own):  # which are no translation
-            text = layout.join(["" if each.is_kept else each.segment.text for each in own])
-            translation = layout.join(["" if each.is_kept else each.text for each in own])
+        if any(each.is_untranslated for each in own):  # which are no translation
+            text = layout.join(["" if each.is_untranslated else each.segment.text for each in own])
+            translation = layout.join(["" if each.is_untranslated else each.text for each in own])
         return self.check_translation(text, translation)
 
     def find_fault(self, source: str, answer: Answer, translation: str | None) -> str:
@@ -153,14 +153,14 @@ class SegmentTranslation:
             self.foreign_kind = kind.value if kind else ""
 
     @property
-    def is_kept(self) -> bool:
+    def is_untranslated(self) -> bool:
         """Whether the segment stays as it is."""
         return self.policy == "keep"
 
     def next_prompts(self) -> list[Prompt]:
         """The prompts of the next try, which depends on what was wrong with the last."""
-        if self.is_kept:
-            return [Prompt(self.segment.text, kept_reason=self.foreign_kind)]
+        if self.is_untranslated:
+            return [Prompt(self.segment.text, untranslated_reason=self.foreign_kind)]
         layout, sampling = self._next_try()
         self._layout = layout
         segments = layout.segments if layout else [self.segment]
@@ -184,7 +184,7 @@ class SegmentTranslation:
 
     def judge(self, answers: Sequence[Answer]) -> None:
         """Judge the answers to the last try."""
-        if self.is_kept:
+        if self.is_untranslated:
             self.text = self.segment.text
             return
         segments = self._layout.segments if self._layout else [self.segment]

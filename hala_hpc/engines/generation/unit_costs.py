@@ -9,7 +9,7 @@ from typing import Self
 #: Prefix of the JSON keys of retries by reason.
 RETRY_PREFIX = "again:"
 #: The same of texts that were kept as they are.
-KEPT_PREFIX = "kept:"
+UNTRANSLATED_PREFIX = "kept:"
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Costs:
     """Seconds of one worker, spread over its units as it happens; only sums have a meaning."""
     retries: Counter[str] = field(default_factory=Counter)
     """Number of retries by reason."""
-    kept: Counter[str] = field(default_factory=Counter)
+    untranslated: Counter[str] = field(default_factory=Counter)
     """Number of texts that were kept as they are, by reason."""
 
     @classmethod
@@ -43,7 +43,7 @@ class Costs:
             tokens_out=int(values.get("tokens_out", 0)),
             seconds=values.get("seconds", 0.0),
             retries=_counts_with(RETRY_PREFIX, values),
-            kept=_counts_with(KEPT_PREFIX, values),
+            untranslated=_counts_with(UNTRANSLATED_PREFIX, values),
         )
 
     @classmethod
@@ -60,7 +60,7 @@ class Costs:
             "tokens_out": self.tokens_out,
             "seconds": self.seconds,
             **{f"{RETRY_PREFIX}{reason}": count for reason, count in self.retries.items()},
-            **{f"{KEPT_PREFIX}{reason}": count for reason, count in self.kept.items()},
+            **{f"{UNTRANSLATED_PREFIX}{reason}": count for reason, count in self.untranslated.items()},
         }
         return {key: value for key, value in values.items() if value}
 
@@ -76,11 +76,11 @@ class Costs:
         self.tokens_out += other.tokens_out
         self.seconds += other.seconds
         self.retries.update(other.retries)
-        self.kept.update(other.kept)
+        self.untranslated.update(other.untranslated)
 
     def copy(self) -> "Costs":
         """A copy with counts of its own."""
-        return replace(self, retries=self.retries.copy(), kept=self.kept.copy())
+        return replace(self, retries=self.retries.copy(), untranslated=self.untranslated.copy())
 
     def since(self, earlier: "Costs") -> "Costs":
         """What was added to these costs since they were `earlier`."""
@@ -91,7 +91,7 @@ class Costs:
             self.tokens_out - earlier.tokens_out,
             self.seconds - earlier.seconds,
             self.retries - earlier.retries,
-            self.kept - earlier.kept,
+            self.untranslated - earlier.untranslated,
         )
 
 

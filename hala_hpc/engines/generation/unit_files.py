@@ -124,7 +124,7 @@ def collect_corpus(
         "texts": costs.texts,
         "texts_reused": costs.texts_reused,
         "asked_again": dict(costs.retries),
-        "texts_kept": dict(costs.kept),
+        "texts_kept": dict(costs.untranslated),
         # Seconds of all workers together, without the starts of their engines.
         "seconds": round(costs.seconds, 2),
         "tokens_per_s": round(tokens / max(costs.seconds, 1e-3), 1),

@@ -51,12 +51,12 @@ class CheckpointReader:
         if self._buffer is None:
             largest = max(place.header.size_bytes for place in self.places.values())
             self._buffer = torch.empty(largest, dtype=torch.uint8)
-        piece = self._buffer[:size]
-        if size and self._fill(place, memoryview(piece.numpy())) != size:
+        part = self._buffer[:size]
+        if size and self._fill(place, memoryview(part.numpy())) != size:
             raise UserError(f"model {self.folder}: {place.file.name} is cut short", BAD_DATA)
         self.bytes_read += size
         dtype = DTYPES.get(place.header.dtype)
-        return piece.view(getattr(torch, dtype)) if dtype else piece
+        return part.view(getattr(torch, dtype)) if dtype else part
 
     def _fill(self, place: TensorPlace, view: memoryview) -> int:
         if place.file not in self._files:
