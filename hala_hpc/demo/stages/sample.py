@@ -88,7 +88,7 @@ class Sample(Stage[Settings]):
     def check(self, unit: int, folder: Path) -> UnitCounts:
         """Count the rows; no held-out sentence may be among those that models learn from."""
         rows = {
-            str(path.relative_to(folder)): read_rows(path)
+            str(path.relative_to(folder)): read_sample_rows(path)
             for path in sorted(folder.rglob("*.jsonl"))
         }
         training_sentences = {
@@ -111,7 +111,7 @@ class Sample(Stage[Settings]):
         return details
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_sample_rows(path: Path) -> list[dict[str, Any]]:
     """Read back JSON lines."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
