@@ -89,7 +89,7 @@ class Sample(Stage[Settings]):
     def check(self, unit: int, folder: Path) -> UnitCounts:
         """Count the rows, and check that no held-out sentence is in training data."""
         rows = {
-            str(path.relative_to(folder)): read_rows(path)
+            str(path.relative_to(folder)): read_sample_rows(path)
             for path in sorted(folder.rglob("*.jsonl"))
         }
         training_sentences = {
@@ -112,8 +112,8 @@ class Sample(Stage[Settings]):
         return details
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read JSON lines."""
+def read_sample_rows(path: Path) -> list[dict[str, Any]]:
+    """Read back JSON lines."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 

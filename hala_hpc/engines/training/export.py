@@ -13,7 +13,7 @@ from hala_hpc.engines.models.files import link_model
 from hala_hpc.engines.training.checkpoints import SNAPSHOTS
 from hala_hpc.engines.training.figures import TrainingFigures
 from hala_hpc.engines.training.metrics import METRICS
-from hala_hpc.engines.training.snapshots import make_folder, save_weights
+from hala_hpc.engines.training.snapshots import make_empty_folder, save_weights
 from hala_hpc.engines.training.training_run import Training
 
 
@@ -25,7 +25,7 @@ def save_model(trainer: Any, training: Training, out: UnitContext) -> None:
         return
     shutil.copytree(training.state_dir / METRICS, folder / METRICS, dirs_exist_ok=True)
     for snapshot in sorted((training.state_dir / SNAPSHOTS).glob("*")):
-        link_model(snapshot, make_folder(folder / snapshot.name))
+        link_model(snapshot, make_empty_folder(folder / snapshot.name))
 
 
 def write_card(folder: Path, training: Training, figures: TrainingFigures) -> None:

@@ -21,7 +21,7 @@ def save_snapshot(trainer: Any, training: Training, out: UnitContext, name: str)
     staged = staging_folder(training.state_dir, out.attempt) / name
     place = training.state_dir / SNAPSHOTS / name
     if out.rank == 0:
-        make_folder(staged)
+        make_empty_folder(staged)
     save_weights(trainer, training, staged)
     if out.rank != 0:
         return
@@ -31,7 +31,7 @@ def save_snapshot(trainer: Any, training: Training, out: UnitContext, name: str)
     staged.replace(place)
 
 
-def make_folder(folder: Path) -> Path:
+def make_empty_folder(folder: Path) -> Path:
     """The folder, empty where there was one."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -185,7 +185,7 @@ def value_faults(settings: MethodSettings, models: int) -> list[str]:
         faults.append("t is of one tuned model; give weights for two, and write t=none")
     if settings.method == "nuslerp" and models == 1 and settings.weights is not None:
         faults.append("weights are of two tuned models; give t for one, and write weights=none")
-    return faults or weight_faults(settings, models) + epsilon_faults(settings)
+    return faults or model_weight_faults(settings, models) + epsilon_faults(settings)
 
 
 def number_problem(name: str, number: float) -> str:
@@ -201,7 +201,7 @@ def number_problem(name: str, number: float) -> str:
     return ""
 
 
-def weight_faults(settings: MethodSettings, models: int) -> list[str]:
+def model_weight_faults(settings: MethodSettings, models: int) -> list[str]:
     """Weights that are too many or too few, or that do not sum to what the method needs."""
     if settings.weights is None:
         return []
