@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from hala_hpc.data.checks.settings import CHECKS
+from hala_hpc.data.checks.settings import CHECKS, CheckSettings
 from hala_hpc.data.segmentation.spans import lost_spans
 from hala_hpc.engines.generation.row_program import Answer, Rejection
 from hala_hpc.stages.translate import PairTask, Settings, text_fault

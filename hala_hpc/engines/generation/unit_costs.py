@@ -60,7 +60,10 @@ class Costs:
             "tokens_out": self.tokens_out,
             "seconds": self.seconds,
             **{f"{RETRY_PREFIX}{reason}": count for reason, count in self.retries.items()},
-            **{f"{UNTRANSLATED_PREFIX}{reason}": count for reason, count in self.untranslated.items()},
+            **{
+                f"{UNTRANSLATED_PREFIX}{reason}": count
+                for reason, count in self.untranslated.items()
+            },
         }
         return {key: value for key, value in values.items() if value}
 

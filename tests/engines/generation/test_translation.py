@@ -52,7 +52,8 @@ def run(task: Any, row: Row, model: Model) -> tuple[Any, list[Prompt]]:
             return end.value, asked
         asked += [prompt for prompt in prompts if not prompt.untranslated_reason]
         answers = [
-            Answer(prompt.text if prompt.untranslated_reason else model(prompt)) for prompt in prompts
+            Answer(prompt.text if prompt.untranslated_reason else model(prompt))
+            for prompt in prompts
         ]
     raise AssertionError(f"the row has no result after 1000 turns; asked last: {asked[-1]}")
 
