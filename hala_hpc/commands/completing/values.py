@@ -8,6 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from hala_hpc.core.overrides import strip_optional
+from hala_hpc.core.settings import TableOrValue
 
 
 class ValueKind(StrEnum):
@@ -67,6 +68,8 @@ def list_settings(settings: type[BaseModel], before: str = "") -> Iterator[tuple
     for name, field in settings.model_fields.items():
         kind = strip_optional(field.annotation)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
+            if issubclass(kind, TableOrValue):
+                yield f"{before}{name}=", ValueKind.ANY
             yield from list_settings(kind, f"{before}{name}.")
         elif get_origin(kind) is dict:
             yield f"{before}{name}.", ValueKind.ANY
