@@ -11,6 +11,7 @@ are printed on stderr. Exits with 1 above 0.1 %.
 
 import argparse
 import gzip
+import itertools
 import json
 import random
 import re
@@ -25,6 +26,13 @@ PROSE = re.compile(r"(?:[A-Za-z]{2,}[,;:']?\s){3}[A-Za-z]{2,}")
 ROFF = re.compile(r"\\f[BIRP]|\\&|\\(?=-)|\\\(..")
 
 
+def shuffled(folder: Path, pattern: str) -> list[Path]:
+    """Return files in an order that is the same each time."""
+    paths = sorted(folder.glob(pattern))
+    random.Random(0).shuffle(paths)
+    return paths
+
+
 def descriptions() -> Iterator[str]:
     """Yield the paragraphs of the descriptions of Debian packages."""
     status = Path("/var/lib/dpkg/status").read_text(errors="replace")
@@ -35,7 +43,7 @@ def descriptions() -> Iterator[str]:
 
 def manual_pages() -> Iterator[str]:
     """Yield the paragraphs of text of English manual pages, without their macros."""
-    for path in sorted(Path("/usr/share/man").glob("man*/*.gz")):
+    for path in shuffled(Path("/usr/share/man"), "man*/*.gz"):
         text = gzip.decompress(path.read_bytes()).decode(errors="replace")
         for part in re.split(
             r"^\.(?:PP|P|LP|TP|SH|SS|IP|RS|RE|nf|fi|EX|EE)\b.*\n", text, flags=re.M
@@ -46,7 +54,7 @@ def manual_pages() -> Iterator[str]:
 
 def documentation() -> Iterator[str]:
     """Yield the paragraphs of plain files in /usr/share/doc."""
-    for path in sorted(Path("/usr/share/doc").glob("*/*")):
+    for path in shuffled(Path("/usr/share/doc"), "*/*"):
         is_plain = path.suffix in ("", ".md") and path.is_file()
         if is_plain and path.name.startswith(("README", "copyright", "NEWS")):
             yield from path.read_text(errors="replace").split("\n\n")
@@ -78,9 +86,8 @@ def main() -> int:
     sources = sources or [descriptions(), manual_pages(), documentation()]
     counts = {"texts": 0, "lines": 0, "lines_left": 0}
     for source in sources:
-        texts = [text for text in dict.fromkeys(source) if PROSE.search(text)]
-        random.Random(0).shuffle(texts)
-        for text in texts[: arguments.count]:
+        prose = (text for text in source if PROSE.search(text))
+        for text in itertools.islice(prose, arguments.count):
             lines = [line for line in text.split("\n") if PROSE.search(line)]
             segments = lay_out(text, 512, lambda part: len(part) // 4).segments
             left = [line for line in lines if is_left(line, {part.text for part in segments})]

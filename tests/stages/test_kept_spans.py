@@ -90,7 +90,7 @@ CODE = [
     'func main() {\n\tfmt.Println("hi")\n}',
     "body {\n  color: red;\n  margin: 0;\n}",
     "def total\n  @items.sum\nend",
-    'class A:\n    """Say what it is for here."""\n    def f(self):\n        # all of it\n'
+    'class A:\n    """Say what it is for here."""\n    def f(self):\n        # all goes back\n'
     "        return 1",
     "$ git status\nOn branch main\n$ ls -l",
     ">>> print('a')\na",

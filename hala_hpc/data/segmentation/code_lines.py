@@ -8,6 +8,8 @@ from hala_hpc.data.segmentation.cuts import Range
 
 #: How many blank lines may be between two lines of the same code.
 MAX_BLANK_LINES = 2
+#: YAML has a nested value within so many lines.
+MAX_FLAT_LINES = 20
 
 
 class _Evidence(IntEnum):
@@ -194,6 +196,8 @@ def _yaml_end(lines: list[str], at: int) -> int:
         if found and not found["value"] and end + 1 < len(lines):
             is_nested |= _is_below(lines[end + 1], len(found["indent"]))
         end += 1
+        if not is_nested and end - at > MAX_FLAT_LINES:
+            break
     return end if is_nested and end - at > 2 else at
 
 

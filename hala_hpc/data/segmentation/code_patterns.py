@@ -88,7 +88,6 @@ YAML_ITEM = re.compile(r"[ ]*+- \S")
 HUNK = re.compile(r"@@ -\d++(?:,(?P<before>\d++))? \+\d++(?:,(?P<after>\d++))? @@")
 #: A row of comma-separated values without a space behind a comma.
 CSV = re.compile(r"(?:\"[^\"]*+\"|[^\s,\"][^,\"]*+|)(?:,(?:\"[^\"]*+\"|[^\s,\"][^,\"]*+|)){2,}$")
-CSV_FIELD = re.compile(r"\"[^\"]*+\"|[^,]++|(?<=,)(?=,)")
 CSV_HEADER = re.compile(r"[A-Za-z_][\w .()%-]*+(?:,[A-Za-z_][\w .()%-]*+){2,}$")
 STRINGS = re.compile(r"\"[^\"]*+\"|'[^']*+'")
 #: Four words in a row, as only language has them.

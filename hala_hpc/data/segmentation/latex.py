@@ -44,7 +44,6 @@ _CONTINUATION = re.compile(
     rf"(?:{_SCRIPT}|[ ]?[-+*/=<>|&]=?[ ]?(?:[-(|\[]*+{_ATOM})?|{_ATOM}|[()\[\]|!]"
     rf"|[ ](?![aAI]\b){_ATOM}|\\[,;:! |{{}}])"
 )
-_LAST_SIGN = re.compile(r"(?:[ ]*+(?:[-+*/=<>&]=?|\\[ ,;:!]))*+[ ]*+\Z")
 # Reversed: the formula before its first command, as `f(x) = ` before `\frac`.
 _BEGINNING_BACKWARDS = re.compile(
     r"(?:[ ]?[=+*/<>-][ ]?(?:[)|]?(?:\d[\d.,]{0,12}(?![\w])|[A-Za-z](?![A-Za-z]))"
@@ -54,6 +53,10 @@ _BEGINNING_BACKWARDS = re.compile(
 _BASE_BACKWARDS = re.compile(r"[A-Za-z0-9)\]|]{1,12}")
 _PATH = re.compile(r"(?:[A-Za-z]:|\\)\\?[\w.-]*\Z")
 _REACH = 32
+
+
+#: Characters of an argument; a longer one is no argument. It bounds the search within it.
+MAX_ARGUMENT = 4000
 
 
 class LatexSpan(NamedTuple):
@@ -111,7 +114,9 @@ def _arguments_end(text: str, at: int, braces: dict[int, int]) -> int:
     after = option.end() if option else at
     if not text.startswith("{", after):
         return at
-    while (end := braces.get(after)) is not None and "\n\n" not in text[after:end]:
+    while (end := braces.get(after)) is not None:
+        if end - after > MAX_ARGUMENT or "\n\n" in text[after:end]:
+            break
         at = after = end
     return at
 
@@ -141,20 +146,21 @@ def _formula_end(text: str, at: int, braces: dict[int, int]) -> int:
         if after == command.end() and command["name"] not in COMMANDS:
             break
         at = after
-    formula = text[end:at]
-    sign = _LAST_SIGN.search(formula)
-    at = end + (sign.start() if sign else len(formula))
-    # A bracket that the formula does not open closes the sentence's own.
-    while at > end and text[at - 1] in ")]" and not _is_closed(text[end:at]):
-        at -= 1
-    return at
+    # An operator at the end belongs to the sentence.
+    return end + _closed_length(text[end:at].rstrip(" -+*/=<>&"))
 
 
-def _is_closed(formula: str) -> bool:
-    """Whether a formula opens as many brackets as it closes; `\\right)` needs no partner."""
-    closing = {")": "(", "]": "["}[formula[-1]]
-    delimiters = formula.count("\\left") + formula.count("\\right")
-    return delimiters > 0 or formula.count(closing) >= formula.count(formula[-1])
+def _closed_length(formula: str) -> int:
+    """Return the length without brackets at the end that close the sentence's own."""
+    if "\\right" in formula:
+        return len(formula)
+    length = len(formula)
+    surplus = {")": formula.count(")") - formula.count("("), "]": 0}
+    surplus["]"] = formula.count("]") - formula.count("[")
+    while length and surplus.get(formula[length - 1], 0) > 0:
+        surplus[formula[length - 1]] -= 1
+        length -= 1
+    return length
 
 
 def _is_in_path(text: str, at: int) -> bool:
