@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.defects import phrases
+from benchmarks.defects import answers, phrases
 
 Pair = tuple[str, str]
 _NUMBER = re.compile(r"(?<![\w%{$.,٫])\d+(?:[.,٫]\d+)*(?![\w}%])")
@@ -40,7 +40,20 @@ class Makers:
             "literal_break": self.inside(phrases.ESCAPES),
             "placeholder_invented": self.inside(phrases.PLACEHOLDERS),
         }
-        return {**_MAKERS, **phrase_makers, **{name: self.in_language(name) for name in _LANGUAGES}}
+        answer_makers = {
+            **{name: self.around(before=texts) for name, texts in answers.BEFORE.items()},
+            **{name: self.around(after=texts) for name, texts in answers.AFTER.items()},
+            **{
+                name: self.with_number(source, wrong)
+                for name, (source, wrong) in answers.NUMBERS.items()
+            },
+        }
+        return {
+            **_MAKERS,
+            **phrase_makers,
+            **answer_makers,
+            **{name: self.in_language(name) for name in _LANGUAGES},
+        }
 
     def replaced_by(self, texts: list[str]) -> Callable[[Pair, random.Random], Pair]:
         """Replace the translation by one of the texts."""
@@ -53,6 +66,13 @@ class Makers:
         """Add one of the texts before or after the translation."""
         first, last = self.half_of(before or ["", ""]), self.half_of(after or ["", ""])
         return lambda pair, draw: (pair[0], draw.choice(first) + pair[1] + draw.choice(last))
+
+    def with_number(
+        self, source: str, wrong: list[str]
+    ) -> Callable[[Pair, random.Random], Pair | None]:
+        """Add a sentence with a number to the source, and a wrong one to the translation."""
+        chosen = self.half_of(wrong)
+        return lambda pair, draw: (f"{pair[0]} {source}", f"{pair[1]} {draw.choice(chosen)}")
 
     def inside(self, texts: list[str]) -> Callable[[Pair, random.Random], Pair]:
         """Insert one of the texts between two words of the translation."""
@@ -218,6 +238,22 @@ def broken_tag(pair: Pair, draw: random.Random) -> Pair | None:
     return f"<b>{pair[0]}</b>", wrong.format(pair[1].replace("{", "").replace("}", ""))
 
 
+def line_break(pair: Pair, draw: random.Random) -> Pair | None:
+    """A line break between two words, in the translation of one line."""
+    if "\n" in pair[0] or len(pair[1].split()) < 2:
+        return None
+    first, *rest = pair[1].split()
+    place = draw.randint(0, len(rest) - 1)
+    return pair[0], " ".join([first, *rest[:place]]) + "\n" + " ".join(rest[place:])
+
+
+def quoted(pair: Pair, draw: random.Random) -> Pair | None:
+    """Quotation marks around the translation of a text without any."""
+    if re.search(r"[\"'“”‘’«»*_`-]|\n", pair[0]):
+        return None
+    return pair[0], draw.choice(['"{}"', "«{}»", "“{}”"]).format(pair[1].replace("{", ""))
+
+
 def lost_markdown(pair: Pair, draw: random.Random) -> Pair | None:
     """Marks of Markdown that only the source has."""
     template = draw.choice(
@@ -267,6 +303,7 @@ _MAKERS: dict[str, Callable[[Pair, random.Random], Pair | None]] = {
         ),
         *(loop_of_letters, other_number, lost_number, invented_number, lost_placeholder),
         *(broken_placeholder, lost_tag, broken_tag, lost_markdown, invented_markdown),
+        *(line_break, quoted),
         *(half_length, double_length, unwanted_word),
     )
 }

@@ -35,6 +35,12 @@ _QUOTED = re.compile(r"""["“«„「][^\n]*["”»“」][.!?؟]?""")
 _QUOTE_SIGNS = re.compile(
     r"""["“”«»„「*_`]|(?<!\w)['‘]|(?:^|\n)\s*[-–—]|\b(?:said|quot|phrase|word)"""
 )
+#: A label within a line; Arabic in the form of `normalize_arabic`.
+_LABEL_INSIDE = re.compile(
+    r"\s(?:(?:original|source)(?: text)?|translation|note|(?:ال)?نص ال(?:اصلي|مترجم)|المصدر|الترجمه"
+    r"|ملاحظه)\s*:",
+    re.IGNORECASE,
+)
 #: Signs other than a colon that set off a label.
 _LABEL_END = re.compile(r"\s[-–—|]\s|\s*(?:->|=>|→|⇒|=)\s*")
 _PARTS = re.compile(r"\n+|(?<=[.!؟?)\]])\s+|(?=[(\[])")
@@ -100,6 +106,8 @@ def _is_wrapped(text: str, source: str) -> bool:
         return True
     if _BRACKET_AFTER.search(text) and not _SIGNS_OF_BRACKET.search(source):
         return True
+    if ":" not in source and _LABEL_INSIDE.search(normalize_arabic(text)):
+        return not (phrases.ABOUT_SOURCE.search(source) or phrases.NOTE_SOURCE.search(source))
     label_end = _LABEL_END.search(text[:_OPENING])
     is_new = label_end is not None and label_end.group().strip() not in source
     opening = text[: label_end.start()] if label_end and is_new else ""

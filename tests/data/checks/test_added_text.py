@@ -25,6 +25,7 @@ ADDED = [
     ("comment", FUNDS, FUNDS_AR + " [مترجم من الإنجليزية]"),
     ("comment", FUNDS, FUNDS_AR + " (أي أخذ النقود من الحساب)"),
     ("comment", FUNDS, FUNDS_AR + " النص الأصلي: سحب"),
+    ("comment", "Funds", "الأموال النص الأصلي: مال"),
     ("comment", FUNDS, FUNDS_AR + "\nالمعنى الحرفي: أخذ المال"),
     ("comment", FUNDS, FUNDS_AR + "\nI have kept the meaning."),
     ("comment", FUNDS, FUNDS_AR + "\nEnd of translation"),
