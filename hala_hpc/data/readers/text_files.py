@@ -25,7 +25,7 @@ are, `auto` finds out: undone in CSV, in TSV only where the file proves that the
 #: Suffixes of compressed files.
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 #: Byte order marks with their encodings; the one of UTF-32 begins with the one of UTF-16.
-ORDER_MARKS = {
+BYTE_ORDERS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -97,7 +97,7 @@ def find_encoding(path: Path, wanted: str) -> str:
         return codecs.lookup(wanted).name
     with open_decompressed(path) as file:
         head = file.read(HEAD_BYTES)
-    for order, encoding in ORDER_MARKS.items():
+    for order, encoding in BYTE_ORDERS.items():
         if head.startswith(order):
             return encoding
     for zeros, others, encoding in (
