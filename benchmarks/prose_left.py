@@ -5,7 +5,8 @@
 Without `--texts` it reads paragraphs of this machine: descriptions of Debian packages
 (`/var/lib/dpkg/status`), their manual pages and `/usr/share/doc`. FILE is JSON lines with `text`,
 `source`, `translation.en` or `messages`, or plain paragraphs. A line counts if it has four words in
-a row and no letter of it is in a segment to translate. The last line of stdout is a JSON object; the lines left
+a row and no letter of it is in a segment to translate. The last line of stdout is a JSON object;
+the lines left
 are printed on stderr. Exits with 1 above 0.1 %.
 """
 
