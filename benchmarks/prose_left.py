@@ -4,8 +4,9 @@
 
 Without `--texts` it reads paragraphs of this machine: descriptions of Debian packages
 (`/var/lib/dpkg/status`), their manual pages and `/usr/share/doc`. FILE is JSON lines with `text`,
-`source` or `messages`, or plain paragraphs. A line counts if it has four words in a row and no
-letter of it is in a segment to translate. The last line of stdout is a JSON object; the lines left
+`source`, `translation.en` or `messages`, or plain paragraphs. A line counts if it has four words in
+a row and no letter of it is in a segment to translate. The last line of stdout is a JSON object;
+the lines left
 are printed on stderr. Exits with 1 above 0.1 %.
 """
 
@@ -67,7 +68,9 @@ def texts_of(path: Path) -> Iterator[str]:
         return
     for line in path.read_text().splitlines():
         row = json.loads(line)
-        for message in row.get("messages") or [{"content": row.get("text") or row.get("source")}]:
+        pair = row.get("translation") or {}
+        text = row.get("text") or row.get("source") or pair.get("en")
+        for message in row.get("messages") or [{"content": text}]:
             yield message["content"] or ""
 
 
