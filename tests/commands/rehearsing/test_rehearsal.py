@@ -61,7 +61,7 @@ def test_what_does_not_shrink_is_shared_and_all_else_is_apart(work: Path) -> Non
     assert settings["rehearse-scores-1.2b"].limit == QUESTIONS
     assert settings["rehearse-arabic-tulu"].resources.workers == 1
     assert settings["rehearse-sft-9b"].resources.nodes == 4
-    assert settings["rehearse-merge-1.2b"].model == "@rehearse-sft-1.2b"
+    assert settings["rehearse-merge-1.2b"].model == ["@rehearse-sft-1.2b"]
 
 
 def test_the_rehearsal_of_the_recipe_takes_no_more_than_ten_gpu_hours(work: Path) -> None:
