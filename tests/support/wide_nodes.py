@@ -73,7 +73,8 @@ def write(path: Path, text: str) -> None:
 
 def write_units(step: Step) -> None:
     """Write markers and files of all units, with one row each."""
-    details = {"input_rows": step.units, "input": "0", "kind": "conversations"}
+    files = {"files_read": 1, "files_unread": 0, "unread": []}
+    details = {"input_rows": step.units, "input": "0", "kind": "conversations", **files}
     digest = hashlib.sha256(CONTENT).hexdigest()
     for unit in range(step.units):
         name = f"part-{unit:05d}.parquet"

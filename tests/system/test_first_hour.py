@@ -109,7 +109,7 @@ def test_rows_with_fields_of_their_own_are_answered_with_rename(tmp_path: Path) 
     (tmp_path / "rows.jsonl").write_text('{"q": "Say 1", "a": "1"}\n')
     line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
     told = launch("stage=all", line, f"work={tmp_path}/w", "dry_run=true")
-    assert 'rename = { a = "instruction" }' in told.err
+    assert 'rename = { q = "instruction", a = "output" }' in told.err
 
 
 def test_the_package_alone_names_its_commands() -> None:
