@@ -136,7 +136,10 @@ def changed_values(before: BaseModel, after: BaseModel, prefix: str = "") -> lis
     for name in type(before).model_fields:
         old, new = getattr(before, name), getattr(after, name)
         if isinstance(old, BaseModel) and isinstance(new, BaseModel):
-            found += changed_values(old, new, f"{prefix}{name}.")
+            # A single value has the name that is written: `t`, not `t.rest`.
+            single = f".{old.single}" if isinstance(old, TableOrValue) else ""
+            inner = changed_values(old, new, f"{prefix}{name}.")
+            found += [change._replace(name=change.name.removesuffix(single)) for change in inner]
         elif old != new:
             found.append(Change(f"{prefix}{name}", old, new))
     return found

@@ -282,6 +282,7 @@ def test_ranks_meet_and_add_up(tmp_path: Path) -> None:
     assert [text.partition(":")[0] for text in output] == ["node node0", "node node1"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_every_rank_names_the_node_of_a_bad_one(tmp_path: Path) -> None:
     output = ranks(tmp_path, ["fake_gpus=", "bad_nodes=node1"])

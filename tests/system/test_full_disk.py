@@ -98,7 +98,7 @@ def count_rows(output: Path) -> int:
 @pytest.mark.parametrize(
     ("what", "zero_stage"),
     [
-        ("checkpoint", 0),
+        pytest.param("checkpoint", 0, marks=pytest.mark.long),
         pytest.param("checkpoint", 2, marks=pytest.mark.long),
         pytest.param("model", 0, marks=pytest.mark.long),
     ],

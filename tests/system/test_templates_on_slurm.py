@@ -108,6 +108,7 @@ def test_settings_alone_make_what_a_launch_makes(tmp_path: Path, work: Path) -> 
     assert {name: by_hand[name] for name in same} == {name: launched[name] for name in same}
 
 
+@pytest.mark.long
 def test_a_gate_by_hand_reports_and_submits_nothing(tmp_path: Path, work: Path) -> None:
     words = (f"data={rows_file(tmp_path)}", "units=2", f"work={work}", launcher_file(tmp_path))
     assert run_template(tmp_path, "prepare", *words) == 0, printed(tmp_path)

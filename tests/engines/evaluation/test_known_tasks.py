@@ -57,6 +57,7 @@ def test_shipped_answers_are_those_of_lm_eval() -> None:
     assert len(list(SHIPPED.iterdir())) == len(names)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_misspelled_tasks_are_refused_with_the_closest_and_files_that_cannot_be_read(
     tmp_path: Path,

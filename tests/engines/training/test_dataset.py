@@ -146,6 +146,7 @@ def loss_of(model: Path, rows: Any) -> float:
     return total / tokens
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_held_out_loss_is_that_of_all_rows_however_they_are_cut_up(
     folder: Path, tmp_path: Path

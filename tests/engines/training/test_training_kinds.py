@@ -92,6 +92,7 @@ def test_lora_is_refused_where_it_cannot_be_added_to_the_weights(
     assert all(fault in line for line in faults)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_what_the_host_keeps_changes_no_loss(folder: Path) -> None:
     there = trained(folder, "there", 2, zero_stage=3)
