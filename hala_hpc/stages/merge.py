@@ -1,4 +1,4 @@
-"""merge: put tuned models and their base together, by a method that mergekit knows by name."""
+"""merge: merge tuned models and their base by one of the methods of mergekit."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,11 +30,11 @@ class Settings(MergeSettings):
     """Settings of merge."""
 
     resources: Resources = Resources(cpus_per_rank=4, mem_gb=32)
-    """What the job gets; no GPU is needed."""
+    """Resources of the job; it needs no GPU."""
 
 
 class Merge(Stage[Settings]):
-    """One unit: the merged model."""
+    """A stage of one unit: the merged model."""
 
     name = "merge"
     version = 2
@@ -42,7 +42,7 @@ class Merge(Stage[Settings]):
     Settings = Settings
 
     def settings_in_sweep(self, others: Sequence[StageSettings]) -> StageSettings:
-        """The same settings, and in `beside` those of the others."""
+        """Return the settings with those of the other merges of the sweep in `beside`."""
         beside = [one.model_dump(mode="json", exclude={"resources", "beside"}) for one in others]
         return self.settings.model_copy(update={"beside": beside})
 
@@ -90,7 +90,7 @@ class Merge(Stage[Settings]):
         return faults
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
-        """A model as large as one of them; no GPU is needed."""
+        """A model of the size of the largest input; the job needs no GPU."""
         settings = self.settings
         models = [settings.base, *settings.model]
         model, size = inputs.largest_model(models), max(inputs.size_bytes([one]) for one in models)

@@ -1,4 +1,4 @@
-"""What a merge is told beside method and parameters: models, type of the weights, and the trial."""
+"""Settings of a merge beside its method: models, data type of the weights, and the trial."""
 
 from typing import Any, Literal
 
