@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from hala_hpc.core.resources import Resources
 
@@ -64,6 +72,15 @@ class TableOrValue(BaseModel):
     def read_single(cls, value: Any) -> Any:
         """A value that is no table as a table of one field."""
         return value if isinstance(value, dict | BaseModel) else {cls.single: value}
+
+    @model_serializer(mode="wrap")
+    def write_single(self, write: SerializerFunctionWrapHandler) -> Any:
+        """The single value again, where all other fields have their defaults."""
+        values: dict[str, Any] = write(self)
+        for name, field in type(self).model_fields.items():
+            if name != self.single and getattr(self, name) != field.default:
+                return values
+        return values[self.single]
 
 
 class Change(NamedTuple):
@@ -136,10 +153,7 @@ def changed_values(before: BaseModel, after: BaseModel, prefix: str = "") -> lis
     for name in type(before).model_fields:
         old, new = getattr(before, name), getattr(after, name)
         if isinstance(old, BaseModel) and isinstance(new, BaseModel):
-            # A single value has the name that is written: `t`, not `t.rest`.
-            single = f".{old.single}" if isinstance(old, TableOrValue) else ""
-            inner = changed_values(old, new, f"{prefix}{name}.")
-            found += [change._replace(name=change.name.removesuffix(single)) for change in inner]
+            found += changed_values(old, new, f"{prefix}{name}.")
         elif old != new:
             found.append(Change(f"{prefix}{name}", old, new))
     return found

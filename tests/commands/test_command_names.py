@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from command_line import CommandResult, run_command
-from cpu_time import cpu_s
 from hala_script import HALA, hala
 
 from hala_hpc import __version__
@@ -77,22 +77,24 @@ def test_a_damaged_run_ends_with_the_code_of_the_command(tmp_path: Path) -> None
     assert ended.code == 65
 
 
-@pytest.mark.alone
-def test_hala_takes_no_more_cpu_than_python_does(tmp_path: Path) -> None:
-    pairs = [
-        ([str(HALA), "--help"], [sys.executable, "-m", "hala_hpc"]),
-        (
-            [str(HALA), "launch", *DRY, f"work={tmp_path}"],
-            [sys.executable, "-m", "hala_hpc.launch", *DRY, f"work={tmp_path}"],
-        ),
-    ]
-    for ours, theirs in pairs:
-        seconds: list[tuple[float, float]] = []
-        # In turns, and the least of several: what the machine does beside it only adds.
-        while len(seconds) < 20:
-            seconds.append((cpu_s(ours), cpu_s(theirs)))
-            least, bound = map(min, zip(*seconds, strict=True))
-            # A tick of the clock that counts CPU seconds is no difference.
-            if len(seconds) >= 3 and least <= 1.05 * bound + 0.005:
-                break
-        assert least <= 1.05 * bound + 0.005
+def modules_of(*arguments: str) -> set[str]:
+    """The modules that Python imports for a command."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    lines = (line.split("|") for line in done.stderr.splitlines() if line.count("|") == 2)
+    return {name.strip() for _, _, name in lines}
+
+
+def test_hala_imports_what_python_does_and_no_more(tmp_path: Path) -> None:
+    words = (*DRY, f"work={tmp_path}")
+    for ours, theirs in (
+        (("--help",), ("hala_hpc", "--help")),
+        (("launch", *words), ("hala_hpc.launch", *words)),
+    ):
+        more = modules_of(str(HALA), *ours) - modules_of("-m", *theirs)
+        assert more == {"hala_hpc.__main__"}

@@ -13,6 +13,7 @@ from plain_out import PlainInputs, run_plain
 from random_models import LFM2_KEYS, random_cohere2, random_lfm2
 from tiny_models import SENTENCES
 
+from hala_hpc.commands.planning.plan import changed_settings
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.stage import Stage
 from hala_hpc.data.corpus.writer import CorpusWriter
@@ -291,3 +292,20 @@ def test_a_recipe_merges_snapshots_and_a_line_gives_kinds_a_gradient(tmp_path: P
     wrong = launch(*line, "merge.t=0.5,3", "dry_run=true")
     assert "merge-t3: t=3: it must be from 0" in wrong.err
     assert "merge-t0.5" not in wrong.err
+
+
+def test_a_number_for_all_layers_is_recorded_as_it_was_written() -> None:
+    kind: type[Stage[Any]] = import_module("hala_hpc.stages.merge").STAGE
+    models: dict[str, Any] = {"base": "a", "model": "b"}
+
+    def recorded(t: Any) -> Any:
+        saved = kind.Settings(**models | {"t": t}).result_half()
+        assert kind.Settings(**saved).result_half() == saved
+        return saved["t"]
+
+    assert recorded(0.3) == 0.3
+    assert recorded([0, 1]) == [0, 1]
+    assert recorded({"rest": 0.3}) == 0.3
+    assert recorded({"rest": 0.3, "attention": 0.5})["attention"] == 0.5
+    changes = changed_settings({**models, "t": 0.5}, {**models, "t": recorded(0.3)})
+    assert changes == ["t: 0.5 -> 0.3"]
