@@ -155,6 +155,8 @@ def main() -> None:
     arguments = parser.parse_args()
     figures: dict[str, Any] = {"method": arguments.method}
     for number, name in enumerate(arguments.shapes.split(",")):
+        if arguments.folder:
+            arguments.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             bench = Bench(Path(folder), arguments.method)
             make_pair(SHAPES[name], bench.base, bench.tuned)
