@@ -59,8 +59,11 @@ def retry(arguments: Sequence[str]) -> int:
         return OK
     overrides = add_default_work(overrides, changes=True)
     dry_run, rejected = is_true(overrides, "dry_run"), is_true(overrides, "rejected")
-    if rejected and is_true(overrides, "failed"):
+    failed = is_true(overrides, "failed")
+    if rejected and failed:
         raise UserError("failed= and rejected= are given: write one of them")
+    if "failed" in overrides and not (failed or rejected):
+        raise UserError("failed=false: there is nothing else to run again; write rejected=true")
     run = read_run(resolve_work_folder(overrides))
     if rejected:
         from hala_hpc.commands.retry_rejected import retry_rejected

@@ -19,9 +19,6 @@ CODES = (0, 64, 65, 66, 69, 70, 73, 75, 78)
 MAX_FIXES = 3
 #: Commands in error messages that users are told to run.
 TYPED = re.compile(r"`([^`]+)`")
-
-#: What a launch prints if all is done.
-NOTHING_TO_DO = "nothing to submit"
 #: The fix that verify prints.
 REPAIR = re.compile(r"python -m hala_hpc\.verify \S+ repair=true")
 
@@ -95,10 +92,11 @@ class Bench:
         """Launch, apply the fixes of its error messages, and launch again."""
         drop = found.cell.must_drop_rights
         for _ in range(MAX_FIXES + 1):
+            before = attempts_of(work)
             ended = found.note("launch", run_door("launch", self.run.line(work), drop))
             if ended.code == 0:
                 losses = contents_of(work, NODES).losses(self.whole)
-                if losses and found.verify_fix and NOTHING_TO_DO in ended.out:
+                if losses and found.verify_fix and attempts_of(work) == before:
                     self.apply_verify_fix(found, work)
                 else:
                     outcome = Outcome.FIXED if found.fixes else Outcome.HEALED
@@ -124,11 +122,18 @@ class Bench:
             found.outcome = Outcome.LOST
             found.messages += losses
             return
+        before = attempts_of(work)
         relaunch = found.note("launch", run_door("launch", self.run.line(work)))
         status = found.note("status", run_door("status", [f"work={work}", "format=json"]))
         verify = found.note("verify", run_door("verify", [f"work={work}"]))
         states = {one["state"] for one in json.loads(status.out or '{"nodes": []}')["nodes"]}
-        if relaunch.code or NOTHING_TO_DO not in relaunch.out or states != {"done"} or verify.code:
+        has_run = attempts_of(work) != before
+        if relaunch.code or has_run or states != {"done"} or verify.code:
             found.messages += [relaunch.last_lines, f"status {states}", verify.last_lines]
             return
         found.outcome = outcome
+
+
+def attempts_of(work: Path) -> set[Path]:
+    """The attempts of all jobs so far: a launch that finds everything done adds none."""
+    return set(work.glob("*/attempts/*"))

@@ -119,6 +119,8 @@ def test_what_cannot_be_tried_again_is_refused_with_the_cure(tmp_path: Path, wor
         (["node=corpus"], "write rejected=true"),
         (["rejected=true"], "name the node"),
         (["rejected=true", "failed=true"], "write one of them"),
+        (["failed=nonsense"], "failed=nonsense: write true or false"),
+        (["failed=false"], "write rejected=true"),
         (["node=corpus", "rejected=true"], "prepare does not write rejected rows"),
     ):
         wrong = run_command(f"work={work}", *words, module="retry")
