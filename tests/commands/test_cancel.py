@@ -25,9 +25,9 @@ SOME = 200
 
 
 def jobs_of_this_user() -> list[str]:
-    words = ["squeue", "--noheader", "--format=%F|%j|%T"]
-    told = subprocess.run(words, capture_output=True, text=True, check=True, timeout=WAIT_S)
-    return told.stdout.splitlines()
+    command = ["squeue", "--noheader", "--format=%F|%j|%T"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=WAIT_S)
+    return ended.stdout.splitlines()
 
 
 def job_ids(work: Path, node: str) -> dict[str, str]:
@@ -41,9 +41,9 @@ def job_ids(work: Path, node: str) -> dict[str, str]:
 def test_jobs_of_a_run_end_gates_first_and_the_same_line_goes_on(
     tmp_path: Path, work: Path
 ) -> None:
-    line = ["stage=all", write_stand_in_recipe(tmp_path), f"work={work}"]
+    arguments = ["stage=all", write_stand_in_recipe(tmp_path), f"work={work}"]
     held = JobHold(tmp_path, after=SOME)
-    assert launch(*line, write_stand_in_launcher(tmp_path, held=held)).code == 0
+    assert launch(*arguments, write_stand_in_launcher(tmp_path, held=held)).code == 0
     wait_until(lambda: units_done(work) > 0, "the first unit", pause_s=0.2)
     wait_until(
         lambda: read_node_states(work)["arabic"]["workers_running"] == 2,
@@ -55,19 +55,19 @@ def test_jobs_of_a_run_end_gates_first_and_the_same_line_goes_on(
 
     plan = run_command(f"work={work}", "dry_run=true", module="cancel")
     assert plan.code == 0, plan
-    told = plan.out.splitlines()
-    assert told[0] == f"report: gate {gates[1]}, waiting"
-    assert told[1] == f"arabic: gate {gates[0]}, waiting"
-    assert told[2].startswith("report: workers")
-    assert told[3].startswith("arabic: workers")
-    assert "2 running" in told[3]
+    lines = plan.out.splitlines()
+    assert lines[0] == f"report: gate {gates[1]}, waiting"
+    assert lines[1] == f"arabic: gate {gates[0]}, waiting"
+    assert lines[2].startswith("report: workers")
+    assert lines[3].startswith("arabic: workers")
+    assert "2 running" in lines[3]
     assert jobs_of_this_user()
 
     done = run_command(f"work={work}", module="cancel")
     assert done.code == 0, done
     assert jobs_of_this_user() == []
-    kept = units_done(work)
-    assert f"arabic: {kept} of 8 units are done and stay" in done.out
+    done_before = units_done(work)
+    assert f"arabic: {done_before} of 8 units are done and stay" in done.out
     assert "resume with: python -m hala_hpc.launch stage=all" in done.out
     # No gate saw the end of its workers: nothing has failed and nothing was submitted again.
     assert not list(work.glob("*/failure.json"))
@@ -78,9 +78,9 @@ def test_jobs_of_a_run_end_gates_first_and_the_same_line_goes_on(
     }
     assert "nothing to cancel" in run_command(f"work={work}", module="cancel").out
 
-    marks = sorted(path.stat().st_ino for path in (work / "latest/arabic/done").iterdir())
+    markers = sorted(path.stat().st_ino for path in (work / "latest/arabic/done").iterdir())
     held.release()
-    assert launch(*line, write_stand_in_launcher(tmp_path)).code == 0
+    assert launch(*arguments, write_stand_in_launcher(tmp_path)).code == 0
     wait_until(
         lambda: all(node["state"] == "done" for node in read_node_states(work).values()),
         "the end of every node",
@@ -88,7 +88,7 @@ def test_jobs_of_a_run_end_gates_first_and_the_same_line_goes_on(
         state=lambda: read_node_states(work),
     )
     after = {path.stat().st_ino for path in (work / "latest/arabic/done").iterdir()}
-    assert set(marks) <= after
+    assert set(markers) <= after
 
 
 @pytest.mark.slow
@@ -100,9 +100,9 @@ def test_a_node_ends_with_all_that_wait_for_it_and_no_others(tmp_path: Path, wor
     (tmp_path / "recipe.toml").write_text(
         f'{text}[other]\nlike = "english"\nunits = 2\nresources = {away}\n'
     )
-    line = ["stage=all", f"recipe={tmp_path}/recipe.toml", f"work={work}"]
+    arguments = ["stage=all", f"recipe={tmp_path}/recipe.toml", f"work={work}"]
     held = JobHold(tmp_path, after=SOME)
-    assert launch(*line, write_stand_in_launcher(tmp_path, held=held)).code == 0
+    assert launch(*arguments, write_stand_in_launcher(tmp_path, held=held)).code == 0
     done = run_command(f"work={work}", "node=translate", module="cancel")
     assert done.code == 0, done
     left = {row.split("|")[0] for row in jobs_of_this_user()}
@@ -117,9 +117,9 @@ def test_a_node_ends_with_all_that_wait_for_it_and_no_others(tmp_path: Path, wor
 
 @pytest.mark.slow
 def test_a_run_on_this_machine_ends_and_keeps_its_units(tmp_path: Path, work: Path) -> None:
-    line = ["stage=all", write_stand_in_recipe(tmp_path), f"work={work}"]
+    arguments = ["stage=all", write_stand_in_recipe(tmp_path), f"work={work}"]
     running = subprocess.Popen(
-        [sys.executable, "-m", "hala_hpc.launch", *line],
+        [sys.executable, "-m", "hala_hpc.launch", *arguments],
         env={**os.environ, **standin_variables(held=JobHold(tmp_path, after=SOME))},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -130,8 +130,8 @@ def test_a_run_on_this_machine_ends_and_keeps_its_units(tmp_path: Path, work: Pa
         one = run_command(f"work={work}", "node=arabic", module="cancel")
         assert one.code == 64
         assert "ends as a whole" in one.err
-        told = run_command(f"work={work}", "dry_run=true", module="cancel")
-        assert f"process {running.pid} " in told.out
+        ended = run_command(f"work={work}", "dry_run=true", module="cancel")
+        assert f"process {running.pid} " in ended.out
         assert running.poll() is None
         done = run_command(f"work={work}", module="cancel")
         assert done.code == 0, done
@@ -145,12 +145,12 @@ def test_a_run_on_this_machine_ends_and_keeps_its_units(tmp_path: Path, work: Pa
     assert not list(work.glob("*/failure.json"))
 
 
-def test_cancel_says_that_there_is_nothing_and_names_unknown_words(
+def test_cancel_reports_that_there_is_nothing_and_names_unknown_arguments(
     tmp_path: Path, work: Path
 ) -> None:
     assert launch("stage=all", one_row_recipe(tmp_path), f"work={work}").code == 0
-    told = run_command(f"work={work}", module="cancel")
-    assert (told.code, "nothing to cancel" in told.out) == (0, True)
+    ended = run_command(f"work={work}", module="cancel")
+    assert (ended.code, "nothing to cancel" in ended.out) == (0, True)
     wrong = run_command(f"work={work}", "nod=corpus", "node=corpsu", module="cancel")
     assert (wrong.code, "did you mean 'node'?" in wrong.err) == (64, True)
     wrong = run_command(f"work={work}", "node=corpsu", module="cancel")

@@ -1,4 +1,4 @@
-"""Every mistake gets one clear error with the word, the value and the cure; nothing is written."""
+"""Every mistake gets one clear error with setting, value and fix; nothing is written."""
 
 import shlex
 from pathlib import Path
@@ -28,20 +28,20 @@ def rows_file(folder: Path, text: str | bytes = GOOD_ROW) -> Path:
     return path
 
 
-def prepare_line(tmp_path: Path, data: Path, work: Path, *words: str) -> CommandResult:
-    line = recipe(tmp_path, PREPARE.format(data=data))
-    return launch("stage=all", line, f"work={work}", *words)
+def launch_prepare(tmp_path: Path, data: Path, work: Path, *overrides: str) -> CommandResult:
+    argument = recipe(tmp_path, PREPARE.format(data=data))
+    return launch("stage=all", argument, f"work={work}", *overrides)
 
 
 def test_an_unknown_stage_is_named_with_the_closest_one(tmp_path: Path, work: Path) -> None:
-    line = recipe(tmp_path, PREPARE.format(data=rows_file(tmp_path)))
-    ended = launch("stage=prepar", line, f"work={work}")
+    argument = recipe(tmp_path, PREPARE.format(data=rows_file(tmp_path)))
+    ended = launch("stage=prepar", argument, f"work={work}")
     refused(ended, 64, "unknown stage 'prepar': did you mean 'prepare'?", work=work)
 
 
 def test_an_unknown_stage_inside_a_recipe_names_the_node(tmp_path: Path, work: Path) -> None:
-    line = recipe(tmp_path, '[corpus]\nstage = "prepara"\n')
-    ended = launch("stage=all", line, f"work={work}")
+    argument = recipe(tmp_path, '[corpus]\nstage = "prepara"\n')
+    ended = launch("stage=all", argument, f"work={work}")
     refused(ended, 64, "node 'corpus': unknown stage 'prepara': did you mean 'prepare'?", work=work)
 
 
@@ -62,22 +62,22 @@ def test_a_recipe_that_is_no_toml_is_named_with_its_line(tmp_path: Path, work: P
 
 def test_every_command_prints_its_version() -> None:
     doors = ["launch", "doctor", "status", "logs", "cancel", "retry", "verify", "__main__"]
-    told = set(run_commands([[door, "--version"] for door in doors]))
-    assert told == {CommandResult(0, f"hala_hpc {__version__}\n", "")}
+    versions = set(run_commands([[door, "--version"] for door in doors]))
+    assert versions == {CommandResult(0, f"hala_hpc {__version__}\n", "")}
 
 
 def test_a_variable_that_only_a_shell_would_expand_is_refused(tmp_path: Path, work: Path) -> None:
     launcher = tmp_path / "site.toml"
     launcher.write_text('backend = "local"\n[environment]\nHF_HOME = "$HOME/secret"\n')
     ended = launch("stage=all", "recipe=demo", f"launcher={launcher}", f"work={work}")
-    cure = 'setup = ["export HF_HOME=..."]'
-    refused(ended, 78, "environment.HF_HOME holds a `$`", cure, work=work)
+    fix = 'setup = ["export HF_HOME=..."]'
+    refused(ended, 78, "environment.HF_HOME holds a `$`", fix, work=work)
     assert "secret" not in ended.err
 
 
 def test_commands_that_are_printed_are_read_back_by_a_shell() -> None:
-    told = command_to_type("status", "work=/runs/my work; ls")
-    assert shlex.split(told) == ["python", "-m", "hala_hpc.status", "work=/runs/my work; ls"]
+    printed = command_to_type("status", "work=/runs/my work; ls")
+    assert shlex.split(printed) == ["python", "-m", "hala_hpc.status", "work=/runs/my work; ls"]
 
 
 def test_an_unknown_launcher_is_named_with_the_closest_one(work: Path) -> None:
@@ -86,7 +86,7 @@ def test_an_unknown_launcher_is_named_with_the_closest_one(work: Path) -> None:
 
 
 def test_an_unknown_setting_is_named_with_the_closest_one(tmp_path: Path, work: Path) -> None:
-    ended = prepare_line(tmp_path, rows_file(tmp_path), work, "corpus.unitz=3")
+    ended = launch_prepare(tmp_path, rows_file(tmp_path), work, "corpus.unitz=3")
     refused(ended, 64, "corpus.unitz=3: unknown setting 'unitz': did you mean 'units'?", work=work)
 
 
@@ -97,7 +97,7 @@ def test_an_unknown_setting_in_a_recipe_is_named_too(tmp_path: Path, work: Path)
 
 
 def test_a_wrong_type_names_the_argument_and_the_value(tmp_path: Path, work: Path) -> None:
-    ended = prepare_line(tmp_path, rows_file(tmp_path), work, "corpus.units=many")
+    ended = launch_prepare(tmp_path, rows_file(tmp_path), work, "corpus.units=many")
     refused(ended, 64, "corpus.units='many'", "valid integer", work=work)
 
 
@@ -107,7 +107,7 @@ def test_an_argument_without_an_equals_sign_is_named(work: Path) -> None:
 
 
 def test_several_mistakes_are_reported_together(tmp_path: Path, work: Path) -> None:
-    ended = prepare_line(
+    ended = launch_prepare(
         tmp_path, rows_file(tmp_path), work, "corpus.unitz=3", "corpus.units=x", "wrk=1", "a.b=2"
     )
     refused(
@@ -158,31 +158,31 @@ def test_a_reference_to_a_node_of_the_wrong_kind_is_reported(tmp_path: Path, wor
 
 
 def test_a_missing_input_file_is_reported(tmp_path: Path, work: Path) -> None:
-    ended = prepare_line(tmp_path, tmp_path / "gone.jsonl", work)
+    ended = launch_prepare(tmp_path, tmp_path / "gone.jsonl", work)
     refused(ended, 66, "gone.jsonl", work=work)
 
 
 def test_an_unreadable_input_file_is_reported(tmp_path: Path, work: Path) -> None:
     data = rows_file(tmp_path)
     data.chmod(0)
-    line = recipe(tmp_path, PREPARE.format(data=data))
-    ended = launch_without_root_rights("stage=all", line, f"work={work}")
+    argument = recipe(tmp_path, PREPARE.format(data=data))
+    ended = launch_without_root_rights("stage=all", argument, f"work={work}")
     refused(ended, 66, "rows.jsonl", "Permission denied", work=work)
 
 
 def test_an_input_that_is_a_folder_without_data_is_reported(tmp_path: Path, work: Path) -> None:
     (tmp_path / "nothing").mkdir()
-    ended = prepare_line(tmp_path, tmp_path / "nothing", work)
+    ended = launch_prepare(tmp_path, tmp_path / "nothing", work)
     refused(ended, 66, "nothing", "has no data files", work=work)
 
 
 def test_an_empty_data_set_is_reported(tmp_path: Path, work: Path) -> None:
-    refused(prepare_line(tmp_path, rows_file(tmp_path, ""), work), 65, "rows.jsonl", work=work)
+    refused(launch_prepare(tmp_path, rows_file(tmp_path, ""), work), 65, "rows.jsonl", work=work)
 
 
 def test_rows_without_the_needed_fields_are_reported(tmp_path: Path, work: Path) -> None:
     data = rows_file(tmp_path, '{"question": "a", "answer": "b"}\n')
-    ended = prepare_line(tmp_path, data, work)
+    ended = launch_prepare(tmp_path, data, work)
     refused(ended, 65, "rows.jsonl", "question", "answer", work=work)
 
 
@@ -197,15 +197,15 @@ def test_a_model_path_without_weights_is_reported(tmp_path: Path, work: Path) ->
 
 
 def test_slurm_without_sbatch_on_the_path_is_reported(tmp_path: Path, work: Path) -> None:
-    line = recipe(tmp_path, PREPARE.format(data=rows_file(tmp_path)))
-    ended = launch("stage=all", line, f"work={work}", "launcher=slurm", PATH="/nowhere")
+    argument = recipe(tmp_path, PREPARE.format(data=rows_file(tmp_path)))
+    ended = launch("stage=all", argument, f"work={work}", "launcher=slurm", PATH="/nowhere")
     refused(ended, 69, "no `sbatch` on the PATH", "launcher=local", work=work)
 
 
 def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     work = tmp_path / "file" / "work"
-    ended = prepare_line(tmp_path, rows_file(tmp_path), work)
+    ended = launch_prepare(tmp_path, rows_file(tmp_path), work)
     assert ended.code == 73
     assert f"work={work} cannot be written" in ended.err
 
@@ -226,13 +226,13 @@ def test_bad_lines_are_rejected_with_reason_and_line_number(tmp_path: Path, work
             ]
         ),
     )
-    ended = prepare_line(tmp_path, data, work)
+    ended = launch_prepare(tmp_path, data, work)
     assert ended.code == 0, ended
     output = work / "latest" / "corpus" / "output"
     rejected = [
-        json.loads(line)
+        json.loads(argument)
         for path in sorted(output.glob("rejected-*.jsonl"))
-        for line in path.read_text().splitlines()
+        for argument in path.read_text().splitlines()
     ]
     assert sorted(row["line"] for row in rejected) == [11, 22]
     assert all(row["reason"] for row in rejected)
@@ -242,7 +242,7 @@ def test_bad_lines_are_rejected_with_reason_and_line_number(tmp_path: Path, work
 
 def test_a_data_set_with_mostly_bad_rows_fails_with_counts(tmp_path: Path, work: Path) -> None:
     data = rows_file(tmp_path, GOOD_ROW + "{broken\n" * 9)
-    ended = prepare_line(tmp_path, data, work)
+    ended = launch_prepare(tmp_path, data, work)
     assert ended.code == 65, ended
     assert "9" in ended.err
     assert "Traceback" not in ended.err

@@ -34,7 +34,7 @@ def test_python_lists_the_same_as_it_is_typed_there() -> None:
     assert done.stdout == hala().out.replace("hala ", "python -m hala_hpc.")
 
 
-def test_it_tells_its_version() -> None:
+def test_it_prints_its_version() -> None:
     assert hala("--version") == CommandResult(0, f"hala_hpc {__version__}\n", "")
 
 
@@ -45,7 +45,7 @@ def test_an_unknown_command_is_named_with_the_closest_one() -> None:
     assert "commands are: cancel, " in hala("frobnicate").err
 
 
-def test_a_line_without_its_command_is_told_where_to_write_it() -> None:
+def test_arguments_without_a_command_are_answered_with_where_to_write_it() -> None:
     ended = hala("stage=all")
     assert (ended.code, ended.out) == (64, "")
     assert "`hala launch stage=all`" in ended.err
@@ -91,10 +91,10 @@ def modules_of(*arguments: str) -> set[str]:
 
 
 def test_hala_imports_what_python_does_and_no_more(tmp_path: Path) -> None:
-    words = (*DRY, f"work={tmp_path}")
+    arguments = (*DRY, f"work={tmp_path}")
     for ours, theirs in (
         (("--help",), ("hala_hpc", "--help")),
-        (("launch", *words), ("hala_hpc.launch", *words)),
+        (("launch", *arguments), ("hala_hpc.launch", *arguments)),
     ):
         more = modules_of(str(HALA), *ours) - modules_of("-m", *theirs)
         assert more == {"hala_hpc.__main__"}

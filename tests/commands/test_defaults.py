@@ -1,4 +1,4 @@
-"""What a line means that does not say: told first, from the machine or a lab's own file."""
+"""Defaults of recipe, launcher and work: printed first, from the machine or a lab's own file."""
 
 import json
 import os
@@ -83,24 +83,26 @@ def test_the_file_of_the_folder_comes_before_that_of_the_user(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user_file(home, 'recipe = "hala"\n')
-    told = launch("stage=translate", "launcher=slurm", DRY, cwd=home)
-    assert first_line(told).startswith("recipe hala (~/.config/hala/defaults.toml), launcher slurm")
+    ended = launch("stage=translate", "launcher=slurm", DRY, cwd=home)
+    assert first_line(ended).startswith(
+        "recipe hala (~/.config/hala/defaults.toml), launcher slurm"
+    )
     (home / ".hala.toml").write_text('recipe = "demo"\n')
-    told = launch("stage=translate", "launcher=slurm", DRY, cwd=home)
-    assert first_line(told).startswith("recipe demo (.hala.toml)")
+    ended = launch("stage=translate", "launcher=slurm", DRY, cwd=home)
+    assert first_line(ended).startswith("recipe demo (.hala.toml)")
     (home / ".hala.toml").unlink()
     elsewhere = tmp_path / "settings" / "hala"
     elsewhere.mkdir(parents=True)
     (elsewhere / "defaults.toml").write_text('launcher = "site.toml"\n')
     (elsewhere / "site.toml").write_text('backend = "slurm"\n')
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-    told = launch("stage=translate", "recipe=demo", DRY, cwd=home)
-    assert f"launcher {elsewhere}/site.toml ({elsewhere}/defaults.toml)" in first_line(told)
-    assert told.code == 0, told
+    ended = launch("stage=translate", "recipe=demo", DRY, cwd=home)
+    assert f"launcher {elsewhere}/site.toml ({elsewhere}/defaults.toml)" in first_line(ended)
+    assert ended.code == 0, ended
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ('luncher = "local"', "unknown key luncher: did you mean 'launcher'?"),
         ("launcher = 3", "launcher=3: write a string in quotes"),
@@ -109,18 +111,20 @@ def test_the_file_of_the_folder_comes_before_that_of_the_user(
         ("launcher = ", "is not valid TOML"),
     ],
 )
-def test_a_file_that_is_not_valid_is_refused_with_its_key(home: Path, text: str, says: str) -> None:
+def test_a_file_that_is_not_valid_is_refused_with_its_key(
+    home: Path, text: str, message: str
+) -> None:
     path = user_file(home, text + "\n")
     ended = launch("stage=all", cwd=home)
     assert (ended.code, ended.out) == (78, ""), ended
     assert str(path) in ended.err
-    assert says in ended.err
+    assert message in ended.err
 
 
 def test_a_file_that_is_not_valid_stops_every_command_that_would_read_it(home: Path) -> None:
     path = user_file(home, "launcher = \n")
-    for module, words in (("status", []), ("cancel", []), ("doctor", ["job=false"])):
-        ended = run_command(*words, module=module, cwd=home)
+    for module, arguments in (("status", []), ("cancel", []), ("doctor", ["job=false"])):
+        ended = run_command(*arguments, module=module, cwd=home)
         assert (ended.code, str(path) in ended.err) == (78, True), ended
 
 
@@ -139,28 +143,28 @@ def test_a_file_that_others_may_write_or_own_is_refused(home: Path) -> None:
 
 
 def test_commands_use_the_folder_of_the_launch(home: Path) -> None:
-    word = one_row_recipe(home)
+    argument = one_row_recipe(home)
     (home / ".hala.toml").write_text(
-        f'recipe = "{word.removeprefix("recipe=")}"\nlauncher = "local"\nwork = "mine"\n'
+        f'recipe = "{argument.removeprefix("recipe=")}"\nlauncher = "local"\nwork = "mine"\n'
     )
     assert launch("stage=all", cwd=home).code == 0
-    for module, words in (
+    for module, arguments in (
         ("status", ["format=json"]),
         ("logs", []),
         ("verify", []),
         ("retry", [DRY]),
         ("cancel", [DRY]),
     ):
-        ended = run_command(*words, module=module, cwd=home)
+        ended = run_command(*arguments, module=module, cwd=home)
         assert ended.code == 0, (module, ended)
         assert ended.err.startswith("work mine (.hala.toml)\n"), (module, ended)
     assert json.loads(run_command("format=json", module="status", cwd=home).out)["nodes"]
 
 
 def test_the_command_of_a_run_contains_its_defaults(home: Path) -> None:
-    word = one_row_recipe(home)
+    argument = one_row_recipe(home)
     (home / ".hala.toml").write_text('launcher = "local"\nbudget_gpu_hours = 7.5\n')
-    assert launch("stage=all", word, "work=mine", cwd=home).code == 0
+    assert launch("stage=all", argument, "work=mine", cwd=home).code == 0
     run = read_run(home / "mine")
     assert (run.overrides["launcher"], run.overrides["budget_gpu_hours"]) == ("local", "7.5")
     (home / ".hala.toml").unlink()
@@ -172,8 +176,8 @@ def test_no_run_is_ended_or_changed_that_is_not_named(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_sbatch(tmp_path, monkeypatch)
-    for module, words in (("cancel", []), ("retry", []), ("verify", ["repair=true"])):
-        ended = run_command(*words, module=module, cwd=home)
+    for module, arguments in (("cancel", []), ("retry", []), ("verify", ["repair=true"])):
+        ended = run_command(*arguments, module=module, cwd=home)
         assert (ended.code, "name a run" in ended.err) == (64, True), (module, ended)
     ended = run_command(module="status", cwd=home)
     assert ended.code == 66

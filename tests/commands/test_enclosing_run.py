@@ -1,4 +1,4 @@
-"""Within a work folder the commands that look at a run need no `work=`, and say which one it is."""
+"""Within a work folder the commands about a run need no `work=`, and print which one it is."""
 
 import os
 import shutil
@@ -80,7 +80,7 @@ def test_a_run_file_of_another_program_makes_no_work_folder(tmp_path: Path) -> N
     assert ended.err.startswith("work runs/demo ("), ended
 
 
-def test_a_damaged_run_is_told_and_not_passed_over(run: Path) -> None:
+def test_a_damaged_run_is_reported_and_not_passed_over(run: Path) -> None:
     (run / "run.json").write_text("{")
     ended = hala("status", cwd=node_folder(run))
     assert ended.code == 65, ended
@@ -90,7 +90,7 @@ def test_a_damaged_run_is_told_and_not_passed_over(run: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
 @pytest.mark.parametrize("given", [".", "run.json"])
-def test_the_run_of_another_user_is_said_to_be_his_and_is_not_changed(
+def test_the_run_of_another_user_is_reported_as_his_and_is_not_changed(
     run: Path, given: str
 ) -> None:
     os.chown(run / given, 54321, -1)

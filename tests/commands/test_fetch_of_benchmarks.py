@@ -26,7 +26,7 @@ engine.dtype = "float32"
 """
 
 
-#: A new network has its loopback down, by which ranks meet: up with it (SIOCSIFFLAGS), and go on.
+#: A new network has its loopback down, which ranks use: bring it up (SIOCSIFFLAGS), and continue.
 WITH_LOOPBACK = """
 import fcntl, os, socket, struct, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
@@ -46,16 +46,21 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubStandIn]
         yield hub
 
 
-class Line:
-    """The words of a line about one evaluation."""
+class Evaluation:
+    """The arguments of a run of one evaluation."""
 
     def __init__(self, folder: Path, model: Path) -> None:
         self.folder = folder
         text = SCORES.format(task=GROUP, tasks=write_quiz(folder / "tasks"), model=model)
-        self.words = (recipe(folder, text), "stage=all", f"work={folder}/work", "launcher=local")
+        self.arguments = (
+            recipe(folder, text),
+            "stage=all",
+            f"work={folder}/work",
+            "launcher=local",
+        )
 
     def fetch(self, *more: str) -> CommandResult:
-        return run_command(*self.words, *more, module="fetch")
+        return run_command(*self.arguments, *more, module="fetch")
 
     def prepared(self, name: str) -> Path:
         """The one folder of a configuration in the datasets cache."""
@@ -69,23 +74,23 @@ def test_what_was_fetched_is_recorded_verified_and_repaired(
     tmp_path: Path, hub: HubStandIn
 ) -> None:
     commit = hub.put("datasets", DATA_SET, quiz_files())
-    line = Line(tmp_path, empty_model(tmp_path / "model"))
-    fetched = line.fetch()
+    evaluation = Evaluation(tmp_path, empty_model(tmp_path / "model"))
+    fetched = evaluation.fetch()
     assert fetched.code == 0, fetched
-    folder = line.prepared("hard")
+    folder = evaluation.prepared("hard")
     receipt = json.loads((folder / "hala_fetched.json").read_text())
     assert folder.name == receipt["commit"] == commit
     path = folder / "quiz-test.arrow"
     whole = path.read_bytes()
 
-    # The same size, another letter: names and sizes do not tell.
+    # The same size, another letter: names and sizes are equal.
     path.write_bytes(whole.replace(b"5?", b"4?"))
-    checked = line.fetch("check=true")
+    checked = evaluation.fetch("check=true")
     assert checked.code == 66
     assert f"{path} is damaged" in checked.err
 
     path.write_bytes(whole[:-8])
-    mended = line.fetch()
+    mended = evaluation.fetch()
     assert mended.code == 0, mended
     assert "configuration hard" in mended.out
     assert path.read_bytes() == whole
@@ -98,12 +103,12 @@ def test_what_the_hub_does_not_have_is_named(tmp_path: Path, hub: HubStandIn) ->
     del files["hard.jsonl"]
     files["README.md"] = files["README.md"].split(b"- config_name: hard")[0] + b"---\n"
     hub.put("datasets", DATA_SET, files)
-    line = Line(tmp_path, empty_model(tmp_path / "model"))
-    refused = line.fetch()
+    evaluation = Evaluation(tmp_path, empty_model(tmp_path / "model"))
+    refused = evaluation.fetch()
     assert refused.code == 66
     assert "task data lab/quiz, configuration hard" in refused.err
     hub.is_down = True
-    refused = line.fetch()
+    refused = evaluation.fetch()
     assert refused.code in (66, 69)
     assert "task data lab/quiz, configuration hard" in refused.err
 
@@ -116,12 +121,12 @@ def test_a_fetched_evaluation_runs_in_a_process_without_a_network(
 ) -> None:
     cut = find_no_network_prefix()
     if not cut:
-        pytest.skip("nobody may cut a network off here (unshare -n)")
+        pytest.skip("this user may not cut a network off here (unshare -n)")
     commit = hub.put("datasets", DATA_SET, quiz_files())
-    line = Line(tmp_path, untrained_model(tmp_path_factory.getbasetemp()))
-    assert line.fetch().code == 0
+    evaluation = Evaluation(tmp_path, untrained_model(tmp_path_factory.getbasetemp()))
+    assert evaluation.fetch().code == 0
     done = subprocess.run(
-        [*cut, sys.executable, "-c", WITH_LOOPBACK, "-m", "hala_hpc.launch", *line.words],
+        [*cut, sys.executable, "-c", WITH_LOOPBACK, "-m", "hala_hpc.launch", *evaluation.arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""What a login node tells: help, plans, scripts; fast and without heavy libraries."""
+"""What a login node prints: help, plans, scripts; fast and without heavy libraries."""
 
 import subprocess
 import sys
@@ -16,15 +16,15 @@ HALA = ("stage=all", "recipe=hala", "dry_run=true")
 HEAVY = ("torch", "transformers", "datasets", "vllm", "pyarrow", "numpy", "importlib.metadata")
 
 
-def hala_words(folder: Path) -> list[str]:
+def hala_arguments(folder: Path) -> list[str]:
     """The line of a dry run of the whole recipe for a cluster with GPUs."""
     return [*HALA, built_for_gpus(folder, "h100-site"), f"work={folder}/work"]
 
 
-def test_help_names_every_word_stage_recipe_and_launcher() -> None:
-    told = launch("--help")
-    assert told.code == 0
-    for word in (
+def test_help_names_every_argument_stage_recipe_and_launcher() -> None:
+    ended = launch("--help")
+    assert ended.code == 0
+    for name in (
         "stage",
         "recipe",
         "launcher",
@@ -35,14 +35,14 @@ def test_help_names_every_word_stage_recipe_and_launcher() -> None:
         "hala",
         "local",
     ):
-        assert word in told.out
+        assert name in ended.out
 
 
 def test_help_of_a_stage_explains_every_setting() -> None:
     for stage in STAGES:
-        told = launch(f"stage={stage}", "--help")
-        assert told.code == 0, told
-        lines = told.out.split("settings of")[1].splitlines()[1:]
+        ended = launch(f"stage={stage}", "--help")
+        assert ended.code == 0, ended
+        lines = ended.out.split("settings of")[1].splitlines()[1:]
         settings = [n for n, line in enumerate(lines) if line[:3].strip() and line[2] != " "]
         assert len(settings) > 8
         unexplained = [lines[n] for n in settings if not lines[n + 1].startswith("      ")]
@@ -66,11 +66,11 @@ def test_a_dry_run_of_the_whole_hala_recipe_takes_little_more_cpu_than_a_command
 ) -> None:
     package = str(ROOT / "hala_hpc")
     subprocess.run([sys.executable, "-m", "compileall", "-q", package], check=True)
-    dry_run = ["-m", "hala_hpc.launch", *hala_words(tmp_path)]
+    dry_run = ["-m", "hala_hpc.launch", *hala_arguments(tmp_path)]
     seconds: list[tuple[float, float]] = []
-    # In turns, and the least of several: what the machine does beside it only adds, and its speed
+    # In turns, and the minimum of several: what the machine does beside it only adds, and its speed
     # counts for both: no number of seconds holds on every machine. 2.4 is 0.3 s on a machine where
-    # the least is 0.125 s.
+    # the minimum is 0.125 s.
     while len(seconds) < 30:
         seconds.append((cpu_s([sys.executable, *dry_run]), cpu_s([sys.executable, "-c", LEAST])))
         whole, least = map(min, zip(*seconds, strict=True))
@@ -83,7 +83,7 @@ def test_a_dry_run_imports_no_heavy_library(tmp_path: Path) -> None:
     code = (
         "import sys; from hala_hpc.core.startup import prepare_process; prepare_process(); "
         "from hala_hpc.launch import launch; "
-        f"assert launch({hala_words(tmp_path)!r}) == 0; "
+        f"assert launch({hala_arguments(tmp_path)!r}) == 0; "
         f"found = [m for m in {HEAVY!r} if m in sys.modules]; assert not found, found"
     )
     done = subprocess.run(
@@ -92,57 +92,57 @@ def test_a_dry_run_imports_no_heavy_library(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_dry_run_tells_units_workers_resources_dependencies_and_scripts(tmp_path: Path) -> None:
-    told = launch(*hala_words(tmp_path))
-    row = next(line for line in told.out.splitlines() if line.startswith("arabic-scp "))
+def test_a_dry_run_prints_units_workers_resources_dependencies_and_scripts(tmp_path: Path) -> None:
+    ended = launch(*hala_arguments(tmp_path))
+    row = next(line for line in ended.out.splitlines() if line.startswith("arabic-scp "))
     assert "new" in row
     assert " 256 " in row
     assert "translator, scp" in row
-    assert "--array=0-15 " in told.out
-    assert "afterok:<gate of translator>" in told.out
-    assert "afterany:<workers of arabic-scp>" in told.out
-    assert "model LiquidAI/LFM2-1.2B: is not in the hub cache" in told.out
-    line = f"stage=all recipe=hala launcher={tmp_path}/h100-site.toml work={tmp_path}/work"
-    assert f"python -m hala_hpc.fetch {line}" in told.out
+    assert "--array=0-15 " in ended.out
+    assert "afterok:<gate of translator>" in ended.out
+    assert "afterany:<workers of arabic-scp>" in ended.out
+    assert "model LiquidAI/LFM2-1.2B: is not in the hub cache" in ended.out
+    arguments = f"stage=all recipe=hala launcher={tmp_path}/h100-site.toml work={tmp_path}/work"
+    assert f"python -m hala_hpc.fetch {arguments}" in ended.out
     assert not (tmp_path / "work").exists()
 
 
 def test_the_four_sizes_share_all_but_their_own_nodes(tmp_path: Path) -> None:
     nodes = {}
     for size in ("350m", "700m", "1.2b", "9b"):
-        told = launch(f"stage=report-{size}", "recipe=hala", f"work={tmp_path}/w", "dry_run=true")
-        assert told.code == 0, told
-        nodes[size] = {line.split()[0] for line in told.out.splitlines() if " new " in line}
+        ended = launch(f"stage=report-{size}", "recipe=hala", f"work={tmp_path}/w", "dry_run=true")
+        assert ended.code == 0, ended
+        nodes[size] = {line.split()[0] for line in ended.out.splitlines() if " new " in line}
         assert f"sft-{size}" in nodes[size]
     assert "sft-9b" not in nodes["350m"]
     assert "arabic-orca" in nodes["350m"] & nodes["700m"] & nodes["1.2b"] & nodes["9b"]
 
 
 def test_a_list_for_a_single_value_is_a_sweep_over_what_depends_on_it(tmp_path: Path) -> None:
-    told = launch(
+    ended = launch(
         "stage=report-350m",
         "recipe=hala",
         "merge-350m.t=0.3,0.7",
         "dry_run=true",
         f"work={tmp_path}/w",
     )
-    names = [line.split()[0] for line in told.out.splitlines() if " new " in line]
+    names = [line.split()[0] for line in ended.out.splitlines() if " new " in line]
     assert {"merge-350m-t0.3", "merge-350m-t0.7", "scores-350m-t0.3", "report-350m-t0.7"} <= {
         *names
     }
     assert names.count("sft-350m") == 1
 
 
-def test_a_word_is_read_by_the_type_of_its_setting(tmp_path: Path) -> None:
+def test_an_override_is_read_by_the_type_of_its_setting(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"instruction": "a", "output": "b"}\n')
     text = (
         f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n'
         '[arabic]\nstage="translate"\nmodel="org/model"\ncorpus="@corpus"\n'
     )
-    line = recipe(tmp_path, text)
+    argument = recipe(tmp_path, text)
     made = (
         "from hala_hpc.commands.command_line import parse_command_line; "
-        f"arguments = ['stage=all', {line!r}, 'arabic.target=no', 'arabic.source=1.10']; "
+        f"arguments = ['stage=all', {argument!r}, 'arabic.target=no', 'arabic.source=1.10']; "
         "line = parse_command_line(arguments); "
         "settings = line.nodes['arabic'].settings; print(settings.target, settings.source)"
     )

@@ -1,4 +1,4 @@
-"""Logs finds the right lines of the right attempt, and says above them whose they are."""
+"""Logs finds the right lines of the right attempt, and names the attempt above them."""
 
 import json
 import os
@@ -45,8 +45,8 @@ ROUND = Round(
 )
 
 
-def logs(work: Path, *words: str) -> CommandResult:
-    return run_command(f"work={work}", *words, module="logs")
+def logs(work: Path, *arguments: str) -> CommandResult:
+    return run_command(f"work={work}", *arguments, module="logs")
 
 
 def attempt(worker: int, job: str, number: int = 2, restarts: int = 0) -> str:
@@ -62,8 +62,8 @@ class Folder:
             RunNodeRecord(name=name, stage="translate", units=4, artifact=f"{name}-0123456789ab")
             for name in ("first", "second")
         )
-        words = {"stage": "all", "work": str(work)}
-        RunRecord(overrides=words, recipe="demo", nodes=nodes).write(run_file(work))
+        overrides = {"stage": "all", "work": str(work)}
+        RunRecord(overrides=overrides, recipe="demo", nodes=nodes).write(run_file(work))
         self.first, self.second = (Artifact(work / node.artifact) for node in nodes)
         for node, artifact in zip(nodes, (self.first, self.second), strict=True):
             artifact.write_config(NodeConfig(node=node.name, stage="translate", units=4))
@@ -113,9 +113,9 @@ def test_the_first_failure_of_the_node_that_failed_last_is_shown(folder: Folder)
         folder.end(artifact, early, 70, 20, rank=1)
     folder.fail(folder.first, 70, 50)
     folder.fail(folder.second, 66, 60)
-    told = logs(folder.work)
-    assert told.code == 0, told
-    head, *lines = told.out.splitlines()
+    ended = logs(folder.work)
+    assert ended.code == 0, ended
+    head, *lines = ended.out.splitlines()
     assert head.startswith(
         f"first: worker 1, rank 1, attempt {early} on node7, exit code 70 (a defect): reason 70 ("
     )
@@ -147,15 +147,15 @@ def test_an_attempt_is_named_or_counted(folder: Folder) -> None:
     names = [attempt(1, "9_1", 2, restarts) for restarts in range(3)]
     for name in names:
         folder.log(folder.first, name, f"lines of {name}\n")
-    words = ("node=first", "worker=1")
-    assert logs(folder.work, *words).out.splitlines()[1] == f"lines of {names[2]}"
-    for word in ("2", names[1]):
-        told = logs(folder.work, *words, f"attempt={word}").out.splitlines()
-        assert told[1:] == [f"lines of {names[1]}"]
+    arguments = ("node=first", "worker=1")
+    assert logs(folder.work, *arguments).out.splitlines()[1] == f"lines of {names[2]}"
+    for value in ("2", names[1]):
+        lines = logs(folder.work, *arguments, f"attempt={value}").out.splitlines()
+        assert lines[1:] == [f"lines of {names[1]}"]
     assert logs(folder.work, "node=first", f"attempt={names[0]}").out.splitlines()[1:] == [
         f"lines of {names[0]}"
     ]
-    wrong = logs(folder.work, *words, "attempt=9")
+    wrong = logs(folder.work, *arguments, "attempt=9")
     assert (wrong.code, "a number from 1 to 3" in wrong.err) == (64, True)
 
 
@@ -164,20 +164,20 @@ def test_only_the_last_lines_are_shown_and_none_obeys_a_terminal(folder: Folder)
     screen = "a bar  10%\ra bar  90%\r\n\x1b[31mred\x1b[0m \x1b]0;title\x07bell\x07\ncut bar 50%"
     folder.log(folder.first, attempt(0, "1_0"), many + screen)
     folder.log(folder.first, attempt(0, "2_0"), "after a bar that was cut\n")
-    words = ("node=first", "worker=0", "attempt=1", "lines=303")
-    told = logs(folder.work, *words).out.split("\n")[1:-1]
-    assert len(told) == 303
-    assert told[0].startswith("line 700 ")
-    assert told[300:] == ["a bar  90%", "red bell", "cut bar 50%"]
+    arguments = ("node=first", "worker=0", "attempt=1", "lines=303")
+    lines = logs(folder.work, *arguments).out.split("\n")[1:-1]
+    assert len(lines) == 303
+    assert lines[0].startswith("line 700 ")
+    assert lines[300:] == ["a bar  90%", "red bell", "cut bar 50%"]
     newest = logs(folder.work, "node=first", "worker=0").out.splitlines()
     assert newest[1:] == ["after a bar that was cut"]
 
 
-def test_what_is_at_work_is_said_to_be_and_what_failed_before_is_shown(folder: Folder) -> None:
+def test_what_is_at_work_is_reported_so_and_what_failed_before_is_shown(folder: Folder) -> None:
     name = attempt(0, "9_0")
     folder.log(folder.first, name, "at it\n")
-    word = Progress(worker=0, rank=0, attempt=name, began=0, time=time.time() + 50)
-    word.write(folder.first.progress_file(0))
+    progress = Progress(worker=0, rank=0, attempt=name, began=0, time=time.time() + 50)
+    progress.write(folder.first.progress_file(0))
     assert ", running (" in logs(folder.work).out
     folder.log(folder.second, attempt(1, "4_1", 1), "a defect\n")
     folder.end(folder.second, attempt(1, "4_1", 1), 70, 20)
@@ -192,11 +192,11 @@ def test_an_old_failure_of_what_is_done_is_not_shown_as_the_failure(folder: Fold
         folder.log(artifact, new, "all went well\n")
         folder.end(artifact, new, 0, 20)
         artifact.write_summary(NodeSummary(node="n", stage="translate", units=4))
-    for words in ((), ("node=first",)):
-        told = logs(folder.work, *words)
-        assert told.code == 0, told
-        assert "all went well" in told.out
-        assert "the old failure" not in told.out
+    for arguments in ((), ("node=first",)):
+        ended = logs(folder.work, *arguments)
+        assert ended.code == 0, ended
+        assert "all went well" in ended.out
+        assert "the old failure" not in ended.out
     assert "nothing has failed" in logs(folder.work).out
     assert "the old failure" in logs(folder.work, "node=first", f"attempt={old}").out
 
@@ -227,12 +227,12 @@ def test_mistakes_are_named(folder: Folder) -> None:
 
 @pytest.mark.slow
 def test_the_traceback_of_a_real_run_is_found(tmp_path: Path, work: Path) -> None:
-    line = ["stage=all", write_stand_in_recipe(tmp_path, 20), f"work={work}"]
+    arguments = ["stage=all", write_stand_in_recipe(tmp_path, 20), f"work={work}"]
     variables = standin_variables() | {"HALA_STANDIN_STEP_S": "not a number"}
-    ended = launch(*line, **variables)  # type: ignore[arg-type]
+    ended = launch(*arguments, **variables)  # type: ignore[arg-type]
     assert ended.code == 70, ended
-    told = logs(work, "lines=3")
-    head, *lines = told.out.splitlines()
+    shown = logs(work, "lines=3")
+    head, *lines = shown.out.splitlines()
     assert head.startswith("arabic: worker 0, rank 0, attempt r0002-w00000-")
     assert "exit code 70 (a defect): ValueError: could not convert string to float" in head
     assert lines[-1].endswith("ValueError: could not convert string to float: 'not a number'")
@@ -240,11 +240,11 @@ def test_the_traceback_of_a_real_run_is_found(tmp_path: Path, work: Path) -> Non
 
 @pytest.mark.slow
 def test_a_log_is_followed_until_its_node_ends(tmp_path: Path, work: Path) -> None:
-    line = ["stage=english,arabic", write_stand_in_recipe(tmp_path), f"work={work}"]
-    held, told = JobHold(tmp_path, after=100), tmp_path / "told"
+    arguments = ["stage=english,arabic", write_stand_in_recipe(tmp_path), f"work={work}"]
+    held, output = JobHold(tmp_path, after=100), tmp_path / "output"
     follow = ["hala_hpc.logs", f"work={work}", "node=arabic", "follow=true"]
     with subprocess.Popen(
-        [sys.executable, "-m", "hala_hpc.launch", *line],
+        [sys.executable, "-m", "hala_hpc.launch", *arguments],
         env={**os.environ, **standin_variables(held=held)},
         stdout=subprocess.DEVNULL,
     ) as running:
@@ -252,15 +252,15 @@ def test_a_log_is_followed_until_its_node_ends(tmp_path: Path, work: Path) -> No
         wait_until(log.exists, "the log of the worker")
         with (
             log.open("a") as file,
-            told.open("w") as stream,
+            output.open("w") as stream,
             subprocess.Popen([sys.executable, "-m", *follow], stdout=stream) as following,
         ):
-            wait_until(lambda: "\n" in told.read_text(), "the first line of the answer")
+            wait_until(lambda: "\n" in output.read_text(), "the first line of the answer")
             file.write("a line that comes later\n")
             file.flush()
-            wait_until(lambda: "a line that comes later" in told.read_text(), "the line, at once")
+            wait_until(lambda: "a line that comes later" in output.read_text(), "the line, at once")
             held.release()
             assert following.wait(WAIT_S) == 0
-        assert "running" in told.read_text().splitlines()[0]
+        assert "running" in output.read_text().splitlines()[0]
         assert running.wait(WAIT_S) == 0
     assert json.loads((work / "latest/arabic/summary.json").read_text())["rows_out"] == 600

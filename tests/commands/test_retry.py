@@ -1,4 +1,4 @@
-"""Retry says what it does, forgets a failure and nothing that is finished, and names the line."""
+"""Retry prints what it does, removes a failure and nothing finished, and names the command."""
 
 import json
 import shlex
@@ -23,8 +23,8 @@ def asked(folder: Path) -> list[str]:
     return [line for line in (folder / "asked.log").read_text().splitlines() if NOTHING in line]
 
 
-def marks(work: Path) -> dict[str, int]:
-    """The mark of every finished unit, as a file."""
+def marker_inodes(work: Path) -> dict[str, int]:
+    """The marker of every finished unit, as a file."""
     return {path.name: path.stat().st_ino for path in (work / "latest/arabic/done").iterdir()}
 
 
@@ -32,9 +32,9 @@ def marks(work: Path) -> dict[str, int]:
 def test_failed_units_run_again_with_the_rows_that_were_rejected(
     tmp_path: Path, work: Path
 ) -> None:
-    line = ["stage=arabic", write_stand_in_recipe(tmp_path, MANY_ROWS, 4, 0.1), f"work={work}"]
-    assert launch(*line, **variables(tmp_path)).code == 65
-    done, before = marks(work), len(asked(tmp_path))
+    arguments = ["stage=arabic", write_stand_in_recipe(tmp_path, MANY_ROWS, 4, 0.1), f"work={work}"]
+    assert launch(*arguments, **variables(tmp_path)).code == 65
+    done, before = marker_inodes(work), len(asked(tmp_path))
     assert 0 < len(done) < 8
 
     plan = run_command(f"work={work}", "dry_run=true", module="retry")
@@ -44,14 +44,14 @@ def test_failed_units_run_again_with_the_rows_that_were_rejected(
     assert "rejected rows of these units run again" in plan.out
     assert read_node_states(work)["arabic"]["state"] == "failed"
 
-    told = run_command(f"work={work}", module="retry")
-    assert told.code == 0, told
-    assert told.out == plan.out.removesuffix("nothing was changed: this was a dry run\n")
+    retried = run_command(f"work={work}", module="retry")
+    assert retried.code == 0, retried
+    assert retried.out == plan.out.removesuffix("nothing was changed: this was a dry run\n")
     assert read_node_states(work)["arabic"]["state"] == "partial"
-    again = shlex.split(told.out.splitlines()[-1].removeprefix("then run: "))[3:]
+    again = shlex.split(retried.out.splitlines()[-1].removeprefix("then run: "))[3:]
     ended = launch(*again, "arabic.max_rejected_fraction=1", **variables(tmp_path))
     assert ended.code == 0, ended
-    assert done.items() <= marks(work).items()
+    assert done.items() <= marker_inodes(work).items()
     summary = json.loads((work / "latest/arabic/summary.json").read_text())
     assert (summary["rows_in"], summary["rows_rejected"]) == (MANY_ROWS, MANY_ROWS // 4)
     first, second = asked(tmp_path)[:before], asked(tmp_path)[before:]
@@ -66,21 +66,21 @@ def test_failed_units_run_again_with_the_rows_that_were_rejected(
 
 @pytest.mark.slow
 def test_rejected_rows_become_a_node_of_their_own(tmp_path: Path, work: Path) -> None:
-    line = [
+    arguments = [
         "stage=arabic",
         write_stand_in_recipe(tmp_path, ROWS, 4),
         f"work={work}",
         "arabic.commit_interval_s=0.3",
     ]
-    assert launch(*line, **variables(tmp_path)).code == 0
-    words = (f"work={work}", "node=translate", "rejected=true")
-    plan = run_command(*words, "dry_run=true", module="retry")
+    assert launch(*arguments, **variables(tmp_path)).code == 0
+    of_retry = (f"work={work}", "node=translate", "rejected=true")
+    plan = run_command(*of_retry, "dry_run=true", module="retry")
     assert plan.code == 0, plan
     assert f"arabic: {ROWS // 4} rejected rows become the corpus of a new node" in plan.out
     assert not (work / "recipes").exists()
-    told = run_command(*words, module="retry")
-    assert told.code == 0, told
-    lines = told.out.splitlines()
+    ended = run_command(*of_retry, module="retry")
+    assert ended.code == 0, ended
+    lines = ended.out.splitlines()
     again = next(text for text in lines if text.startswith("python -m hala_hpc.launch"))
     assert "arabic-again.commit_interval_s=0.3" in again
     done = units_done(work)
@@ -95,8 +95,8 @@ def test_rejected_rows_become_a_node_of_their_own(tmp_path: Path, work: Path) ->
 def test_a_node_that_its_first_rows_stopped_is_judged_by_the_next_ones(
     tmp_path: Path, work: Path
 ) -> None:
-    line = ["stage=arabic", write_stand_in_recipe(tmp_path, MANY_ROWS, 1, 0.5), f"work={work}"]
-    ended = launch(*line, **variables(tmp_path))
+    arguments = ["stage=arabic", write_stand_in_recipe(tmp_path, MANY_ROWS, 1, 0.5), f"work={work}"]
+    ended = launch(*arguments, **variables(tmp_path))
     assert ended.code == 65, ended
     failure = json.loads((work / "latest/arabic/failure.json").read_text())
     assert "rejected for 'empty', a fault of the model" in ended.err
@@ -104,18 +104,18 @@ def test_a_node_that_its_first_rows_stopped_is_judged_by_the_next_ones(
     first = len(asked(tmp_path))
     # Each row is asked three times; the rest of the node is spared.
     assert 200 <= first <= 3 * 400
-    again = launch(*line, **variables(tmp_path))
+    again = launch(*arguments, **variables(tmp_path))
     assert (again.code, len(asked(tmp_path))) == (65, first)
     assert run_command(f"work={work}", module="retry").code == 0
-    assert launch(*line, **variables(tmp_path)).code == 65
+    assert launch(*arguments, **variables(tmp_path)).code == 65
     assert len(asked(tmp_path)) > first
 
 
-def test_what_cannot_be_tried_again_is_refused_with_the_cure(tmp_path: Path, work: Path) -> None:
+def test_what_cannot_be_tried_again_is_refused_with_the_fix(tmp_path: Path, work: Path) -> None:
     assert launch("stage=all", one_row_recipe(tmp_path), f"work={work}").code == 0
-    told = run_command(f"work={work}", module="retry")
-    assert (told.code, "no node has failed" in told.out) == (0, True)
-    for words, cure in (
+    ended = run_command(f"work={work}", module="retry")
+    assert (ended.code, "no node has failed" in ended.out) == (0, True)
+    for arguments, fix in (
         (["node=corpus"], "write rejected=true"),
         (["rejected=true"], "name the node"),
         (["rejected=true", "failed=true"], "write one of them"),
@@ -123,6 +123,6 @@ def test_what_cannot_be_tried_again_is_refused_with_the_cure(tmp_path: Path, wor
         (["failed=false"], "write rejected=true"),
         (["node=corpus", "rejected=true"], "prepare does not write rejected rows"),
     ):
-        wrong = run_command(f"work={work}", *words, module="retry")
+        wrong = run_command(f"work={work}", *arguments, module="retry")
         assert wrong.code == 64, wrong
-        assert cure in wrong.err
+        assert fix in wrong.err

@@ -1,4 +1,4 @@
-"""Rejected rows are kept with the reason, counted, limited, and can be run again.
+"""Rejected rows are written with the reason, counted, limited, and can be run again.
 
 Through the command line, with the stand-in engine of tests/standin.
 """
@@ -15,16 +15,19 @@ from command_line import CommandResult, launch, recipe, run_command
 from benchmarks.kills.node import STAND_IN_ENGINE, empty_model
 from hala_hpc.data.corpus.reader import read_rows
 
-#: The stand-in has no answer to texts with this word.
+#: The stand-in has no answer to texts that contain this.
 NOTHING = "speechless"
 
 
-def run(tmp_path: Path, work: Path, *words: str) -> CommandResult:
+def run(tmp_path: Path, work: Path, *overrides: str) -> CommandResult:
     rows = tmp_path / "rows.jsonl"
     with rows.open("w") as file:
         for number in range(60):
-            word = NOTHING if number % 4 == 0 else "quiet"
-            texts = {"instruction": f"Who is {word} in house {number}?", "output": "The old man."}
+            subject = NOTHING if number % 4 == 0 else "quiet"
+            texts = {
+                "instruction": f"Who is {subject} in house {number}?",
+                "output": "The old man.",
+            }
             file.write(json.dumps(texts) + "\n")
     model = empty_model(tmp_path / "model")
     text = f"""
@@ -45,8 +48,8 @@ corpus = "@arabic/rejected"
 prompt = "Once more:\\n\\n{{text}}"
 max_rejected_fraction = 1
 """
-    line = ("stage=all", recipe(tmp_path, text), f"work={work}", *words)
-    return launch(*line, PYTHONPATH=str(STANDIN))
+    arguments = ("stage=all", recipe(tmp_path, text), f"work={work}", *overrides)
+    return launch(*arguments, PYTHONPATH=str(STANDIN))
 
 
 def summary(work: Path, node: str) -> dict[str, Any]:
@@ -62,9 +65,9 @@ def test_rejected_rows_are_a_corpus_that_another_node_takes(tmp_path: Path, work
     assert (first["rows_in"], first["rows_out"], first["rejected"]) == (60, 45, {"empty": 15})
     assert first["details"]["asked_again"]["empty"] > 0
     assert (again["rows_in"], again["rejected"]) == (15, {"empty": 15})
-    kept = list(read_rows(work / "latest/arabic/output/rejected"))
-    assert {row["reason"] for row in kept} == {"empty"}
-    assert all(NOTHING in row["messages"][0]["content"] for row in kept)
+    rejected = list(read_rows(work / "latest/arabic/output/rejected"))
+    assert {row["reason"] for row in rejected} == {"empty"}
+    assert all(NOTHING in row["messages"][0]["content"] for row in rejected)
 
 
 @pytest.mark.slow
@@ -99,7 +102,7 @@ def test_rejected_rows_are_taken_from_another_folder_than_that_of_the_launch(
     lab, elsewhere = tmp_path / "lab", tmp_path / "elsewhere"
     lab.mkdir(0o755)
     elsewhere.mkdir()
-    texts = [f"Who is {word} in house 1?" for word in (NOTHING, "quiet")]
+    texts = [f"Who is {subject} in house 1?" for subject in (NOTHING, "quiet")]
     rows = [json.dumps({"instruction": text, "output": "The old man."}) for text in texts]
     (lab / "rows.jsonl").write_text("\n".join(rows) + "\n")
     (lab / "own.py").write_text(OWN_STAGE)
@@ -124,11 +127,11 @@ max_rejected_fraction = 1
     first = ("stage=all", "recipe=recipe.toml", "work=../work")
     ended = launch(*first, cwd=lab, PYTHONPATH=str(STANDIN))
     assert ended.code == 0, ended
-    words = ("work=../work", "node=arabic", "rejected=true")
-    told = run_command(*words, module="retry", cwd=elsewhere)
-    assert told.code == 0, told
-    line = next(text for text in told.out.splitlines() if "hala_hpc.launch" in text)
-    again = launch(*shlex.split(line)[3:], cwd=elsewhere, PYTHONPATH=str(STANDIN))
+    arguments = ("work=../work", "node=arabic", "rejected=true")
+    retried = run_command(*arguments, module="retry", cwd=elsewhere)
+    assert retried.code == 0, retried
+    command = next(text for text in retried.out.splitlines() if "hala_hpc.launch" in text)
+    again = launch(*shlex.split(command)[3:], cwd=elsewhere, PYTHONPATH=str(STANDIN))
     assert again.code == 0, again
     assert summary(work, "arabic-again")["rows_in"] == 1
     assert summary(work, "arabic")["rounds"] == 1, "what is done stays done"

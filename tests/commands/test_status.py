@@ -1,4 +1,4 @@
-"""Status tells how far a run is, why it goes no further, and what it has cost."""
+"""Status shows how far a run is, why it makes no progress, and what it has cost."""
 
 import json
 import os
@@ -32,10 +32,10 @@ pytestmark = pytest.mark.kinds
 @pytest.mark.slow
 @pytest.mark.slurm
 @pytest.mark.usefixtures("minislurm")
-def test_status_on_slurm_tells_why_nodes_wait_and_what_gpus_cost(
+def test_status_on_slurm_shows_why_nodes_wait_and_what_gpus_cost(
     tmp_path: Path, work: Path
 ) -> None:
-    line = [
+    arguments = [
         "stage=all",
         write_stand_in_recipe(tmp_path),
         f"work={work}",
@@ -43,7 +43,7 @@ def test_status_on_slurm_tells_why_nodes_wait_and_what_gpus_cost(
     ]
     later = ["report.resources.options.begin=now+1hour"]
     held = JobHold(tmp_path, after=100)
-    assert launch(*line, *later, write_stand_in_launcher(tmp_path, held=held)).code == 0
+    assert launch(*arguments, *later, write_stand_in_launcher(tmp_path, held=held)).code == 0
     first = read_node_states(work)
     assert first["report"]["state"] == "waiting"
     assert first["report"]["why"] == "waits for arabic"
@@ -55,14 +55,14 @@ def test_status_on_slurm_tells_why_nodes_wait_and_what_gpus_cost(
     held.release()
     wait_for_state(work, "done")
     arabic = read_node_states(work)["arabic"]
-    # Two workers with two GPUs each: in accounting, or else by their own words.
-    marks = sum(
+    # Two workers with two GPUs each: in accounting, or else by their own records.
+    gpu_seconds = sum(
         json.loads(path.read_text())["seconds"] * 2
         for path in (work / "latest/arabic/attempts").glob("r*.json")
     )
-    assert marks <= arabic["gpu_hours"] * 3600 + 2 < 3 * marks + 60
+    assert gpu_seconds <= arabic["gpu_hours"] * 3600 + 2 < 3 * gpu_seconds + 60
     without_accounting = read_node_states(work, PATH=path_without("sacct", tmp_path))
-    assert without_accounting["arabic"]["gpu_hours"] * 3600 == pytest.approx(marks, abs=4)
+    assert without_accounting["arabic"]["gpu_hours"] * 3600 == pytest.approx(gpu_seconds, abs=4)
 
     wait_until(
         lambda: "begin time is not reached" in read_node_states(work)["report"]["why"],
@@ -72,10 +72,10 @@ def test_status_on_slurm_tells_why_nodes_wait_and_what_gpus_cost(
     )
     report = read_node_states(work)["report"]
     assert report["expected_start"] > time.strftime("%FT%T")
-    told = run_command(f"work={work}", module="status").out
-    assert_message(told, "report waits: it may not begin yet")
-    assert_message(told, "report is expected to start at")
-    assert_message(told, "GPU hours are spent")
+    output = run_command(f"work={work}", module="status").out
+    assert_message(output, "report waits: it may not begin yet")
+    assert_message(output, "report is expected to start at")
+    assert_message(output, "GPU hours are spent")
     hold = ["scontrol", "hold", jobs(work, "report")["workers"]]
     subprocess.run(hold, check=True, timeout=WAIT_S)
     assert_message(read_node_states(work)["report"]["why"], "scontrol release")
@@ -110,8 +110,8 @@ def path_without(name: str, folder: Path) -> str:
 
 
 def test_status_of_a_recipe_that_was_never_run_is_new(tmp_path: Path) -> None:
-    told = run_command("recipe=demo", f"work={tmp_path}/w", "format=json", module="status")
-    nodes = json.loads(told.out)["nodes"]
+    ended = run_command("recipe=demo", f"work={tmp_path}/w", "format=json", module="status")
+    nodes = json.loads(ended.out)["nodes"]
     assert {node["state"] for node in nodes} == {"new"}
     assert set(nodes[0]) == {
         "name",
@@ -133,19 +133,21 @@ def test_status_of_a_recipe_that_was_never_run_is_new(tmp_path: Path) -> None:
     }
 
 
-def test_status_of_a_folder_without_a_run_says_how_to_start_one(tmp_path: Path) -> None:
-    told = run_command(f"work={tmp_path}", module="status")
-    assert told.code == 66
-    assert_message(told.err, "holds no run")
+def test_status_of_a_folder_without_a_run_names_the_command_that_starts_one(tmp_path: Path) -> None:
+    ended = run_command(f"work={tmp_path}", module="status")
+    assert ended.code == 66
+    assert_message(ended.err, "holds no run")
 
 
 def test_status_after_a_run_counts_units_and_rows(tmp_path: Path, work: Path) -> None:
     rows = [json.dumps({"instruction": f"Say {n}", "output": str(n)}) for n in (1, 2, 3, 3)]
     (tmp_path / "rows.jsonl").write_text("\n".join(rows))
-    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\nunits=2\n')
-    assert launch("stage=all", line, f"work={work}").code == 0
-    told = run_command(f"work={work}", "format=json", module="status")
-    assert json.loads(told.out) == {
+    argument = recipe(
+        tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\nunits=2\n'
+    )
+    assert launch("stage=all", argument, f"work={work}").code == 0
+    ended = run_command(f"work={work}", "format=json", module="status")
+    assert json.loads(ended.out) == {
         "nodes": [
             {
                 "name": "corpus",
@@ -171,75 +173,79 @@ def test_status_after_a_run_counts_units_and_rows(tmp_path: Path, work: Path) ->
     assert_message(stale.out, "1 of 1 nodes are done")
 
 
-def test_status_tells_what_the_disk_knows_when_the_scheduler_does_not_answer(
+def test_status_shows_what_the_disk_knows_when_the_scheduler_does_not_answer(
     tmp_path: Path, work: Path
 ) -> None:
-    line = one_row_recipe(tmp_path, units=2)
-    assert launch("stage=all", line, f"work={work}").code == 0
+    argument = one_row_recipe(tmp_path, units=2)
+    assert launch("stage=all", argument, f"work={work}").code == 0
     artifact = (work / "latest/corpus").resolve()
     (artifact / "summary.json").unlink()
     (artifact / "progress/00000-0000.json").unlink()
     (artifact / "jobs.json").write_text('{"round": 1, "submitted": 0, "workers": "1", "gate": "2"}')
-    told = run_command(f"work={work}", "format=json", module="status", PATH="/nowhere")
-    assert told.code == 0, told
-    assert json.loads(told.out)["nodes"][0]["state"] == "partial"
-    assert_message(told.err, "does not answer")
+    ended = run_command(f"work={work}", "format=json", module="status", PATH="/nowhere")
+    assert ended.code == 0, ended
+    assert json.loads(ended.out)["nodes"][0]["state"] == "partial"
+    assert_message(ended.err, "does not answer")
 
 
-def corpus_line(folder: Path, text: str, units: int = 2) -> str:
+def corpus_argument(folder: Path, text: str, units: int = 2) -> str:
     """`recipe=...` of one node that reads these rows."""
     (folder / "rows.jsonl").write_text(text)
     return recipe(folder, f'[corpus]\nstage="prepare"\ndata="{folder}/rows.jsonl"\nunits={units}\n')
 
 
-def test_status_says_why_a_node_failed(tmp_path: Path, work: Path) -> None:
-    line = corpus_line(tmp_path, '{"instruction": "Say 1", "output": "1"}\n' + "{broken\n" * 9)
-    assert launch("stage=all", line, f"work={work}").code == 65
+def test_status_shows_why_a_node_failed(tmp_path: Path, work: Path) -> None:
+    argument = corpus_argument(
+        tmp_path, '{"instruction": "Say 1", "output": "1"}\n' + "{broken\n" * 9
+    )
+    assert launch("stage=all", argument, f"work={work}").code == 65
     node = read_node_states(work)["corpus"]
     assert node["state"] == "failed"
     assert_message(node["why"], "9 of 10 rows are rejected")
-    told = run_command(f"work={work}", module="status").out
-    assert_message(told, f"corpus has failed: {node['why']}")
-    assert_message(told, f"python -m hala_hpc.logs work={work}\n")
+    output = run_command(f"work={work}", module="status").out
+    assert_message(output, f"corpus has failed: {node['why']}")
+    assert_message(output, f"python -m hala_hpc.logs work={work}\n")
 
 
 def test_following_ends_with_the_run_and_repeats_the_table(tmp_path: Path, work: Path) -> None:
-    line = ["stage=all", write_stand_in_recipe(tmp_path), f"work={work}"]
-    # The first of the three nodes is done when the table has been told once.
-    held, told = JobHold(tmp_path), tmp_path / "told"
+    arguments = ["stage=all", write_stand_in_recipe(tmp_path), f"work={work}"]
+    # The first of the three nodes is done when the table has been printed once.
+    held, output = JobHold(tmp_path), tmp_path / "output"
     follow = [sys.executable, "-m", "hala_hpc.status", f"work={work}", "follow=true"]
     with subprocess.Popen(
-        [sys.executable, "-m", "hala_hpc.launch", *line],
+        [sys.executable, "-m", "hala_hpc.launch", *arguments],
         env={**os.environ, **standin_variables(held=held)},
         stdout=subprocess.DEVNULL,
     ) as running:
         wait_until((work / "run.json").exists, "the run has begun")
-        with told.open("w") as stream, subprocess.Popen(follow, stdout=stream) as following:
+        with output.open("w") as stream, subprocess.Popen(follow, stdout=stream) as following:
             try:
-                wait_until(lambda: "done" in told.read_text(), "the first table")
+                wait_until(lambda: "done" in output.read_text(), "the first table")
             finally:
                 held.release()
             assert following.wait(WAIT_S) == 0
         assert running.wait(WAIT_S) == 0
-    assert_message(told.read_text(), "0 of 3 nodes are done")
-    assert_message(told.read_text(), "3 of 3 nodes are done\n")
-    assert "\x1b" not in told.read_text()
+    assert_message(output.read_text(), "0 of 3 nodes are done")
+    assert_message(output.read_text(), "3 of 3 nodes are done\n")
+    assert "\x1b" not in output.read_text()
 
 
 def test_following_what_has_failed_ends_with_its_code(tmp_path: Path, work: Path) -> None:
-    line = corpus_line(tmp_path, '{"instruction": "Say 1", "output": "1"}\n' + "{broken\n" * 9)
-    assert launch("stage=all", line, f"work={work}").code == 65
-    told = run_command(f"work={work}", "follow=true", "format=json", module="status")
-    assert told.code == 65
-    assert_message(told.err, "nothing is running")
-    assert json.loads(told.out.splitlines()[-1])["nodes"][0]["state"] == "failed"
+    argument = corpus_argument(
+        tmp_path, '{"instruction": "Say 1", "output": "1"}\n' + "{broken\n" * 9
+    )
+    assert launch("stage=all", argument, f"work={work}").code == 65
+    ended = run_command(f"work={work}", "follow=true", "format=json", module="status")
+    assert ended.code == 65
+    assert_message(ended.err, "nothing is running")
+    assert json.loads(ended.out.splitlines()[-1])["nodes"][0]["state"] == "failed"
 
 
-def test_a_scheduler_without_an_answer_is_told_once_and_asked_once(
+def test_a_scheduler_without_an_answer_is_reported_once_and_asked_once(
     tmp_path: Path, work: Path
 ) -> None:
-    line = corpus_line(tmp_path, '{"instruction": "Say 1", "output": "1"}\n', 1)
-    assert launch("stage=all", line, f"work={work}").code == 0
+    argument = corpus_argument(tmp_path, '{"instruction": "Say 1", "output": "1"}\n', 1)
+    assert launch("stage=all", argument, f"work={work}").code == 0
     artifact = (work / "latest/corpus").resolve()
     (artifact / "summary.json").unlink()
     (artifact / "progress/00000-0000.json").unlink()
@@ -249,16 +255,16 @@ def test_a_scheduler_without_an_answer_is_told_once_and_asked_once(
     away = "echo squeue: error: Unable to contact slurm controller >&2"
     (commands / "squeue").write_text(f"#!/bin/sh\necho $* >> {tmp_path}/asked\n{away}\nexit 1\n")
     (commands / "squeue").chmod(0o755)
-    told = run_command(f"work={work}", module="status", PATH=f"{commands}:/usr/bin:/bin")
-    assert told.code == 0, told
-    assert "partial" in told.out
-    assert len(told.err.splitlines()) == 1
-    assert_message(told.err, "the scheduler does not answer")
+    ended = run_command(f"work={work}", module="status", PATH=f"{commands}:/usr/bin:/bin")
+    assert ended.code == 0, ended
+    assert "partial" in ended.out
+    assert len(ended.err.splitlines()) == 1
+    assert_message(ended.err, "the scheduler does not answer")
     assert len((tmp_path / "asked").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("reason", "words"),
+    ("reason", "explained"),
     [
         ("Priority", "jobs with a higher priority are before it"),
         (
@@ -279,8 +285,8 @@ def test_a_scheduler_without_an_answer_is_told_once_and_asked_once(
         ("SomethingNew", "SomethingNew"),
     ],
 )
-def test_reasons_of_slurm_are_told_in_plain_words(reason: str, words: str) -> None:
-    assert_message(explain_pending_reason(reason, "12"), words)
+def test_reasons_of_slurm_are_explained_in_plain_english(reason: str, explained: str) -> None:
+    assert_message(explain_pending_reason(reason, "12"), explained)
 
 
 def test_a_node_that_was_repaired_while_somebody_watches_is_damaged_no_more(tmp_path: Path) -> None:
@@ -308,10 +314,10 @@ def submitted(tmp_path: Path, work: Path, cluster: FakeSlurm) -> None:
         cluster.add(name, "exit 1")
     (tmp_path / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
     one = f'stage = "prepare"\ndata = "{tmp_path}/rows.jsonl"\nunits = 1\n'
-    line = [recipe(tmp_path, f"[first]\n{one}[second]\n{one}limit = 1\n"), f"work={work}"]
+    arguments = [recipe(tmp_path, f"[first]\n{one}[second]\n{one}limit = 1\n"), f"work={work}"]
     # The doctor, who wants to know more of a cluster, is asked before the first submission only.
-    assert launch("stage=first", *line).code == 0
-    assert launch("stage=second", *line, "launcher=slurm").code == 0
+    assert launch("stage=first", *arguments).code == 0
+    assert launch("stage=second", *arguments, "launcher=slurm").code == 0
 
 
 def test_a_node_whose_jobs_are_gone_runs_no_more_though_a_worker_was_alive_just_now(
@@ -322,12 +328,18 @@ def test_a_node_whose_jobs_are_gone_runs_no_more_though_a_worker_was_alive_just_
     progress = work / "latest" / "second" / "progress"
     progress.mkdir(exist_ok=True)
     now = time.time()
-    word = {"worker": 0, "rank": 0, "attempt": "r0001-w00000-41-0", "began": now, "time": now}
-    (progress / "00000-0000.json").write_text(json.dumps(word))
+    progress_of_now = {
+        "worker": 0,
+        "rank": 0,
+        "attempt": "r0001-w00000-41-0",
+        "began": now,
+        "time": now,
+    }
+    (progress / "00000-0000.json").write_text(json.dumps(progress_of_now))
     node = read_node_states(work)["second"]
     assert node["state"] == "new"
     assert_message(node["why"], "41")
-    # Where nobody answers for the jobs, the sign is the best that there is.
+    # Without an answer about the jobs, the progress file is the best that there is.
     cluster.add("squeue", 'echo "Unable to contact slurm controller" >&2; exit 1')
     assert read_node_states(work)["second"]["state"] == "running"
 
@@ -355,7 +367,7 @@ def test_a_job_of_another_folder_with_the_number_of_ours_is_not_ours(
 def test_gpu_hours_of_other_jobs_with_the_number_of_ours_are_not_ours(
     tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Accounting tells of all jobs that ever had a number; a gate has no GPU."""
+    """Accounting lists all jobs that ever had a number; a gate has no GPU."""
     cluster = FakeSlurm(on_path(tmp_path / "commands", monkeypatch))
     submitted(tmp_path, work, cluster)
     folder = (work / "latest" / "second").resolve()

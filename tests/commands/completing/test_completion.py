@@ -50,7 +50,7 @@ def write_script(shell: str, folder: Path) -> Path:
 
 
 def offered(script: Path, *typed: str, cwd: Path = ROOT, program: object = HALA) -> list[str]:
-    """What bash offers for the last of the words that it makes of a line."""
+    """What bash offers for the last of the arguments into which it splits a command."""
     done = subprocess.run(
         ["bash", "--norc", "-c", DRIVER, "driver", script, str(program), *typed],
         cwd=cwd,
@@ -206,7 +206,7 @@ def test_an_unknown_shell_is_named_and_help_says_how_to_load_it() -> None:
 @pytest.mark.alone
 def test_nodes_are_found_with_less_cpu_than_pydantic_takes_to_be_imported() -> None:
     seconds: list[tuple[float, float]] = []
-    # In turns, and the least of several: what the machine does beside it only adds.
+    # In turns, and the minimum of several: what the machine does beside it only adds.
     while len(seconds) < 10:
         ours = cpu_s([str(HALA), "completion", "nodes", "launch", "recipe=hala"])
         seconds.append((ours, cpu_s([sys.executable, "-c", "import pydantic; pydantic.BaseModel"])))

@@ -30,7 +30,7 @@ MODELS = (
     "garbled",
 )
 DATA = ("rows", "rowscut", "rowsabsent")
-#: One that nobody reads weights of, and one of a single file.
+#: One of which no weights are read, and one of a single file.
 VOCABULARY, LONG = "vocabulary", "long"
 #: Where the line to the hub breaks once, and how many bytes come before; huggingface_hub keeps what
 #: came in blocks of so many bytes.
@@ -41,7 +41,7 @@ class Fetched(NamedTuple):
     """A line that was fetched, and what the hub was asked for meanwhile."""
 
     folder: Path
-    words: list[str]
+    arguments: list[str]
     hub: HubStandIn
     ended: CommandResult
     requests: list[str]
@@ -61,7 +61,7 @@ def hub() -> Iterator[HubStandIn]:
 
 
 def write_recipe(folder: Path) -> list[str]:
-    """The words of a line whose nodes read all repositories."""
+    """The arguments of a run whose nodes read all repositories."""
     nodes = [
         f'[{name}]\nstage = "quantize"\nscheme = "none"\nmodel = "lab/{name}{revision}"\n'
         for name in (*MODELS, LONG)
@@ -81,35 +81,35 @@ def write_recipe(folder: Path) -> list[str]:
     return ["stage=all", recipe, work, f"launcher={site}"]
 
 
-def fetch(hub: HubStandIn, *words: str, **env: str) -> CommandResult:
+def fetch(hub: HubStandIn, *arguments: str, **env: str) -> CommandResult:
     """Run the command with the variables of the stand-in, but its cache: the launcher's counts."""
     found = hub.environment(Path("/nowhere")) | env
-    return run_command(*words, module="fetch", cwd=None, **found)
+    return run_command(*arguments, module="fetch", cwd=None, **found)
 
 
 @pytest.fixture(scope="module")
 def fetched(hub: HubStandIn, tmp_path_factory: pytest.TempPathFactory) -> Fetched:
     """All that the recipe reads, over a line that is refused twice and breaks once."""
     folder = tmp_path_factory.mktemp("fetched")
-    words = write_recipe(folder)
+    arguments = write_recipe(folder)
     hub.refused_as_too_many, hub.cut_after[CUT], hub.cuts[CUT] = 2, CUT_BYTES, 1
     before = len(hub.requests)
-    ended = fetch(hub, *words)
+    ended = fetch(hub, *arguments)
     assert ended.code == 0, ended
-    return Fetched(folder, words, hub, ended, hub.requests[before:])
+    return Fetched(folder, arguments, hub, ended, hub.requests[before:])
 
 
 @pytest.fixture
 def damaged(fetched: Fetched, tmp_path: Path) -> list[str]:
-    """The words of the same line in a folder of its own, with everything damaged."""
-    words = write_recipe(tmp_path)
+    """The arguments of the same run in a folder of its own, with everything damaged."""
+    arguments = write_recipe(tmp_path)
     shutil.copytree(fetched.folder / "home", tmp_path / "home", symlinks=True)
     for name, damage in DAMAGES.items():
         kind = "datasets" if name in DATA else "models"
         repository = tmp_path / "home" / "hub" / f"{kind}--lab--{name}"
         [snapshot] = (repository / "snapshots").iterdir()
         damage(snapshot)
-    return words
+    return arguments
 
 
 def without(name: str) -> Callable[[Path], None]:
@@ -182,8 +182,8 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "rowscut": cut("easy/train-00000-of-00002.jsonl"),
     "rowsabsent": gone,
 }
-#: What is told of each; those that only their content shows, `changed`, are not among them.
-TOLD = {
+#: What is reported of each; those that only their content shows, `changed`, are not among them.
+FAULTS_REPORTED = {
     "model lab/absent": "is not in the hub cache",
     "model lab/other@v2": "its revision main is",
     "model lab/shard": "model-00002-of-00002.safetensors is missing",
@@ -199,17 +199,19 @@ TOLD = {
 
 
 def names_all(text: str) -> None:
-    """Assert that every damage is told, in a line of its piece."""
-    for piece, fault in TOLD.items():
-        lines = [line for line in text.splitlines() if f"{piece}: " in line]
-        assert any(fault in line for line in lines), (piece, fault, text)
+    """Assert that every damage is reported, in a line of its dependency."""
+    for dependency, fault in FAULTS_REPORTED.items():
+        lines = [line for line in text.splitlines() if f"{dependency}: " in line]
+        assert any(fault in line for line in lines), (dependency, fault, text)
 
 
 def test_only_what_is_read_is_fetched_and_its_size_printed_first(fetched: Fetched) -> None:
-    told, requests = fetched.ended.out, "\n".join(fetched.requests)
-    assert told.index("GB in all; ") < told.index("[1/15] ")
-    assert "model lab/shard, commit " in told
-    assert f"all {len(TOLD) + 4} are here, complete, and open without a network" in told
+    output, requests = fetched.ended.out, "\n".join(fetched.requests)
+    assert output.index("GB in all; ") < output.index("[1/15] ")
+    assert "model lab/shard, commit " in output
+    assert (
+        f"all {len(FAULTS_REPORTED) + 4} are here, complete, and open without a network" in output
+    )
     for needless in ("pytorch_model.bin", "consolidated", "onnx", "/hard/", "/test-"):
         assert f"GET /{needless}" not in requests
         assert needless not in requests.replace("/api/", "")
@@ -230,14 +232,14 @@ def test_what_is_missing_or_cut_is_named_by_dry_run_launch_and_doctor(damaged: l
             ["doctor", *damaged],
         ]
     )
-    line = f"python -m hala_hpc.fetch {' '.join(damaged)}"
+    command = f"python -m hala_hpc.fetch {' '.join(damaged)}"
     assert planned.code == 0
     assert launched.code == 66
     assert examined.code == 78
     for text in (planned.out, launched.err, examined.out):
         names_all(text)
     for text in (planned.out, launched.err):
-        assert line in text
+        assert command in text
     assert "lab/changed" not in launched.err, "only its content is another"
 
 
@@ -276,7 +278,7 @@ def test_a_fetch_mends_all_and_brings_only_what_is_lost(
 
 def test_what_is_complete_is_not_queried_twice(fetched: Fetched) -> None:
     before = len(fetched.hub.requests)
-    ended = fetch(fetched.hub, *fetched.words, "dry_run=true")
+    ended = fetch(fetched.hub, *fetched.arguments, "dry_run=true")
     assert ended.code == 0
     assert "no model or data set has to be fetched" in ended.out
     assert fetched.hub.requests[before:] == []
@@ -287,20 +289,20 @@ def test_terms_that_are_not_accepted_are_reported_with_the_page_and_never_the_to
 ) -> None:
     hub.put("models", "lab/gated", hub_repositories.model(50))
     hub.gate("models", "lab/gated")
-    words = ["model.model=lab/gated", *one_model(tmp_path), "dry_run=true"]
+    arguments = ["model.model=lab/gated", *one_model(tmp_path), "dry_run=true"]
     for token in ({}, {"HF_TOKEN": "hf_of_somebody_else"}):
-        refused = fetch(hub, *words, **token)
+        refused = fetch(hub, *arguments, **token)
         assert refused.code == 66, refused
         assert f"{hub.endpoint}/lab/gated" in refused.err
         assert "hf auth login" in refused.err
         assert "hf_of_somebody_else" not in refused.out + refused.err
-    welcome = fetch(hub, *words, HF_TOKEN=GOOD_TOKEN)
+    welcome = fetch(hub, *arguments, HF_TOKEN=GOOD_TOKEN)
     assert welcome.code == 0, welcome
     assert GOOD_TOKEN not in welcome.out + welcome.err
 
 
 def one_model(folder: Path, home: str = "home") -> list[str]:
-    """The words of a recipe with one node, `model`."""
+    """The arguments of a recipe with one node, `model`."""
     (folder / "one.toml").write_text('[model]\nstage = "quantize"\nmodel = "lab/nothing"\n')
     site = folder / "site.toml"
     site.write_text(f'backend = "local"\n[environment]\nHF_HOME = "{folder}/{home}"\n')
@@ -309,11 +311,11 @@ def one_model(folder: Path, home: str = "home") -> list[str]:
 
 
 def test_what_the_hub_does_not_have_is_reported(hub: HubStandIn, tmp_path: Path) -> None:
-    words = one_model(tmp_path)
-    unknown = fetch(hub, *words)
+    arguments = one_model(tmp_path)
+    unknown = fetch(hub, *arguments)
     assert unknown.code == 66
     assert_message(unknown.err, "model lab/nothing is not on the hub, or not visible to you")
-    other = fetch(hub, *words, "model.model=lab/shard@v9")
+    other = fetch(hub, *arguments, "model.model=lab/shard@v9")
     assert other.code == 66
     assert_message(other.err, "has no revision 'v9'")
 

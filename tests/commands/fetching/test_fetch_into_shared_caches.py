@@ -1,4 +1,4 @@
-"""fetch: hub caches that others fill, files on Xet storage, repositories of somebody else."""
+"""fetch: hub caches that others fill, files on Xet storage, repositories of another user."""
 
 import os
 import stat
@@ -28,7 +28,7 @@ units = 1
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[HubStandIn]:
-    """A stand-in with a data set and models, one of them on Xet storage, one of somebody else."""
+    """A stand-in with a data set and models, one of them on Xet storage, one of another user."""
     with HubStandIn() as stand_in:
         stand_in.put("datasets", "lab/rows", hub_repositories.data_set())
         for number, name in enumerate(("shared", "later", "closed")):
@@ -39,8 +39,8 @@ def hub() -> Iterator[HubStandIn]:
         yield stand_in
 
 
-def words_of(folder: Path, model: str) -> list[str]:
-    """The words of a line that reads a model and a data set, from a hub cache in its folder."""
+def arguments_for(folder: Path, model: str) -> list[str]:
+    """The arguments of a run that reads a model and a data set, from a hub cache in its folder."""
     (folder / "recipe.toml").write_text(RECIPE.format(model=model))
     (folder / "site.toml").write_text(
         f'backend = "local"\n[environment]\nHF_HOME = "{folder}/home"\n'
@@ -49,16 +49,16 @@ def words_of(folder: Path, model: str) -> list[str]:
     return ["stage=all", *named, f"work={folder}/work"]
 
 
-def fetch(hub: HubStandIn, *words: str, has_rights: bool = True, **env: str) -> CommandResult:
-    """Give the line, as somebody to whom the modes of files apply or not."""
+def fetch(hub: HubStandIn, *arguments: str, has_rights: bool = True, **env: str) -> CommandResult:
+    """Run the command, as a user to whom file modes apply or not."""
     found = hub.environment(Path("/nowhere")) | env
     if has_rights:
-        return run_command(*words, module="fetch", cwd=None, **found)
-    return command_without_root_rights(*words, module="fetch", **found)
+        return run_command(*arguments, module="fetch", cwd=None, **found)
+    return command_without_root_rights(*arguments, module="fetch", **found)
 
 
 def close(folder: Path) -> None:
-    """Let nobody write in a folder and below it."""
+    """Make a folder and all below it read-only."""
     for place, folders, files in os.walk(folder):
         for path in (Path(place, name) for name in (*folders, *files)):
             if not path.is_symlink():
@@ -69,19 +69,19 @@ def close(folder: Path) -> None:
 def test_jobs_read_from_a_hub_cache_that_is_not_writable_and_a_fetch_names_a_fix(
     hub: HubStandIn, tmp_path: Path
 ) -> None:
-    words = words_of(tmp_path, "shared")
-    assert fetch(hub, *words).code == 0
+    arguments = arguments_for(tmp_path, "shared")
+    assert fetch(hub, *arguments).code == 0
     close(tmp_path / "home")
 
-    whole = fetch(hub, *words, has_rights=False)
+    whole = fetch(hub, *arguments, has_rights=False)
     assert whole.code == 0, whole
     assert_message(whole.out, "are here, complete, and open without a network")
-    ran = command_without_root_rights(*words, HF_HUB_OFFLINE="1")
+    ran = command_without_root_rights(*arguments, HF_HUB_OFFLINE="1")
     assert ran.code == 0, ran
     assert (tmp_path / "work/latest/linked/output/config.json").is_file()
 
     before = len(hub.requests)
-    refused = fetch(hub, *words_of(tmp_path, "later"), has_rights=False)
+    refused = fetch(hub, *arguments_for(tmp_path, "later"), has_rights=False)
     assert refused.code == 73, refused
     assert_message(
         refused.err,
@@ -95,8 +95,8 @@ def test_jobs_read_from_a_hub_cache_that_is_not_writable_and_a_fetch_names_a_fix
     content = shard.read_bytes()
     shard.chmod(0o644)
     shard.write_bytes(content[:-1] + b"\7")
-    *words, _ = words_of(tmp_path, "shared")
-    damaged = fetch(hub, *words, f"work={tmp_path}/other", has_rights=False)
+    *arguments, _ = arguments_for(tmp_path, "shared")
+    damaged = fetch(hub, *arguments, f"work={tmp_path}/other", has_rights=False)
     assert damaged.code == 73, damaged
     assert_message(damaged.err, "is not writable", "model lab/shared, damaged,")
 
@@ -109,7 +109,7 @@ def test_a_repository_that_a_colleague_fetched_is_closed_to_others(
     for name in ("blobs", "refs", "snapshots"):
         (repository / name).mkdir(parents=True)
         (repository / name).chmod(0o555)
-    refused = fetch(hub, *words_of(tmp_path, "later"), "dry_run=true", has_rights=False)
+    refused = fetch(hub, *arguments_for(tmp_path, "later"), "dry_run=true", has_rights=False)
     assert refused.code == 73, refused
     assert_message(
         refused.err, f"{repository}/blobs is not writable", f"{repository}/refs is not writable"
@@ -119,16 +119,16 @@ def test_a_repository_that_a_colleague_fetched_is_closed_to_others(
 def test_large_files_come_from_xet_storage_and_where_it_is_refused_the_fix_is_printed(
     hub: HubStandIn, tmp_path: Path
 ) -> None:
-    words = words_of(tmp_path, "xet")
+    arguments = arguments_for(tmp_path, "xet")
     hub.is_xet_down = True
     try:
-        refused = fetch(hub, *words)
+        refused = fetch(hub, *arguments)
         assert refused.code == 69, refused
         assert_message(refused.err, "model lab/xet cannot be fetched from", "HF_HUB_DISABLE_XET=1")
     finally:
         hub.is_xet_down = False
     before = len(hub.requests)
-    fetched = fetch(hub, *words)
+    fetched = fetch(hub, *arguments)
     assert fetched.code == 0, fetched
     asked = hub.requests[before:]
     assert any(line.startswith("GET /xet/chunks/") for line in asked)
@@ -136,7 +136,7 @@ def test_large_files_come_from_xet_storage_and_where_it_is_refused_the_fix_is_pr
 
     weights = next((tmp_path / "home/hub").rglob("model.safetensors")).resolve()
     weights.write_bytes(weights.read_bytes()[:-1] + b"\7")
-    mended = fetch(hub, *words, HF_HUB_DISABLE_XET="1")
+    mended = fetch(hub, *arguments, HF_HUB_DISABLE_XET="1")
     assert mended.code == 0, mended
     assert_message(mended.out, "model.safetensors has the right size but different content")
 
@@ -144,8 +144,8 @@ def test_large_files_come_from_xet_storage_and_where_it_is_refused_the_fix_is_pr
 def test_a_token_that_may_not_read_a_repository_is_reported(
     hub: HubStandIn, tmp_path: Path
 ) -> None:
-    words = words_of(tmp_path, "closed")
-    refused = fetch(hub, *words, "dry_run=true", HF_TOKEN="hf_of_somebody_else")
+    arguments = arguments_for(tmp_path, "closed")
+    refused = fetch(hub, *arguments, "dry_run=true", HF_TOKEN="hf_of_somebody_else")
     assert refused.code == 66, refused
     assert_message(
         refused.err,

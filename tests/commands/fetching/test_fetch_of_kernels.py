@@ -40,18 +40,18 @@ class Site:
         )
 
     def give(
-        self, *words: str, name: str = NAME, module: str = "fetch", library: bool = True
+        self, *more: str, name: str = NAME, module: str = "fetch", library: bool = True
     ) -> CommandResult:
         """Run a command about a kernel, with or without the library that loads it."""
-        line = [write_stage(self.folder, name), f"launcher={self.folder}/site.toml"]
-        line += ["stage=all", f"work={self.folder}/work", *words]
+        arguments = [write_stage(self.folder, name), f"launcher={self.folder}/site.toml"]
+        arguments += ["stage=all", f"work={self.folder}/work", *more]
         found = self.hub.environment(Path("/nowhere"))
         found["PYTHONPATH"] = str(self.library) if library else ""
-        return run_command(*line, module=module, cwd=None, **found)
+        return run_command(*arguments, module=module, cwd=None, **found)
 
     @property
     def repository(self) -> Path:
-        """Where the kernel lies."""
+        """Folder of the kernel in the hub cache."""
         return self.folder / "home" / "hub" / "kernels--kernels-community--flash-attn2"
 
 
@@ -84,10 +84,10 @@ def test_the_build_for_the_torch_here_is_fetched_verified_and_found_without_a_ne
     assert site.give().code == 0, "what is damaged is fetched again"
 
     # As another program leaves it that fetches with a network: not to be loaded without one.
-    kept = next((site.repository / "trees").iterdir())
-    kept.rename(kept.with_name(f"{snapshot.name}.json"))
-    told = site.give("dry_run=true", module="launch")
-    assert_message(told.out, "makes the library report it as truncated")
+    tree_file = next((site.repository / "trees").iterdir())
+    tree_file.rename(tree_file.with_name(f"{snapshot.name}.json"))
+    planned = site.give("dry_run=true", module="launch")
+    assert_message(planned.out, "makes the library report it as truncated")
     assert site.give().code == 0
     assert "to fetch first" not in site.give("dry_run=true", module="launch").out
 

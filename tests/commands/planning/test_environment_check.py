@@ -1,4 +1,4 @@
-"""Jobs that ask for GPUs get an environment that is built for them, or are refused."""
+"""Jobs that request GPUs get an environment that is built for them, or are refused."""
 
 import os
 import sys
@@ -15,12 +15,12 @@ from hala_hpc.core.errors import CONFIG, NO_INPUT
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.paths import environment_python
 
-CURE = "HALA_DEVICE=cuda make env"
+FIX = "HALA_DEVICE=cuda make env"
 DRY = "dry_run=true"
 
 
-def line(folder: Path, gpus: int = 1, table: str = "") -> list[str]:
-    """A node that asks for GPUs of a cluster, by a launcher with more lines."""
+def arguments_for(folder: Path, gpus: int = 1, table: str = "") -> list[str]:
+    """A node that requests GPUs of a cluster, by a launcher with more lines."""
     (folder / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
     (folder / "site.toml").write_text(f'backend = "slurm"\n{table}')
     text = (
@@ -39,19 +39,19 @@ def refused(ended: CommandResult, *texts: str) -> None:
 
 
 def test_a_build_for_cpus_is_refused_by_dry_run_launch_and_doctor(tmp_path: Path) -> None:
-    words = line(tmp_path, table=pythons(tmp_path, "cpu"))
-    plan = launch("stage=all", *words, DRY)
-    refused(plan, CURE, "2.13.0+cpu", "rows requests GPUs")
-    assert "2 would be submitted" in plan.out, "the plan is told all the same"
-    refused(launch("stage=all", *words), CURE)
-    refused(run_command(*words, module="doctor"), CURE)
+    arguments = arguments_for(tmp_path, table=pythons(tmp_path, "cpu"))
+    plan = launch("stage=all", *arguments, DRY)
+    refused(plan, FIX, "2.13.0+cpu", "rows requests GPUs")
+    assert "2 would be submitted" in plan.out, "the plan is printed all the same"
+    refused(launch("stage=all", *arguments), FIX)
+    refused(run_command(*arguments, module="doctor"), FIX)
     assert not (tmp_path / "work").exists()
 
 
 def test_a_build_for_gpus_goes_on_to_what_is_not_fetched(tmp_path: Path) -> None:
-    words = line(tmp_path, table=pythons(tmp_path, "cuda"))
-    assert launch("stage=all", *words, DRY).code == 0
-    ended = launch("stage=all", *words, HF_HOME=str(tmp_path), PATH="/nowhere")
+    arguments = arguments_for(tmp_path, table=pythons(tmp_path, "cuda"))
+    assert launch("stage=all", *arguments, DRY).code == 0
+    ended = launch("stage=all", *arguments, HF_HOME=str(tmp_path), PATH="/nowhere")
     assert (ended.code, "python -m hala_hpc.fetch stage=all" in ended.err) == (NO_INPUT, True), (
         ended
     )
@@ -59,16 +59,16 @@ def test_a_build_for_gpus_goes_on_to_what_is_not_fetched(tmp_path: Path) -> None
 
 def test_jobs_without_gpus_or_for_cpus_accept_either_build(tmp_path: Path) -> None:
     table = pythons(tmp_path, "cpu")
-    assert launch("stage=all", *line(tmp_path, gpus=0, table=table), DRY).code == 0
+    assert launch("stage=all", *arguments_for(tmp_path, gpus=0, table=table), DRY).code == 0
     means_cpus = f'{table}\n[environment]\nHALA_DEVICE = "cpu"\n'
-    assert launch("stage=all", *line(tmp_path, table=means_cpus), DRY).code == 0
-    here = [*line(tmp_path, table=table)[::2], "launcher=local", DRY]
+    assert launch("stage=all", *arguments_for(tmp_path, table=means_cpus), DRY).code == 0
+    here = [*arguments_for(tmp_path, table=table)[::2], "launcher=local", DRY]
     assert launch("stage=all", *here).code == 0
 
 
 def test_another_device_is_refused_with_the_two_there_are(tmp_path: Path) -> None:
-    words = line(tmp_path, table='[environment]\nHALA_DEVICE = "gpu"\n')
-    ended = launch("stage=all", *words, DRY)
+    arguments = arguments_for(tmp_path, table='[environment]\nHALA_DEVICE = "gpu"\n')
+    ended = launch("stage=all", *arguments, DRY)
     assert ended.code != 0
     assert "HALA_DEVICE is neither cpu nor cuda" in ended.err
 
@@ -76,17 +76,19 @@ def test_another_device_is_refused_with_the_two_there_are(tmp_path: Path) -> Non
 def test_an_environment_that_only_submits_is_reported_with_the_table_to_write(
     tmp_path: Path,
 ) -> None:
-    words = line(tmp_path, gpus=0, table=pythons(tmp_path))
-    refused(launch("stage=all", *words), "no torch", '[python] main = "<clone>/.venv/bin/python"')
-    refused(run_command(*words, module="doctor"), "no torch", "[python] main = ")
+    arguments = arguments_for(tmp_path, gpus=0, table=pythons(tmp_path))
+    refused(
+        launch("stage=all", *arguments), "no torch", '[python] main = "<clone>/.venv/bin/python"'
+    )
+    refused(run_command(*arguments, module="doctor"), "no torch", "[python] main = ")
 
 
 def test_the_build_is_read_from_files(tmp_path: Path) -> None:
-    told = {
+    found_devices = {
         device: find_torch_build(str(environment(tmp_path / device, device)))
         for device in ("cpu", "cuda")
     }
-    assert {name: build and build.device for name, build in told.items()} == {
+    assert {name: build and build.device for name, build in found_devices.items()} == {
         "cpu": "cpu",
         "cuda": "cuda",
     }
@@ -157,10 +159,10 @@ def folder_of(backend: str, env: str, device: str) -> str:
 
 
 def test_the_trial_cluster_calculates_on_cpus(tmp_path: Path) -> None:
-    words = line(tmp_path)[::2]
+    arguments = arguments_for(tmp_path)[::2]
     table = (ROOT / "launchers/minislurm.toml").read_text() + pythons(tmp_path, "cpu")
     (tmp_path / "mini.toml").write_text(table)
-    assert launch("stage=all", *words, f"launcher={tmp_path}/mini.toml", DRY).code == 0
+    assert launch("stage=all", *arguments, f"launcher={tmp_path}/mini.toml", DRY).code == 0
 
 
 def test_a_guessed_launcher_without_a_controller_is_reported_before_the_build(

@@ -43,17 +43,17 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
     return Cache(tmp_path / "hub")
 
 
-def line(folder: Path, revision: str = "") -> list[str]:
-    """The words of a launch of one node."""
+def arguments_for(folder: Path, revision: str = "") -> list[str]:
+    """The arguments of a launch of one node."""
     (folder / "recipe.toml").write_text(RECIPE.format(revision=revision))
     return ["stage=all", f"recipe={folder / 'recipe.toml'}", f"work={folder / 'work'}"]
 
 
-def planned(words: list[str]) -> str:
+def planned(arguments: list[str]) -> str:
     """The row of the node in a dry run."""
-    [told] = run_commands([["launch", *words, "dry_run=true"]])
-    assert told.code == 0, told
-    return next(row for row in told.out.splitlines() if row.startswith("rows "))
+    [ended] = run_commands([["launch", *arguments, "dry_run=true"]])
+    assert ended.code == 0, ended
+    return next(row for row in ended.out.splitlines() if row.startswith("rows "))
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -65,55 +65,55 @@ def summary(folder: Path) -> dict[str, Any]:
 def test_a_commit_that_moved_is_a_changed_input_and_one_that_is_gone_is_none(
     cache: Cache, tmp_path: Path
 ) -> None:
-    words = line(tmp_path)
+    arguments = arguments_for(tmp_path)
     cache.fetch(OLD, 4)
-    ended = launch(*words)
+    ended = launch(*arguments)
     assert ended.code == 0, ended
     assert summary(tmp_path)["inputs"] == {"lab/rows": OLD}
     assert summary(tmp_path)["rows_out"] == 4
     # The same commit by another name is the same input.
     cache.fetch(OLD, 4, "v1")
-    assert " done " in planned(line(tmp_path, "@v1"))
-    assert " done " in planned(line(tmp_path, f"@{OLD}"))
-    words = line(tmp_path)
+    assert " done " in planned(arguments_for(tmp_path, "@v1"))
+    assert " done " in planned(arguments_for(tmp_path, f"@{OLD}"))
+    arguments = arguments_for(tmp_path)
     cache.fetch(NEW, 5)
-    assert f"stale (commit of lab/rows: {OLD[:8]} -> {NEW[:8]})" in planned(words)
+    assert f"stale (commit of lab/rows: {OLD[:8]} -> {NEW[:8]})" in planned(arguments)
     shutil.rmtree(cache.folder)
-    assert " done " in planned(words), "the cache was emptied; the result is what it was"
+    assert " done " in planned(arguments), "the cache was emptied; the result is what it was"
 
 
 def test_a_result_of_before_anything_was_fetched_stays_until_another_commit_came(
     cache: Cache, tmp_path: Path
 ) -> None:
-    words = line(tmp_path)
+    arguments = arguments_for(tmp_path)
     cache.fetch(OLD, 4)
-    assert launch(*words).code == 0
-    # As an online job leaves it: launched by the bare name, its summary tells what was read.
+    assert launch(*arguments).code == 0
+    # As an online job leaves it: launched by the bare name, its summary records what was read.
     [folder] = (tmp_path / "work").glob("rows-*")
     config = json.loads((folder / "config.json").read_text())
     config["inputs"]["lab/rows"]["fingerprint"] = ""
     shutil.rmtree(cache.folder)
     shutil.move(folder, tmp_path / "kept")
-    assert " new " in planned(words)
-    by_name = fingerprint_of_plan(words)
+    assert " new " in planned(arguments)
+    by_name = fingerprint_of_plan(arguments)
     renamed = tmp_path / "work" / f"rows-{by_name}"
     shutil.move(tmp_path / "kept", renamed)
     (renamed / "config.json").write_text(json.dumps(config | {"fingerprint": by_name}))
-    told = json.loads((renamed / "summary.json").read_text())
-    (renamed / "summary.json").write_text(json.dumps(told | {"fingerprint": by_name}))
-    assert " done " in planned(words)
+    record = json.loads((renamed / "summary.json").read_text())
+    (renamed / "summary.json").write_text(json.dumps(record | {"fingerprint": by_name}))
+    assert " done " in planned(arguments)
     cache.fetch(OLD, 4)
-    assert " done " in planned(words), "it was made of just this commit"
+    assert " done " in planned(arguments), "it was made of just this commit"
     cache.fetch(NEW, 5)
-    assert " stale" in planned(words)
+    assert " stale" in planned(arguments)
 
 
-def fingerprint_of_plan(words: list[str]) -> str:
+def fingerprint_of_plan(arguments: list[str]) -> str:
     """The fingerprint that the plan has for the node."""
     from hala_hpc.commands.command_line import parse_command_line
     from hala_hpc.commands.planning.plan import make_plan
 
-    found = parse_command_line(words)
+    found = parse_command_line(arguments)
     return make_plan(found.nodes, found.work, found.environment)["rows"].fingerprint
 
 

@@ -8,7 +8,7 @@ import pytest
 from every_door import run_commands
 
 COMMIT = "0123abc"
-#: A node for each stage that looks into a model before it runs, by the word that is told of it.
+#: A node for each stage that reads a model before it runs, named after the mistake.
 RECIPE = """
 [merged]
 stage = "merge"
@@ -35,7 +35,7 @@ stage = "sft"
 model = "lab/pickled"
 tokens = "@tokens"
 """
-TOLD = (
+MISTAKES = (
     "merged: base=lab/pickled: its weights are in pytorch_model.bin",
     "linked: model=lab/pickled: its weights are in pytorch_model.bin",
     "tokens: packing=true: lab/leaking has layers of kind conv",
@@ -73,7 +73,7 @@ def put_all(home: Path, is_good: bool) -> None:
 
 
 @pytest.fixture
-def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A line whose launcher names another hub cache than the shell has."""
     from pyarrow import parquet, table
 
@@ -92,23 +92,23 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_models_are_looked_into_where_the_launcher_has_its_hub_cache(
-    words: list[str], tmp_path: Path
+    arguments: list[str], tmp_path: Path
 ) -> None:
     put_all(tmp_path / "scratch", is_good=False)
     put_all(tmp_path / "shell", is_good=True)
     planned, launched, examined = run_commands(
-        [["launch", *words, "dry_run=true"], ["launch", *words], ["doctor", *words]]
+        [["launch", *arguments, "dry_run=true"], ["launch", *arguments], ["doctor", *arguments]]
     )
     assert planned.code == launched.code == 66, planned
     for text in (planned.err, launched.err, examined.out):
-        for fault in TOLD:
+        for fault in MISTAKES:
             assert fault in text, (fault, text)
 
 
-def test_the_hub_cache_of_the_shell_does_not_matter(words: list[str], tmp_path: Path) -> None:
+def test_the_hub_cache_of_the_shell_does_not_matter(arguments: list[str], tmp_path: Path) -> None:
     put_all(tmp_path / "scratch", is_good=True)
     put_all(tmp_path / "shell", is_good=False)
-    [planned] = run_commands([["launch", *words, "dry_run=true"]])
+    [planned] = run_commands([["launch", *arguments, "dry_run=true"]])
     assert planned.code == 78, planned
     assert "tuned: lora_targets" in planned.err
     assert "pickled" not in planned.err

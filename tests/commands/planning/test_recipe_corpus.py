@@ -9,7 +9,7 @@ import pytest
 from checkout import ROOT
 from command_line import launch
 
-#: Rows of each data set, and who says so.
+#: Rows of each data set, and their source.
 CITED = {
     "orca-405k": (405_000, "arXiv 2509.14008: the first 405K of OpenOrca"),
     "scp": (116_756, "the paper of SCP-116K"),
@@ -20,7 +20,7 @@ CITED = {
     "opus-judged": (439_592, "arXiv 2509.14008: accepted by the judge"),
     "translator-tokens": (1_260_000, "arXiv 2509.14008: examples of the translator"),
 }
-#: Data sets of which the hub tells the order of magnitude alone.
+#: Data sets of which the hub gives the order of magnitude alone.
 HUB_SIZES = {"hermes": (100_000, 1_000_000), "synthetic": (10_000, 100_000)}
 SEVEN = {"orca-405k", "hermes", "scp", "realign", "lamini", "tulu", "synthetic"}
 LETTERS = {"": 1, "K": 1e3, "M": 1e6, "B": 1e9}
@@ -30,15 +30,23 @@ LETTERS = {"": 1, "K": 1e3, "M": 1e6, "B": 1e9}
 def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     """Rows of each node of the recipe as a dry run estimates them; nothing is fetched."""
     folder = tmp_path_factory.mktemp("plan")
-    line = ("recipe=hala", "stage=all", "launcher=h100-site", "dry_run=true", "format=markdown")
-    told = launch(*line, f"work={folder}/work", HF_HOME=str(folder / "hf"))
-    table = [line.split("|") for line in told.out.splitlines() if line.startswith("| ")]
+    arguments = (
+        "recipe=hala",
+        "stage=all",
+        "launcher=h100-site",
+        "dry_run=true",
+        "format=markdown",
+    )
+    ended = launch(*arguments, f"work={folder}/work", HF_HOME=str(folder / "hf"))
+    table = [
+        arguments.split("|") for arguments in ended.out.splitlines() if arguments.startswith("| ")
+    ]
     return {cells[1].strip(): number(cells[3].strip()) for cells in table[2:]}
 
 
-def number(words: str) -> float:
-    """`4.99M` as a number; 0 where nobody knows."""
-    digits = re.fullmatch(r"([\d.]+)([KMB]?)", words)
+def number(cell: str) -> float:
+    """`4.99M` as a number; 0 if unknown."""
+    digits = re.fullmatch(r"([\d.]+)([KMB]?)", cell)
     return float(digits[1]) * LETTERS[digits[2]] if digits else 0.0
 
 
@@ -50,15 +58,15 @@ def test_each_data_set_brings_the_rows_of_its_source(rows: dict[str, float]) -> 
 
 
 def test_the_arabic_corpus_is_as_large_as_the_papers(rows: dict[str, float]) -> None:
-    # The paper says about 4.5M; 4,060,575 rows of it are published.
+    # The paper gives about 4.5M; 4,060,575 rows of it are published.
     assert 4.0e6 <= rows["arabic-tokens"] <= 5.1e6
     assert rows["arabic-tokens"] == pytest.approx(sum(rows[name] for name in SEVEN), rel=0.01)
 
 
 def test_the_head_of_the_recipe_lists_the_rows_of_each_data_set(rows: dict[str, float]) -> None:
     head = (ROOT / "hala_hpc/recipes/hala.toml").read_text().partition("[teacher]")[0]
-    told = dict(re.findall(r"^#   ([\w-]+) .*? ([\d,]{5,}) ", head, re.MULTILINE))
-    counts = {name: float(digits.replace(",", "")) for name, digits in told.items()}
+    listed = dict(re.findall(r"^#   ([\w-]+) .*? ([\d,]{5,}) ", head, re.MULTILINE))
+    counts = {name: float(digits.replace(",", "")) for name, digits in listed.items()}
     assert {name: counts[name] for name in SEVEN} == {
         name: pytest.approx(rows[name], rel=0.01) for name in SEVEN
     }

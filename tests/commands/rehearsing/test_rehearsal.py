@@ -1,4 +1,4 @@
-"""`rehearse=true`: the chain small, apart from real results, and a page that tells of faults."""
+"""`rehearse=true`: the chain small, apart from real results, and a page that shows faults."""
 
 import json
 import os
@@ -38,11 +38,11 @@ nodes = ["@arabic"]
 """
 
 
-def hala(work: Path, *words: str) -> tuple[dict[str, str], dict[str, Any]]:
+def hala(work: Path, *overrides: str) -> tuple[dict[str, str], dict[str, Any]]:
     """Fingerprints and settings of the nodes that a line of the recipe `hala` means."""
-    given = ["recipe=hala", "launcher=slurm", "stage=all", f"work={work}", *words]
-    line = parse_command_line(given)
-    steps = make_plan(line.nodes, line.work, {})
+    given = ["recipe=hala", "launcher=slurm", "stage=all", f"work={work}", *overrides]
+    command_line = parse_command_line(given)
+    steps = make_plan(command_line.nodes, command_line.work, {})
     return (
         {name: step.fingerprint for name, step in steps.items()},
         {name: step.node.settings for name, step in steps.items()},
@@ -65,10 +65,10 @@ def test_what_does_not_shrink_is_shared_and_all_else_is_apart(work: Path) -> Non
 
 
 def test_the_rehearsal_of_the_recipe_takes_no_more_than_ten_gpu_hours(work: Path) -> None:
-    line = ("recipe=hala", "stage=report-1.2b", f"launcher={ROOT}/launchers/h100-site.toml")
-    told = launch(*line, "rehearse=true", "dry_run=true", f"work={work}")
-    found = re.search(r"they take about ([\d.]+) GPU hours", told.out)
-    assert found, told
+    arguments = ("recipe=hala", "stage=report-1.2b", f"launcher={ROOT}/launchers/h100-site.toml")
+    ended = launch(*arguments, "rehearse=true", "dry_run=true", f"work={work}")
+    found = re.search(r"they take about ([\d.]+) GPU hours", ended.out)
+    assert found, ended
     assert float(found[1]) <= 10
 
 
@@ -80,9 +80,9 @@ def rehearse(folder: Path, work: Path, planted: str = "") -> CommandResult:
     ]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "recipe.toml").write_text(RECIPE.format(folder=folder))
-    line = (f"recipe={folder}/recipe.toml", "stage=all", "launcher=local", f"work={work}")
+    arguments = (f"recipe={folder}/recipe.toml", "stage=all", "launcher=local", f"work={work}")
     path = os.pathsep.join(map(str, (STANDIN, ROOT)))
-    return launch(*line, "rehearse=true", HALA_PLANTED=planted, PYTHONPATH=path)
+    return launch(*arguments, "rehearse=true", HALA_PLANTED=planted, PYTHONPATH=path)
 
 
 def test_a_rehearsal_that_works_reports_it_and_what_the_full_run_takes(
@@ -138,7 +138,7 @@ def test_a_page_of_a_run_that_was_not_rehearsed_explains_how_to(tmp_path: Path, 
     (tmp_path / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
     text = f'[english]\nstage = "prepare"\ndata = "{tmp_path}/rows.jsonl"\n'
     (tmp_path / "recipe.toml").write_text(text)
-    line = (f"recipe={tmp_path}/recipe.toml", "stage=all", "launcher=local", f"work={work}")
-    assert launch(*line).code == 0
-    told = run_command(f"work={work}", module="rehearsal")
-    assert (told.code, "rehearse=true" in told.err) == (64, True), told
+    arguments = (f"recipe={tmp_path}/recipe.toml", "stage=all", "launcher=local", f"work={work}")
+    assert launch(*arguments).code == 0
+    ended = run_command(f"work={work}", module="rehearsal")
+    assert (ended.code, "rehearse=true" in ended.err) == (64, True), ended
