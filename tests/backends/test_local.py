@@ -39,43 +39,43 @@ from hala_hpc.launch import main
 local.STOP_WAIT_S = 2
 main()
 """
-MARK = "HALA_TEST_FAMILY"
+VARIABLE = "HALA_TEST_FAMILY"
 
 
 class Family:
     """A launch on this machine with its worker and the worker's attempt, which is held."""
 
-    def __init__(self, folder: Path, process: "subprocess.Popen[bytes]", mark: str) -> None:
-        self.launch, self.mark = process, mark
+    def __init__(self, folder: Path, process: "subprocess.Popen[bytes]", family: str) -> None:
+        self.launch, self.family = process, family
         self.work = folder / "work"
 
     def attempt(self) -> int:
         """Pid of the attempt, once it is running."""
-        wait_until(self.overrides, "a sign of life of the attempt")
-        return self.overrides()[0]
+        wait_until(self.pids_of_attempts, "a sign of life of the attempt")
+        return self.pids_of_attempts()[0]
 
-    def overrides(self) -> list[int]:
+    def pids_of_attempts(self) -> list[int]:
         """Pids of the attempts that have written their progress."""
         artifacts = [Artifact(path.parent) for path in self.work.glob("corpus-*/config.json")]
-        return [argument.pid for one in artifacts for argument in one.progress() if argument.pid]
+        return [progress.pid for one in artifacts for progress in one.progress() if progress.pid]
 
     def living(self) -> list[int]:
         """The remaining processes."""
-        return [pid for pid, _ in processes_of(MARK, self.mark)]
+        return [pid for pid, _ in processes_of(VARIABLE, self.family)]
 
 
 @contextmanager
 def started(folder: Path) -> Iterator[Family]:
     """A launch whose one worker is held while it prepares a corpus."""
-    mark = uuid4().hex
+    family_key = uuid4().hex
     overrides = ["stage=all", one_row_recipe(folder), f"work={folder}/work"]
     with subprocess.Popen(
         [sys.executable, "-c", LAUNCH, *overrides],
-        env={**os.environ, **JobHold(folder).variables, MARK: mark},
+        env={**os.environ, **JobHold(folder).variables, VARIABLE: family_key},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        family = Family(folder, process, mark)
+        family = Family(folder, process, family_key)
         try:
             yield family
         finally:

@@ -21,7 +21,7 @@ from benchmarks.chaos.run import ChaosRun, Surroundings
 from benchmarks.chaos.tally import Tally
 from benchmarks.common.waiting import wait_until
 
-#: Seconds that the process which stands for all daemons lives at most.
+#: Maximum seconds that the process which stands for all daemons lives.
 DAEMON_LIVES_S = "600"
 
 

@@ -113,8 +113,8 @@ def stopped_node(folder: Path, failure: dict[str, Any] | None = None) -> NodeFol
     node = folder / "left-0123456789ab"
     (node / "rounds").mkdir(parents=True)
     for number in (1, 2):
-        said = {"round": number, "key": "k", "began": 10.0, "progress_before": ["0 units"]}
-        (node / "rounds" / f"000{number}.json").write_text(json.dumps(said))
+        record = {"round": number, "key": "k", "began": 10.0, "progress_before": ["0 units"]}
+        (node / "rounds" / f"000{number}.json").write_text(json.dumps(record))
     (node / "jobs.json").write_text(json.dumps({"round": 2, "workers": "3", "gate": "4"}))
     if failure is not None:
         (node / "failure.json").write_text(json.dumps(failure))
@@ -139,7 +139,7 @@ def test_a_stop_has_one_of_three_reasons_or_none(tmp_path: Path) -> None:
     assert reason_of(silent, untouched, killed) == FORGOTTEN
     recorded = stopped_node(tmp_path / "b", CANCELLED_FAILURE)
     assert reason_of(recorded, cancelled, calm) == CANCELLED
-    assert reason_of(recorded, untouched, killed) == UNEXPLAINED, "nobody cancelled anything"
+    assert reason_of(recorded, untouched, killed) == UNEXPLAINED, "there was no scancel"
     idle = stopped_node(tmp_path / "c", KILLED_FAILURE)
     assert reason_of(idle, cancelled, killed) == NO_PROGRESS
     (idle.folder / "done").mkdir()
@@ -149,7 +149,7 @@ def test_a_stop_has_one_of_three_reasons_or_none(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The work folder of a run that nobody disturbed."""
+    """The work folder of an undisturbed run."""
     pipeline = Pipeline(tmp_path_factory.mktemp("chaos"))
     launch = pipeline.launch("calm", 1, "local")
     assert launch.process.wait(WAIT_S) == 0, launch.output()

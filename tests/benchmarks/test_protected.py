@@ -26,7 +26,7 @@ def check(tmp_path: Path, **columns: list[Any]) -> tuple[dict[str, int], str]:
     return counts, ended.stderr
 
 
-KEPT = [
+PRESERVED = [
     ("run\n```py\nx = 1\n```\nnow", "شغل\n```py\nx = 1\n```\nالآن"),
     ("`a` and ``b`c``", "``b`c`` و`a`"),
     (
@@ -48,7 +48,7 @@ BROKEN = [
 
 
 def test_all_that_came_back_is_not_broken(tmp_path: Path) -> None:
-    sources, targets = zip(*KEPT, strict=True)
+    sources, targets = zip(*PRESERVED, strict=True)
     counts, _ = check(tmp_path, source=list(sources), target=list(targets))
     assert counts == {"rows": 6, "rows_with_spans": 5, "spans": 15, "rows_broken": 0}
 

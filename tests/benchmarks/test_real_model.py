@@ -24,10 +24,10 @@ def test_the_questions_are_well_formed_and_no_letter_is_right_more_often() -> No
 
 def test_the_recipe_is_a_recipe(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, tmp_path / "model", ROOT / "hala_hpc/demo/alpaca.jsonl")
-    line = parse_command_line(
+    command_line = parse_command_line(
         [f"recipe={recipe}", "stage=all", "launcher=local", f"work={tmp_path}"]
     )
-    stages = {node.stage.name for node in line.nodes.values()}
+    stages = {node.stage.name for node in command_line.nodes.values()}
     assert stages >= {"quantize", "filter", "translate", "tokenize", "sft", "merge", "evaluate"}
 
 

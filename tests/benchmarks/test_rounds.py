@@ -12,7 +12,7 @@ def test_rounds_end_when_there_is_enough_though_some_bring_nothing() -> None:
     assert found == brought
 
 
-def test_rounds_that_bring_nothing_new_end_and_say_what_is_missing() -> None:
+def test_rounds_that_bring_nothing_new_end_and_name_what_is_missing() -> None:
     rounds: list[int] = []
     with pytest.raises(RuntimeError, match="brought nothing new: 2 of 4 kills"):
         repeat_until(4, lambda: min(len(rounds), 2), lambda: rounds.append(1), "kills")

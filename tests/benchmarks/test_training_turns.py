@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.sft.turns import Running, Took, race
 
-#: Writes the time of each of as many steps as the second word says, after some work; then fails
-#: where the third says so.
+#: Writes the time of each step, after some work. The second argument is the number of steps; with
+#: the third it fails at the end.
 SCRIPT = """
 import json, sys, time
 file, steps, code = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

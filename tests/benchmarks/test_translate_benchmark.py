@@ -1,4 +1,4 @@
-"""The measurement of translation: its work is what it says, and it runs to its figures."""
+"""The measurement of translation: its work is as described, and it runs to its figures."""
 
 import json
 import random
@@ -28,8 +28,14 @@ KEYS = {
 def test_a_stand_in_changes_english_words_only() -> None:
     text = "Call `run(x)` at https://a.example 3 times,\n\tdear {name}: 50 %s [[1]] \\alpha"
     made = stand_in(text)
-    for kept in ("`run(x)`", "https://a.example", " 3 ", ",\n\t", "{name}: 50 %s [[1]] \\alpha"):
-        assert kept in made
+    for unchanged in (
+        "`run(x)`",
+        "https://a.example",
+        " 3 ",
+        ",\n\t",
+        "{name}: 50 %s [[1]] \\alpha",
+    ):
+        assert unchanged in made
     assert not {"Call", "times", "dear"} & set(made.split())
     assert made == stand_in(text)
 

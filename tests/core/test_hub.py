@@ -115,8 +115,13 @@ def test_one_reading_of_whether_the_hub_is_off(
         monkeypatch.setenv("PATH", "/nowhere")
         site = tmp_path / "site.toml"
         site.write_text('backend = "slurm"\n')
-        line = ["stage=all", recipe(tmp_path, text), f"work={tmp_path}/work", f"launcher={site}"]
-        ended = launch(*line)
+        arguments = [
+            "stage=all",
+            recipe(tmp_path, text),
+            f"work={tmp_path}/work",
+            f"launcher={site}",
+        ]
+        ended = launch(*arguments)
         assert (ended.code, "is not in the hub cache" in ended.err) == (
             66 if is_off else 69,
             is_off,

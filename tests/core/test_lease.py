@@ -156,7 +156,7 @@ def test_a_folder_or_a_link_to_nothing_in_the_place_of_a_lease_is_put_aside(tmp_
         (["hala_hpc.status", "launch"], False),
     ],
 )
-def test_a_process_with_the_number_of_a_launch_is_told_from_one(
+def test_a_process_with_the_number_of_a_launch_is_distinguished_from_one(
     tmp_path: Path, arguments: list[str], is_launch: bool
 ) -> None:
     code = "import sys; print(flush=True); sys.stdin.read()"

@@ -36,9 +36,9 @@ FINE = [
 
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
 def test_a_secret_is_recognized_in_any_place_and_not_shown(secret: str) -> None:
-    [line] = secret_mistakes({"setup": ["module load cuda", f"export A={secret}"]}, "launcher")
-    assert line.startswith("launcher.setup[1] holds what looks like ")
-    assert secret not in line
+    [mistake] = secret_mistakes({"setup": ["module load cuda", f"export A={secret}"]}, "launcher")
+    assert mistake.startswith("launcher.setup[1] holds what looks like ")
+    assert secret not in mistake
     assert secret_mistakes({secret: "x"})
     assert secret not in secret_mistakes({secret: secret})[0]
 

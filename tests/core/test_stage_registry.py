@@ -32,7 +32,7 @@ class Toy(Stage[StageSettings]):
 STAGE = Toy
 '''
 CLASS = "class Toy(Stage[StageSettings]):\n"
-#: What is wrong with a file: its text, and what the error says of it.
+#: What is wrong with a file: its text, and the error message.
 FAULTS = {
     "no STAGE": (STAGE.replace("STAGE = Toy", ""), "has no STAGE: end it with `STAGE = "),
     "no stage": (STAGE.replace("STAGE = Toy", "STAGE = 3"), "STAGE=3 is not a subclass of "),
@@ -78,8 +78,8 @@ def refused(name: str, folder: Path, code: int = CONFIG) -> str:
     with pytest.raises(UserError) as caught:
         look_up_stage(name, folder)
     assert caught.value.code == code
-    [line] = caught.value.mistakes
-    return line
+    [mistake] = caught.value.mistakes
+    return mistake
 
 
 def test_a_file_is_found_relative_to_its_recipe_and_later_by_its_source(
@@ -116,23 +116,23 @@ def test_names_of_ours_come_first_and_read_no_metadata(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "fault"), FAULTS.values(), ids=FAULTS)
 def test_a_fault_of_a_file_is_reported_in_one_line(tmp_path: Path, text: str, fault: str) -> None:
     path = toy(tmp_path, text)
-    line = refused("toy.py", tmp_path)
-    assert line.startswith(f"stage file {path}")
-    assert fault in line
+    mistake = refused("toy.py", tmp_path)
+    assert mistake.startswith(f"stage file {path}")
+    assert fault in mistake
 
 
 def test_a_file_that_is_missing_is_named_with_its_whole_path(tmp_path: Path) -> None:
-    line = refused("stages/toy.py", tmp_path, NO_INPUT)
-    assert f"{tmp_path}/stages/toy.py: no such file" in line
-    assert "relative to the folder of the recipe" in line
+    mistake = refused("stages/toy.py", tmp_path, NO_INPUT)
+    assert f"{tmp_path}/stages/toy.py: no such file" in mistake
+    assert "relative to the folder of the recipe" in mistake
 
 
 @pytest.mark.parametrize("mode", [0o664, 0o646])
 def test_a_file_that_group_or_world_can_write_is_refused(tmp_path: Path, mode: int) -> None:
     path = toy(tmp_path)
     path.chmod(mode)
-    line = refused("toy.py", tmp_path)
-    assert f"other users could change the code; run `chmod go-w {path}`" in line
+    mistake = refused("toy.py", tmp_path)
+    assert f"other users could change the code; run `chmod go-w {path}`" in mistake
 
 
 def test_a_folder_on_the_way_that_others_can_write_is_refused_unless_it_is_sticky(
@@ -164,9 +164,9 @@ def test_a_link_in_a_folder_of_ours_through_an_open_one_is_refused(tmp_path: Pat
 def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
     path = toy(tmp_path)
     os.chown(path, 12345, -1)
-    line = refused("toy.py", tmp_path)
-    assert f"{path} belongs to another user (uid 12345)" in line
-    assert "copy it into a folder of your own" in line
+    mistake = refused("toy.py", tmp_path)
+    assert f"{path} belongs to another user (uid 12345)" in mistake
+    assert "copy it into a folder of your own" in mistake
 
 
 def test_a_file_that_was_changed_or_removed_is_not_found_again(tmp_path: Path) -> None:
@@ -184,8 +184,8 @@ def test_a_file_that_was_changed_or_removed_is_not_found_again(tmp_path: Path) -
 def test_two_files_of_one_name_in_a_recipe_are_refused(tmp_path: Path, work: Path) -> None:
     toy(tmp_path, STAGE, "one.py")
     toy(tmp_path, STAGE + "\n", "two.py")
-    line = recipe(tmp_path, '[a]\nstage = "one.py"\n[b]\nstage = "two.py"\n')
-    ended = launch("stage=all", line, f"work={work}", "dry_run=true")
+    argument = recipe(tmp_path, '[a]\nstage = "one.py"\n[b]\nstage = "two.py"\n')
+    ended = launch("stage=all", argument, f"work={work}", "dry_run=true")
     assert ended.code == USAGE
     assert "node 'b': its stage has the name 'toy', as the stage of node 'a' has" in (ended.err)
 
@@ -238,17 +238,17 @@ def test_a_namespace_of_several_packages_is_looked_through(tmp_path: Path, site:
 @pytest.mark.usefixtures("site")
 def test_a_name_that_no_package_offers_is_refused_with_the_closest_one(tmp_path: Path) -> None:
     package(tmp_path, "toylab", "summarize = toylab.toy:STAGE")
-    line = refused("sumarize", tmp_path, USAGE)
-    assert line.startswith("unknown stage 'sumarize': did you mean 'summarize'?")
-    assert "a file of your own ends in .py" in line
+    mistake = refused("sumarize", tmp_path, USAGE)
+    assert mistake.startswith("unknown stage 'sumarize': did you mean 'summarize'?")
+    assert "a file of your own ends in .py" in mistake
 
 
 @pytest.mark.usefixtures("site")
 def test_a_name_that_two_packages_offer_is_refused(tmp_path: Path) -> None:
     package(tmp_path, "toylab", "toy = toylab.toy:STAGE")
     package(tmp_path, "otherlab", "toy = otherlab.toy:STAGE")
-    line = refused("toy", tmp_path)
-    assert "stage 'toy' is offered by several packages, otherlab and toylab: uninstall" in line
+    mistake = refused("toy", tmp_path)
+    assert "stage 'toy' is offered by several packages, otherlab and toylab: uninstall" in mistake
 
 
 @pytest.mark.usefixtures("site")
@@ -275,6 +275,6 @@ def test_a_stage_file_named_in_the_recipe_of_another_folder_is_its_own(
     lab, elsewhere = tmp_path / "lab", tmp_path / "elsewhere"
     toy(lab / "stages")
     elsewhere.mkdir()
-    line = recipe(lab, '[a]\nstage = "stages/toy.py"\n')
-    ended = launch("stage=all", line, f"work={work}", "dry_run=true", cwd=elsewhere)
+    argument = recipe(lab, '[a]\nstage = "stages/toy.py"\n')
+    ended = launch("stage=all", argument, f"work={work}", "dry_run=true", cwd=elsewhere)
     assert ended.code == OK, ended

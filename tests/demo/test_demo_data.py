@@ -95,11 +95,11 @@ def test_the_judge_is_asked_about_right_and_spoilt_pairs_alike() -> None:
     pairs = [next(source) for _ in range(200)]
     right = {(pair.english, pair.arabic) for pair in pairs}
     lessons = list(judge_lessons(pairs, "{source} = {target}", draw))
-    verdicts = [(question, said) for question, said in lessons if " = " in question]
-    assert [said for _, said in verdicts].count("accept") == len(verdicts) / 2 == 100
-    for question, said in verdicts:
+    verdicts = [(question, verdict) for question, verdict in lessons if " = " in question]
+    assert [verdict for _, verdict in verdicts].count("accept") == len(verdicts) / 2 == 100
+    for question, verdict in verdicts:
         english, arabic = question.split(" = ")
-        assert ((english, arabic) in right) == (said == "accept"), question
+        assert ((english, arabic) in right) == (verdict == "accept"), question
 
 
 def test_the_sample_is_the_same_for_the_same_seed_and_another_for_another() -> None:
@@ -142,9 +142,9 @@ def test_hand_written_rows_have_every_shape(made: Path) -> None:
 
 
 def test_every_fact_of_the_benchmark_is_in_the_english_rows_once(made: Path) -> None:
-    told = [row["messages"][-2]["content"] for row in rows(made, "english.jsonl")]
+    instructions = [row["messages"][-2]["content"] for row in rows(made, "english.jsonl")]
     for question, _ in facts():
-        assert question.english in told
+        assert question.english in instructions
     asked = rows(made, "benchmark/hala_demo_facts.jsonl")
     assert len(asked) == len(list(facts()))
     assert all(len(set(row["choices"])) == 4 for row in asked)

@@ -33,10 +33,10 @@ def wait_for_state(work: Path, node: str, state: str) -> None:
 def test_the_usage_of_a_run_is_shown_beside_the_estimate_and_counts_against_the_budget(
     tmp_path: Path, work: Path
 ) -> None:
-    line = ["stage=all", write_stand_in_recipe(tmp_path, rows=40), f"work={work}"]
+    arguments = ["stage=all", write_stand_in_recipe(tmp_path, rows=40), f"work={work}"]
     # Accounting counts whole seconds: each worker takes at least two.
-    line += [write_stand_in_launcher(tmp_path, 0.1), "arabic.resources.gpus_per_node=2"]
-    assert launch(*line, "budget_gpu_hours=1000").code == 0
+    arguments += [write_stand_in_launcher(tmp_path, 0.1), "arabic.resources.gpus_per_node=2"]
+    assert launch(*arguments, "budget_gpu_hours=1000").code == 0
     wait_for_state(work, "report", "done")
     arabic = read_node_states(work)["arabic"]
     # Two workers, two GPUs each, and 90 s for a start by the table.
@@ -48,7 +48,7 @@ def test_the_usage_of_a_run_is_shown_beside_the_estimate_and_counts_against_the_
     assert "of budget_gpu_hours=1000 are spent" in result
 
     # The same node with another prompt: its cost is estimated from the previous one.
-    again = [*line, "arabic.prompt=Now:{text}"]
+    again = [*arguments, "arabic.prompt=Now:{text}"]
     plan = launch(*again, "dry_run=true").out
     assert "(measured)" in next(row for row in plan.splitlines() if row.startswith("arabic "))
     small = arabic["gpu_hours"] / 2
@@ -63,10 +63,10 @@ def test_a_gate_submits_no_more_when_the_budget_is_spent(tmp_path: Path, work: P
     # Two GPUs of each worker for at least two seconds: more than the budget.
     held = JobHold(tmp_path, after=100)
     launcher = write_stand_in_launcher(tmp_path, 0.02, held)
-    line = ["stage=all", write_stand_in_recipe(tmp_path), f"work={work}", launcher]
-    line += ["arabic.resources.gpus_per_node=2", "budget_gpu_hours=0.0005"]
-    assert "budget_gpu_hours=0.0005" in launch(*line).err
-    assert launch(*line, "confirm=true").code == 0
+    arguments = ["stage=all", write_stand_in_recipe(tmp_path), f"work={work}", launcher]
+    arguments += ["arabic.resources.gpus_per_node=2", "budget_gpu_hours=0.0005"]
+    assert "budget_gpu_hours=0.0005" in launch(*arguments).err
+    assert launch(*arguments, "confirm=true").code == 0
     wait_until(
         lambda: read_node_states(work)["arabic"]["units_done"] > 0, "the first unit", pause_s=1
     )
@@ -84,5 +84,7 @@ def test_a_gate_submits_no_more_when_the_budget_is_spent(tmp_path: Path, work: P
     failure = json.loads((work / "latest/arabic/failure.json").read_text())
     assert (failure["code"], len(failure["reasons"])) == (78, 1)
     # With a larger budget the same command resumes, and finished nodes stay done.
-    assert launch(*line[:-1], "budget_gpu_hours=1000", "arabic.engine.max_num_seqs=8").code == 0
+    assert (
+        launch(*arguments[:-1], "budget_gpu_hours=1000", "arabic.engine.max_num_seqs=8").code == 0
+    )
     wait_for_state(work, "report", "done")

@@ -35,8 +35,8 @@ def test_the_attempt_refuses_it_with_the_fix_and_is_not_retried(tmp_path: Path, 
         "cpus_per_rank = 1\nmem_gb = 1\ntimeout_min = 5\ngpus_per_node = 1\n"
         'options.partition = "low"\n[gate]\ntimeout_min = 5\nmem_gb = 1\n'
     )
-    line = ["stage=all", one_row_recipe(tmp_path), f"work={work}", f"launcher={site}"]
-    assert launch(*line).code == 0
+    arguments = ["stage=all", one_row_recipe(tmp_path), f"work={work}", f"launcher={site}"]
+    assert launch(*arguments).code == 0
     wait_until(
         lambda: read_node_states(work)["corpus"]["state"] == "failed",
         "the end of the node",

@@ -42,9 +42,9 @@ class Queued:
         (self.work / "run.json").write_text("{}")
         launcher = folder / "site.toml"
         launcher.write_text(f'backend = "slurm"\n{lines}')
-        self.line = ["stage=all", one_row_recipe(folder), f"work={self.work}"]
-        self.line.append(f"launcher={launcher}")
-        self.launched = clone.run(*self.line)
+        self.arguments = ["stage=all", one_row_recipe(folder), f"work={self.work}"]
+        self.arguments.append(f"launcher={launcher}")
+        self.launched = clone.run(*self.arguments)
         assert self.launched.code == OK, self.launched
         (found,) = self.work.glob("corpus-*")
         self.artifact = Artifact(found)
@@ -129,12 +129,12 @@ def test_a_copy_that_was_changed_or_is_open_to_others_is_refused(
     node = Queued(clone, tmp_path, "snapshot = true\n")
     file = node.work / "code" / clone.first / "hala_hpc" / "worker.py"
     file.chmod(0o660)
-    refused = clone.run(*node.line)
+    refused = clone.run(*node.arguments)
     assert refused.code == CONFIG
     assert_message(refused.err, f"chmod go-w {file}")
     file.chmod(0o600)
     file.write_text(file.read_text() + "# by hand\n")
-    refused = clone.run(*node.line)
+    refused = clone.run(*node.arguments)
     assert refused.code == CONFIG
     assert_message(refused.err, "no longer holds the code that it is named after")
 

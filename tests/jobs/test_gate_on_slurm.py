@@ -26,7 +26,7 @@ def states(work: Path) -> dict[str, str]:
 def test_bad_data_fails_its_node_and_cancels_who_waits(tmp_path: Path, work: Path) -> None:
     rows = '{"instruction": "Say hello.", "output": "Hello."}\n' + "{broken\n" * 9
     (tmp_path / "rows.jsonl").write_text(rows)
-    line = recipe(
+    argument = recipe(
         tmp_path,
         f'[corpus]\nstage = "prepare"\ndata = "{tmp_path}/rows.jsonl"\n'
         "[corpus.resources]\ncpus_per_rank = 1\nmem_gb = 1\n"
@@ -34,7 +34,7 @@ def test_bad_data_fails_its_node_and_cancels_who_waits(tmp_path: Path, work: Pat
     )
     held = JobHold(tmp_path)
     launcher = minislurm_launcher(tmp_path, held.variables)
-    ended = launch("stage=all", line, f"work={work}", launcher)
+    ended = launch("stage=all", argument, f"work={work}", launcher)
     assert ended.code == 0, ended
     assert set(states(work).values()) <= {"waiting", "running"}
     held.release()
@@ -73,10 +73,10 @@ def test_bad_data_fails_its_node_and_cancels_who_waits(tmp_path: Path, work: Pat
 
 def test_a_job_that_slurm_refuses_leaves_nothing_behind(tmp_path: Path, work: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"instruction": "Say hello.", "output": "Hello."}\n')
-    line = recipe(tmp_path, f'[corpus]\nstage = "prepare"\ndata = "{tmp_path}/rows.jsonl"\n')
+    argument = recipe(tmp_path, f'[corpus]\nstage = "prepare"\ndata = "{tmp_path}/rows.jsonl"\n')
     ended = launch(
         "stage=all",
-        line,
+        argument,
         f"work={work}",
         "launcher=minislurm",
         "corpus.resources.options.partition=nowhere",
@@ -210,8 +210,8 @@ def test_a_gate_that_is_killed_is_started_again(
 def test_a_node_whose_gate_was_cancelled_reports_it_and_the_same_command_resumes(
     tmp_path: Path, work: Path, slow_gates: SlowGates
 ) -> None:
-    line = ["stage=all", chain(tmp_path), f"work={work}", slow_gates.launcher]
-    assert launch(*line).code == 0
+    arguments = ["stage=all", chain(tmp_path), f"work={work}", slow_gates.launcher]
+    assert launch(*arguments).code == 0
     slow_gates.wait_for(1)
     gate = json.loads((work / "latest/corpus/jobs.json").read_text())["gate"]
     command_output("scancel", "--full", "--signal=KILL", gate)
@@ -225,7 +225,7 @@ def test_a_node_whose_gate_was_cancelled_reports_it_and_the_same_command_resumes
     assert gate in nodes["corpus"]["why"]
     assert "corpus" in nodes["report"]["why"]
     slow_gates.let_go()
-    assert launch(*line).code == 0
+    assert launch(*arguments).code == 0
     wait_until(lambda: set(states(work).values()) == {"done"}, "the end of the chain", pause_s=1)
 
 

@@ -44,8 +44,8 @@ def test_a_line_names_moment_node_rank_attempt_and_module(tmp_path: Path, work: 
 def test_a_defect_is_logged_with_its_traceback_and_printed_by_logs(
     tmp_path: Path, work: Path
 ) -> None:
-    line = ("stage=all", one_row_recipe(tmp_path), f"work={work}")
-    result = launch(*line, HALA_FAULT="defect", PYTHONPATH=str(STANDIN))
+    arguments = ("stage=all", one_row_recipe(tmp_path), f"work={work}")
+    result = launch(*arguments, HALA_FAULT="defect", PYTHONPATH=str(STANDIN))
     assert result.code == 70, result
     printed = run_command(f"work={work}", module="logs").out
     defect, reason = [one for one in lines_of(printed) if one["level"] == "ERROR"][-2:]

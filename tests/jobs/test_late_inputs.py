@@ -187,21 +187,21 @@ def test_a_launch_goes_on_with_a_node_whose_gate_has_just_failed_it(
     cluster: Cluster, tmp_path: Path, work: Path
 ) -> None:
     """The gate is still in the queue, but submits nothing."""
-    line = parse_command_line(
+    command_line = parse_command_line(
         ["stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm"]
     )
-    steps = make_plan(line.nodes, line.work, line.environment)
+    steps = make_plan(command_line.nodes, command_line.work, command_line.environment)
     [step] = steps.values()
     begun = begin_round(step.artifact, step.units, 1, SPEC)
     step.artifact.write_jobs(Jobs(round=1, submitted=time.time(), workers="12", gate="13"))
     text = row(step.artifact, "13").replace("beef", begun.key)
     cluster.queue.write_text(text)
-    with work_lease(line.work) as lease:
-        submit_steps(line, steps, lease)
+    with work_lease(command_line.work) as lease:
+        submit_steps(command_line, steps, lease)
     assert cluster.submitted() == [], "its jobs are at it"
     step.artifact.write_failure(NO_INPUT, ["its input was not finished"])
-    with work_lease(line.work) as lease:
-        submit_steps(line, steps, lease)
+    with work_lease(command_line.work) as lease:
+        submit_steps(command_line, steps, lease)
     assert len(cluster.submitted()) == 2
     assert step.artifact.job_ids() == ["41", "42"]
     assert step.artifact.failure() is None

@@ -294,8 +294,8 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A real disk of 64 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
-    if subprocess.run(words, check=False, capture_output=True, timeout=WAIT_S).returncode:
+    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+    if subprocess.run(command, check=False, capture_output=True, timeout=WAIT_S).returncode:
         pytest.skip("cannot mount a tmpfs: requires root")
     yield folder
     subprocess.run(["umount", str(folder)], check=True, timeout=WAIT_S)

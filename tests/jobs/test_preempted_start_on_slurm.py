@@ -92,8 +92,8 @@ def test_a_gate_that_is_preempted_before_srun_starts_it_is_requeued_and_ends_no_
     shipped = (ROOT / "launchers" / "minislurm.toml").read_text()
     setup = json.dumps([SLOW_SETUP.format(began=began)])
     path.write_text(shipped.replace('backend = "slurm"', f'backend = "slurm"\nsetup = {setup}', 1))
-    line = ["stage=all", one_corpus(tmp_path), f"work={work}", f"launcher={path}"]
-    assert launch(*line).code == 0
+    arguments = ["stage=all", one_corpus(tmp_path), f"work={work}", f"launcher={path}"]
+    assert launch(*arguments).code == 0
     wait_until(began.exists, "the start of the gate", pause_s=0.2)
     take(wait_until(began.read_text, "the name of its node").strip())
     require_done_in_one_round(work)

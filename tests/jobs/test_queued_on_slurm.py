@@ -51,7 +51,7 @@ def away(*arguments: str, back: tuple[str, ...]) -> Iterator[None]:
         update(*back)
 
 
-def line(folder: Path, lines: str = "", tables: str = "") -> list[str]:
+def arguments_for(folder: Path, lines: str = "", tables: str = "") -> list[str]:
     """The overrides of a launch of one node, `corpus`."""
     site = folder / "site.toml"
     site.write_text(SITE.format(lines=lines, tables=tables))
@@ -76,12 +76,12 @@ def test_nodes_that_are_drained_for_a_maintenance_are_queued_for(tmp_path: Path)
     drained = ("nodename=node[1-4]", "state=drain", "reason=maintenance")
     work = tmp_path / "work"
     with away(*drained, back=("nodename=node[1-4]", "state=resume")):
-        ended = launch(*line(tmp_path))
+        ended = launch(*arguments_for(tmp_path))
         artifact = queued(ended, work)
         assert_message(ended.err, "warning")
         other = tmp_path / "other"
         other.mkdir()
-        too_large = launch(*line(other, tables="[node.corpus.resources]\nmem_gb = 999"))
+        too_large = launch(*arguments_for(other, tables="[node.corpus.resources]\nmem_gb = 999"))
         assert too_large.code == CONFIG, "no node is so large, whether it is up or not"
     wait_until_done(artifact)
 
@@ -91,7 +91,7 @@ def test_a_partition_that_is_down_is_queued_for_and_its_jobs_run_the_code_that_w
 ) -> None:
     clone, work = Clone(tmp_path / "clone"), tmp_path / "work"
     with away("partitionname=low", "state=down", back=("partitionname=low", "state=up")):
-        ended = clone.run(*line(tmp_path, "snapshot = true"))
+        ended = clone.run(*arguments_for(tmp_path, "snapshot = true"))
         artifact = queued(ended, work)
         assert_message(ended.err, "partition low is DOWN")
         clone.append("hala_hpc/stages/prepare.py", "\n\nraise SystemExit('pulled')\n")

@@ -195,7 +195,7 @@ def counted_answers(cluster: Cluster, first: str, when: str = "true") -> Path:
 
     After it all jobs are accepted, with ids from 41 on.
     """
-    counted, result = cluster.folder / "calls", cluster.folder / "told"
+    counted, result = cluster.folder / "calls", cluster.folder / "result"
     cluster.add(
         "sbatch",
         f'echo "$*" >> "{counted}"\n'
@@ -328,17 +328,17 @@ def test_a_gate_whose_stage_is_gone_reports_it(artifact: Artifact, tmp_path: Pat
 def test_a_launch_by_a_person_asks_for_all_nodes_again(
     cluster: Cluster, tmp_path: Path, work: Path
 ) -> None:
-    line = parse_command_line(
+    command_line = parse_command_line(
         ["stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm"]
     )
-    steps = make_plan(line.nodes, line.work, line.environment)
+    steps = make_plan(command_line.nodes, command_line.work, command_line.environment)
     [step] = steps.values()
     bad = {"bad_nodes": (ExcludedNode(name="node1"),)}
     begin_round(step.artifact, step.units, 1, SPEC.model_copy(update=bad))
     step.artifact.write_jobs(Jobs(round=1, submitted=1.0, workers="1", gate="2"))
     calls = counted_answers(cluster, "", "false")
-    with work_lease(line.work) as lease:
-        submit_steps(line, steps, lease)
+    with work_lease(command_line.work) as lease:
+        submit_steps(command_line, steps, lease)
     assert step.artifact.require_newest_round().spec.bad_nodes == ()
     assert "--exclude" not in calls.read_text()
 
@@ -478,19 +478,19 @@ def test_a_gate_keeps_its_verdict_whatever_comes_after_it(
 def test_a_launch_that_finds_no_room_for_the_gate_of_active_workers_reports_it(
     cluster: Cluster, tmp_path: Path, work: Path
 ) -> None:
-    line = parse_command_line(
+    command_line = parse_command_line(
         ["stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm"]
     )
-    steps = make_plan(line.nodes, line.work, line.environment)
+    steps = make_plan(command_line.nodes, command_line.work, command_line.environment)
     [step] = steps.values()
     begun = begin_round(step.artifact, step.units, 1, SPEC)
     name = job_name("", step.artifact, begun.key)
     fields = ("12", "N/A", "RUNNING", "None", "N/A", name, str(step.artifact.logs))
     (cluster.folder / "queue").write_text("|".join(fields) + "\n")
     with (
-        work_lease(line.work) as lease,
+        work_lease(command_line.work) as lease,
         pytest.raises(UserError, match="job limit reached") as caught,
     ):
-        submit_steps(line, steps, lease)
+        submit_steps(command_line, steps, lease)
     assert caught.value.code == RETRY
     assert not cluster.cancelled.exists()

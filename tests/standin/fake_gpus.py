@@ -21,9 +21,9 @@ MEMORY_BYTES = 80 * 2**30
 class FakeGpus(Gpus):
     """As many as CUDA_VISIBLE_DEVICES names.
 
-    Each of them is free unless HALA_FAKE_HELD_GB says so; the first has counted HALA_FAKE_ERRORS,
+    Each of them is free unless HALA_FAKE_HELD_GB is set; the first has counted HALA_FAKE_ERRORS,
     and the second is held by process HALA_FAKE_HOLDER. Torch is built with CUDA 13.0 for GPUs of
-    HALA_FAKE_ARCHS, and the driver is for CUDA 13.0 unless HALA_FAKE_CUDA says so. With
+    HALA_FAKE_ARCHS, and the driver is for CUDA 13.0 unless HALA_FAKE_CUDA is set. With
     HALA_FAKE_DEAD CUDA does not start on the first.
     """
 

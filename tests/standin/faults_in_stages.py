@@ -8,17 +8,17 @@ from hala_hpc.core.stage import UnitContext
 from hala_hpc.stages.prepare import Prepare
 
 
-def prepare_with_faults(words: dict[str, str]) -> None:
+def prepare_with_faults(faults: dict[str, str]) -> None:
     """Prepare fails first, or for ever."""
     well = Prepare.run
 
     def run(self: Prepare, units: Iterable[int], out: UnitContext) -> None:
-        if "defect" in words:
+        if "defect" in faults:
             print(1 // 0)
-        if "killed" in words and out.attempt.startswith("r0001-"):
+        if "killed" in faults and out.attempt.startswith("r0001-"):
             os.kill(os.getppid(), signal.SIGKILL)
             signal.pause()
-        held = bytearray(b"x") * (int(words.get("memory", "0")) * 2**20)
+        held = bytearray(b"x") * (int(faults.get("memory", "0")) * 2**20)
         well(self, units, out)
         del held
 

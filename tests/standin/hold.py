@@ -1,8 +1,8 @@
-"""Holds `prepare` in a job open until a test gives its word: a file that the test writes.
+"""Holds `prepare` in a job open until a test releases it by a file that it writes.
 
 What is to be killed, preempted or looked at while it works must still be working then, however fast
-the machine is. Held work goes on in every other way: it gives signs of life, commits what is
-finished, and leaves when it is asked to. Engines are held by `wrapped_engine.HeldEngine`.
+the machine is. Held work continues in every other way: it writes its progress, commits what
+is finished, and ends when requested. Engines are held by `wrapped_engine.HeldEngine`.
 """
 
 from pathlib import Path
@@ -15,17 +15,20 @@ from hala_hpc.core.stage import UnitContext
 from hala_hpc.stages.prepare import Prepare
 
 
-def hold_preparing(word: Path) -> None:
-    """Let `prepare` wait for the word once it has read its first rows and written none of them."""
+def hold_preparing(release_file: Path) -> None:
+    """Let `prepare` wait for the file once it has read its first rows and written none of them."""
     well = Prepare.run
 
     def run(self: Prepare, units: Any, out: UnitContext) -> None:
-        tell = out.report_progress
+        report = out.report_progress
 
         def progress(**counts: float) -> None:
-            tell(**counts)
+            report(**counts)
             wait_until(
-                lambda: word.exists() or out.stop_requested, f"the word {word}", LIMIT_S, PAUSE_S
+                lambda: release_file.exists() or out.stop_requested,
+                f"the file {release_file}",
+                LIMIT_S,
+                PAUSE_S,
             )
 
         out.report_progress = progress  # type: ignore[method-assign]

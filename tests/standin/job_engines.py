@@ -1,6 +1,6 @@
 """The engines of jobs in tests, chosen by `engine.name=job_engines:standin` or `job_engines:vllm`.
 
-Both are held, and the stand-in runs out of memory, where HALA_FAULT says so (see `faults.py`). With
+Both are held, and the stand-in runs out of memory, if HALA_FAULT is set (see `faults.py`). With
 HALA_ENGINE_LOG set, vLLM notes each answer in that file, as the stand-in does in its own.
 """
 
@@ -8,7 +8,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from faults import fault_words
+from faults import fault_settings
 from standin_engine import StandInEngine
 from wrapped_engine import HeldEngine, NotingEngine
 
@@ -18,7 +18,7 @@ from hala_hpc.engines.generation.engine_choice import make_engine
 
 def standin(config: EngineConfig) -> Engine:
     """The stand-in."""
-    most, rows = fault_words().get("gpu_memory"), config.settings.max_num_seqs
+    most, rows = fault_settings().get("gpu_memory"), config.settings.max_num_seqs
     if most is not None and (rows is None or rows > int(most)):
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
     return held(StandInEngine(config))
@@ -33,8 +33,8 @@ def vllm(config: EngineConfig) -> Engine:
 
 
 def held(engine: Engine) -> Engine:
-    """The engine, which waits for the word of a test where there is one."""
-    words = fault_words()
-    if "hold" in words and "after" in words:
-        return HeldEngine(engine, Path(words["hold"]), int(words["after"]))
+    """The engine, which waits for the file of a test where one is set."""
+    faults = fault_settings()
+    if "hold" in faults and "after" in faults:
+        return HeldEngine(engine, Path(faults["hold"]), int(faults["after"]))
     return engine

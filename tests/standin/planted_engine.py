@@ -1,4 +1,4 @@
-"""The stand-in engine with a fault in all its answers, as HALA_PLANTED says; see `ANSWERS`."""
+"""The stand-in engine with a fault in all its answers, selected by HALA_PLANTED; see `ANSWERS`."""
 
 import os
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from hala_hpc.engines.generation.engine import Completion, EngineConfig, Request
 ANSWERS: dict[str, Callable[[str, str], str]] = {
     # A teacher whose tokens around an answer come as text.
     "framing": lambda _, answer: f"<|START_RESPONSE|>{answer}<|END_RESPONSE|>",
-    # A chat template that is not the model's: it goes on in its own way.
+    # A chat template that is not the model's: it continues in its own way.
     "template": lambda _, answer: f"<|im_start|>assistant\n{answer}",
     # Weights that were broken while they were compressed.
     "broken": lambda _, answer: (answer[:4] or "اب") * 60,

@@ -1,8 +1,8 @@
 """With this folder on PYTHONPATH, jobs find the engines of tests (see `job_engines.py`).
 
 With HALA_FAULT set, jobs meet a fault (see `faults.py`). With HALA_STEP_GATE set, trainings wait at
-their steps for a file (see `step_gate.py`). With HALA_REWORDED set, the package says everything in
-other words (see `../wording/reworded.py`).
+their steps for a file (see `step_gate.py`). With HALA_REWORDED set, all messages of the package
+are changed (see `../wording/reworded.py`).
 """
 
 import os

@@ -28,9 +28,9 @@ def arabic(text: str) -> str:
 ALPHABET = "abcdefghijklmnopqrstuvwxyz" + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-#: A prompt with these words takes more memory than there is.
+#: A prompt that contains this takes more memory than there is.
 TOO_MUCH = b"a prompt of two gigabytes"
-#: A prompt with these words has an empty answer, however often it is asked.
+#: A prompt that contains this has an empty answer, however often it is requested.
 NOTHING = "speechless"
 
 
@@ -66,11 +66,11 @@ class StandInEngine:
         return [self._answer(self.held.pop(key)) for key in keys]
 
     def _answer(self, request: Request) -> Completion:
-        words = bytes(request.ids).decode()
-        text = "" if NOTHING in words else arabic(words.partition("\n\n")[2] or words)
+        prompt = bytes(request.ids).decode()
+        text = "" if NOTHING in prompt else arabic(prompt.partition("\n\n")[2] or prompt)
         size = len(text.encode())
         if self.log and not is_trial(request):
-            note_question(self.log, {"words": words, **asdict(request.sampling)})
+            note_question(self.log, {"prompt": prompt, **asdict(request.sampling)})
         return Completion(request.key, text, True, len(request.ids), size)
 
     def abort_all(self) -> None:
@@ -100,7 +100,9 @@ def is_trial(request: Request) -> bool:
 
 def note_question(log: str, question: dict[str, Any]) -> None:
     """Add a line in one write, so that a kill or another process cannot tear it."""
-    line = f"{os.getpid()} {time.time():.6f} {json.dumps(question, ensure_ascii=False)}\n".encode()
+    record = (
+        f"{os.getpid()} {time.time():.6f} {json.dumps(question, ensure_ascii=False)}\n".encode()
+    )
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.write(descriptor, line)
+    os.write(descriptor, record)
     os.close(descriptor)

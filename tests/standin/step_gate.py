@@ -31,9 +31,9 @@ def hold_trainings(file: Path) -> None:
     ) -> None:
         began = time.monotonic()
         if state.global_step >= step_in(file):
-            tell(self, file, state.global_step)
+            report_step(self, file, state.global_step)
         wait(self, args, lambda: state.global_step < step_in(file))
-        # The wait is no part of what a step takes, by which the training tells when to leave.
+        # The wait is no part of the seconds of a step, by which the training decides when to stop.
         self.stepped += time.monotonic() - began
         end_step(self, args, state, control, **more)
 
@@ -41,22 +41,22 @@ def hold_trainings(file: Path) -> None:
         self: TrainingCallback, args: Any, state: Any, _control: Any, **_: Any
     ) -> None:
         if state.global_step >= state.max_steps:
-            tell(self, file, state.max_steps + 1)
+            report_step(self, file, state.max_steps + 1)
             wait(self, args, lambda: not file.exists())
 
     TrainingCallback.on_step_end = on_step_end  # type: ignore[method-assign]
     TrainingCallback.on_train_end = on_train_end  # type: ignore[attr-defined]
 
 
-def tell(watch: TrainingCallback, file: Path, step: int) -> None:
-    """Say who waits, and after which step."""
+def report_step(watch: TrainingCallback, file: Path, step: int) -> None:
+    """Write which rank waits, and after which step."""
     if watch.out.rank == 0:
         held = {"attempt": watch.out.attempt, "step": step}
         write_json(file.with_name(f"{file.name}.held"), held)
 
 
 def wait(watch: TrainingCallback, args: Any, is_open: Callable[[], bool]) -> None:
-    """Wait until the file says go on to any rank, or any rank is to leave. Collective."""
+    """Wait until the file releases any rank, or any rank is to stop. Collective."""
     while True:
         leave = watch.out.stop_requested or watch.time_is_up()
         if any(any_rank(args.device, is_open(), leave)):

@@ -11,9 +11,9 @@ from standin_engine import is_trial, note_question
 from hala_hpc.engines.generation.engine import Completion, Engine, Request
 from hala_hpc.engines.generation.settings import EngineSettings
 
-#: Seconds between two looks for the word.
+#: Seconds between two looks for the release file.
 PAUSE_S = 0.02
-#: Longer than any test: what is held after that has nobody who will let it go.
+#: Longer than any test: no test is left to release what is held after that.
 LIMIT_S = 1800
 
 
@@ -80,14 +80,14 @@ class NotingEngine(WrappedEngine):
 
 
 class HeldEngine(WrappedEngine):
-    """Gives no answer, once it gave so many, until the word is there.
+    """Gives no answer, once it gave so many, until the release file is there.
 
     Its steps end without one, as those of an engine that is in the middle of long answers.
     """
 
-    def __init__(self, inner: Engine, word: Path, after: int) -> None:
+    def __init__(self, inner: Engine, release_file: Path, after: int) -> None:
         super().__init__(inner)
-        self.word, self.after, self.given = word, after, 0
+        self.release_file, self.after, self.given = release_file, after, 0
         self.deadline = time.monotonic() + LIMIT_S
         self.rows: set[int] = set()
         """Keys of the questions about rows."""
@@ -98,9 +98,9 @@ class HeldEngine(WrappedEngine):
         super().add(request)
 
     def step(self) -> list[Completion]:
-        if self.rows and self.given >= self.after and not self.word.exists():
+        if self.rows and self.given >= self.after and not self.release_file.exists():
             if time.monotonic() > self.deadline:
-                raise TimeoutError(f"not in {LIMIT_S} s: the word {self.word}")
+                raise TimeoutError(f"not in {LIMIT_S} s: the file {self.release_file}")
             time.sleep(PAUSE_S)
             return []
         completions = super().step()

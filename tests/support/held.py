@@ -17,7 +17,7 @@ class JobHold:
     """
 
     def __init__(self, folder: Path, after: int | None = None) -> None:
-        self.release_file = folder / "word"
+        self.release_file = folder / "release"
         self.fault = f"hold={self.release_file}" + ("" if after is None else f" after={after}")
 
     @property

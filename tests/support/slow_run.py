@@ -11,7 +11,7 @@ from held import JobHold
 
 from benchmarks.kills.node import STAND_IN_ENGINE, empty_model
 
-#: The stand-in does not answer texts with this word.
+#: The stand-in does not answer texts that contain this.
 NOTHING = "speechless"
 SMALL = "resources = { cpus_per_rank = 1, mem_gb = 1, gpus_per_node = 0 }"
 

@@ -13,7 +13,7 @@ from benchmarks.common.waiting import WAIT_S
 
 #: Ctrl-U: the line that is being typed is thrown away.
 CLEAR_LINE = "\x15"
-#: Rung between the letters of a completed word.
+#: Rung between the letters of a completed argument.
 BELL = "\a"
 
 
@@ -35,10 +35,10 @@ class TypingShell:
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
-    def run(self, line: str) -> None:
+    def run(self, command: str) -> None:
         """Give a line and wait until the shell has done it."""
-        # In two pieces, so that the echo of the line is not taken for its output.
-        self.type(f"{line}; echo shell-'is-ready'\n", "shell-is-ready")
+        # In two parts, so that the echo of the command is not taken for its output.
+        self.type(f"{command}; echo shell-'is-ready'\n", "shell-is-ready")
 
     def type(self, keys: str, expected: str) -> None:
         """Type keys and wait until a text is on the screen; fails with the screen otherwise."""
@@ -51,7 +51,7 @@ class TypingShell:
                 shown = os.read(self.terminal, 4096).decode(errors="replace")
                 self.output += shown.replace(BELL, "")
 
-    def complete(self, line: str, expected: str) -> None:
+    def complete(self, typed: str, expected: str) -> None:
         """Type a line and a tabulator, wait for what it becomes, and throw it away."""
-        self.type(f"{line}\t", expected)
+        self.type(f"{typed}\t", expected)
         os.write(self.terminal, CLEAR_LINE.encode())

@@ -43,13 +43,13 @@ def wide_node(folder: Path, units: int = 1, rounds: int = 1, attempts: int = 1) 
     text = f'[corpus]\nstage = "prepare"\ndata = "{data}"\nunits = {units}\n{SMALL}\n'
     work = folder / "work"
     overrides = ["stage=all", recipe(folder, text), f"work={work}", "launcher=local"]
-    line = parse_command_line(overrides)
-    step = make_plan(line.nodes, work, None)["corpus"]
+    command_line = parse_command_line(overrides)
+    step = make_plan(command_line.nodes, work, None)["corpus"]
     work.mkdir()
-    write_run(line, {"corpus": step}, {})
+    write_run(command_line, {"corpus": step}, {})
     step.artifact.write_config(step.config())
     write_units(step)
-    spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, LaunchedCode())
+    spec = make_spec(command_line.launcher, step.node.settings, step.node.stage.env, LaunchedCode())
     for number in range(1, rounds + 1):
         begun = Round(
             round=number,

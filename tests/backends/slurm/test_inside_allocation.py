@@ -17,14 +17,14 @@ pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("minislurm")]
 
 
 def test_a_local_launch_inside_an_allocation_of_two_tasks_is_none_of_them(tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "hala_hpc.launch", "stage=all", "launcher=local"]
-    line += [one_row_recipe(tmp_path), f"work={tmp_path}/work"]
+    command = [sys.executable, "-m", "hala_hpc.launch", "stage=all", "launcher=local"]
+    command += [one_row_recipe(tmp_path), f"work={tmp_path}/work"]
     script = tmp_path / "in-allocation.sh"
     script.write_text(f'#!/bin/bash\nexport PYTHONPATH={ROOT}\nexec "$@"\n')
-    result = tmp_path / "told"
+    result = tmp_path / "result"
     asked = ["-n2", "-N2", "--mem=2G", "--time=5", f"--output={result}", "--parsable"]
     done = subprocess.run(
-        ["sbatch", *asked, str(script), *line], capture_output=True, text=True, check=True
+        ["sbatch", *asked, str(script), *command], capture_output=True, text=True, check=True
     )
     number = done.stdout.strip()
     wait_until(lambda: not states([number]), "the end of the allocation")

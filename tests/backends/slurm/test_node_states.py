@@ -138,7 +138,7 @@ def test_no_room_is_nothing_that_is_wrong_with_a_job(cluster: Cluster, tmp_path:
 def test_waiting_elements_of_an_array_avoid_no_more_than_half_of_a_partition(
     before: str, is_left_out: bool, cluster: Cluster
 ) -> None:
-    result = cluster.folder / "told"
+    result = cluster.folder / "result"
     cluster.add("squeue", f"echo 'low|1|{before}'")
     cluster.add("scontrol", f'echo "$*" > {result}')
     exclude_node_for_pending("12_3", "node6")

@@ -64,9 +64,9 @@ def notes(folder: Path, job_id: str) -> list[dict[str, str]]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{job_id}[_-]*"))]
 
 
-def command_output(line: str) -> str:
+def command_output(command: str) -> str:
     """Output of a shell command, including errors."""
-    arguments = ["bash", "-c", f"exec 2>&1; {line}"]
+    arguments = ["bash", "-c", f"exec 2>&1; {command}"]
     return subprocess.run(
         arguments, capture_output=True, text=True, check=False, timeout=WAIT_S
     ).stdout
@@ -170,9 +170,9 @@ def test_what_is_submitted_is_the_one_script_and_leaves_no_files(tmp_path: Path)
 def test_a_job_that_waits_for_a_gate_can_be_moved_to_its_successor(tmp_path: Path) -> None:
     backend = SlurmBackend()
     gate = backend.submit(make_job(tmp_path, resources=AWAY))
-    argument = tmp_path / "word"
+    argument = tmp_path / "release"
     wait = "from benchmarks.common.waiting import wait_until\n"
-    wait += f"wait_until(Path({str(argument)!r}).exists, 'the word of the test')\n"
+    wait += f"wait_until(Path({str(argument)!r}).exists, 'the file of the test')\n"
     other = backend.submit(make_job(tmp_path, wait))
     job = make_job(tmp_path, after_ok=(gate, other))
     waiting = backend.submit(replace(job, array_size=2))

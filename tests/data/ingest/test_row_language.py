@@ -116,6 +116,6 @@ def test_languages_that_mean_nothing_are_refused(
 ) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(f'[rows]\nstage = "prepare"\ndata = "{tmp_path}/rows.jsonl"\n')
-    line = [f"rows.{override}" for override in overrides]
-    ended = launch("stage=all", f"recipe={recipe}", f"work={tmp_path}/work", *line)
+    arguments = [f"rows.{override}" for override in overrides]
+    ended = launch("stage=all", f"recipe={recipe}", f"work={tmp_path}/work", *arguments)
     assert (ended.code, message in ended.err) == (64, True), ended

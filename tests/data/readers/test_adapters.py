@@ -176,12 +176,16 @@ def write_published(folder: Path, node: str) -> Path:
 
 @pytest.mark.slow
 def test_the_recipe_reads_each_data_set_of_the_paper_as_published(tmp_path: Path) -> None:
-    words = [f"{node}.data={write_published(tmp_path, node)}" for node in PUBLISHED]
+    overrides = [f"{node}.data={write_published(tmp_path, node)}" for node in PUBLISHED]
     spread = [
         f"{node}.{key}" for node in PUBLISHED for key in ("units=2", "max_rejected_fraction=1")
     ]
     ended = launch(
-        f"stage={','.join(PUBLISHED)}", "recipe=hala", f"work={tmp_path / 'work'}", *words, *spread
+        f"stage={','.join(PUBLISHED)}",
+        "recipe=hala",
+        f"work={tmp_path / 'work'}",
+        *overrides,
+        *spread,
     )
     assert ended.code == 0, ended
     for node, (rows, wanted, rejected) in PUBLISHED.items():

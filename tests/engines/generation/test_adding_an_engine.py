@@ -29,8 +29,8 @@ def test_the_class_and_the_setting_of_the_page_run_a_node(tmp_path: Path, work: 
         f'model = "{empty_model(tmp_path / "model")}"\ncorpus = "{corpus}"\nunits = 2\n'
         f'prompt = "{{text}}"\nchecks.disabled = {DISABLED_CHECKS}\n'
     )
-    line = ("stage=all", recipe(tmp_path, block("toml") + more), f"work={work}")
-    ended = launch(*line, PYTHONPATH=str(tmp_path))
+    arguments = ("stage=all", recipe(tmp_path, block("toml") + more), f"work={work}")
+    ended = launch(*arguments, PYTHONPATH=str(tmp_path))
     assert ended.code == 0, ended
     made = [row["target"] for row in read_rows(work / "latest" / "arabic" / "output")]
     assert made == [text.upper() for text in TEXTS]

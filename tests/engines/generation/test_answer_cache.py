@@ -189,7 +189,7 @@ def test_answers_pass_on_while_workers_run(tmp_path: Path) -> None:
     one.exchange()
     two.exchange()
     assert [others.get(key) for key in keys] == given
-    # The first answer stays, whoever has another.
+    # The first answer stays, also where another process has another.
     mine.put(keys[0], Answer("another"))
     assert mine.get(keys[0]) == given[0]
 

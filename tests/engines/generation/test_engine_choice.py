@@ -30,8 +30,8 @@ def test_a_dry_run_refuses_an_unknown_engine(tmp_path: Path, work: Path, stage: 
     inputs = f'model = "{model}"\ncorpus = "{corpus}"\n'
     if stage == "evaluate":
         inputs = f'models = {{ one = "{model}" }}\ntranslation = "{corpus}"\n'
-    line = [recipe(tmp_path, f'[node]\nstage = "{stage}"\n{inputs}'), f"work={work}"]
-    ended = launch("stage=all", *line, "node.engine.name=vlm", "dry_run=true")
+    arguments = [recipe(tmp_path, f'[node]\nstage = "{stage}"\n{inputs}'), f"work={work}"]
+    ended = launch("stage=all", *arguments, "node.engine.name=vlm", "dry_run=true")
     assert ended.code == CONFIG
     assert "node: engine.name=vlm: unknown engine; known are vllm; write " in ended.err
 

@@ -21,7 +21,7 @@ from hala_hpc.engines.generation.watchdog import MAIN_THREAD_GRACE_S, POLL_S
 pytestmark = pytest.mark.kinds
 
 #: `abort` prints the reason and exits, as that of an attempt does. `Counting` counts the checks of
-#: a watch, which are half a second apart at least: what happens between two happens on any machine.
+#: a watch, which are at least half a second apart: what happens between two happens on any machine.
 START = """
 import os, signal, sys, time
 from multiprocessing import Process, active_children

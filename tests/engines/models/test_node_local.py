@@ -147,9 +147,9 @@ def test_a_model_without_room_is_read_at_its_source(
 @pytest.mark.slow
 def test_a_stage_reads_its_model_from_the_nodes_disk(tmp_path: Path, work: Path) -> None:
     disk = tmp_path / "disk"
-    line = ["stage=arabic", write_stand_in_recipe(tmp_path, 40), f"work={work}"]
+    arguments = ["stage=arabic", write_stand_in_recipe(tmp_path, 40), f"work={work}"]
     variables: dict[str, Any] = standin_variables()
-    ended = launch(*line, f"arabic.resources.local_weights_dir={disk}", **variables)
+    ended = launch(*arguments, f"arabic.resources.local_weights_dir={disk}", **variables)
     assert ended.code == 0, ended
     log = (work / "latest/arabic/logs/worker-00000-0000.log").read_text()
     assert "copied " in log

@@ -303,8 +303,10 @@ def test_a_translation_without_room_on_the_gpu_goes_on_with_fewer_rows(
     tmp_path: Path, work: Path
 ) -> None:
     variables: dict[str, Any] = standin_variables(0)
-    line = ["stage=arabic", write_stand_in_recipe(tmp_path, 40), f"work={work}"]
-    result = launch(*line, "arabic.engine.max_num_seqs=32", HALA_FAULT="gpu_memory=8", **variables)
+    arguments = ["stage=arabic", write_stand_in_recipe(tmp_path, 40), f"work={work}"]
+    result = launch(
+        *arguments, "arabic.engine.max_num_seqs=32", HALA_FAULT="gpu_memory=8", **variables
+    )
     assert result.code == 0, result
     assert_message(result.err, "engine.max_num_seqs is 16 instead of 32")
     summary = json.loads((work / "latest/arabic/summary.json").read_text())
@@ -316,8 +318,8 @@ def test_a_translation_without_room_on_the_gpu_goes_on_with_fewer_rows(
 
 
 def test_a_defect_on_this_machine_ends_after_two_idle_rounds(tmp_path: Path, work: Path) -> None:
-    line = ["stage=all", one_row_recipe(tmp_path), f"work={work}"]
-    result = launch(*line, HALA_FAULT="defect", PYTHONPATH=str(STANDIN))
+    arguments = ["stage=all", one_row_recipe(tmp_path), f"work={work}"]
+    result = launch(*arguments, HALA_FAULT="defect", PYTHONPATH=str(STANDIN))
     assert result.code == 70
     assert_message(result.err, "2 rounds of jobs ended without progress")
     assert "ZeroDivisionError" in result.err

@@ -43,8 +43,8 @@ def launcher_with(folder: Path, fault: str, resources: str = "", setup: str = ""
 
 def ended(tmp_path: Path, work: Path, launcher: str, units: int = 1) -> dict[str, Any]:
     """The status of the node `corpus` once it is done or has failed."""
-    line = ["stage=all", one_row_recipe(tmp_path, units), f"work={work}", launcher]
-    result = launch(*line)
+    arguments = ["stage=all", one_row_recipe(tmp_path, units), f"work={work}", launcher]
+    result = launch(*arguments)
     assert result.code == 0, result
     wait_until(
         lambda: read_node_states(work)["corpus"]["state"] in ("done", "failed"),
@@ -165,8 +165,8 @@ MISSING = "echo no module cuda/13.0 >&2; false"
 def test_a_set_up_line_that_fails_ends_the_node_at_once_and_is_reported(
     tmp_path: Path, work: Path
 ) -> None:
-    line = f"case $SLURM_JOB_NAME in gate-*) ;; *) {MISSING} ;; esac"
-    node = ended(tmp_path, work, launcher_with(tmp_path, "", setup=f'"{line}"'))
+    setup_line = f"case $SLURM_JOB_NAME in gate-*) ;; *) {MISSING} ;; esac"
+    node = ended(tmp_path, work, launcher_with(tmp_path, "", setup=f'"{setup_line}"'))
     assert node["state"] == "failed", node
     assert "no module cuda/13.0" in node["why"]
     assert kinds(work, 1) == [FailureClass.CONFIG_ERROR]
@@ -200,8 +200,15 @@ def test_a_set_up_line_that_fails_for_the_gate_too_is_shown_by_status_and_logs(
 
 def sbatch(folder: Path, *arguments: str) -> str:
     """Submit a job by hand; return its id."""
-    line = ["sbatch", "--parsable", "--partition=low", "--mem=1G", f"--chdir={folder}", *arguments]
-    done = subprocess.run(line, check=True, capture_output=True, text=True, timeout=WAIT_S)
+    command = [
+        "sbatch",
+        "--parsable",
+        "--partition=low",
+        "--mem=1G",
+        f"--chdir={folder}",
+        *arguments,
+    ]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=WAIT_S)
     return done.stdout.strip()
 
 

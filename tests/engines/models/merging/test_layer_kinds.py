@@ -62,8 +62,8 @@ def kind_of(name: str) -> str:
 
 def preflight(folder: Path, family: str, **more: Any) -> list[str]:
     kind: type[Stage[Any]] = import_module("hala_hpc.stages.merge").STAGE
-    words = {"base": str(folder / family), "model": str(folder / f"{family}-tuned")}
-    return kind(kind.Settings.model_validate(words | more), PlainInputs()).preflight()
+    settings = {"base": str(folder / family), "model": str(folder / f"{family}-tuned")}
+    return kind(kind.Settings.model_validate(settings | more), PlainInputs()).preflight()
 
 
 @pytest.mark.slow

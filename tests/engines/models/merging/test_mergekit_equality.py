@@ -34,8 +34,8 @@ def with_mergekit(folder: Path, out: Path, recipe: dict[str, Any]) -> Path:
     out.mkdir(parents=True)
     text = yaml.safe_dump(recipe | {"dtype": "float32", "out_dtype": "bfloat16"})
     (out / "recipe.yml").write_text(text.replace("DIR", str(folder)))
-    line = [str(out / "recipe.yml"), str(out / "made"), "--no-write-model-card", "--quiet"]
-    done = CliRunner().invoke(main, [*line, "--no-copy-tokenizer"])
+    arguments = [str(out / "recipe.yml"), str(out / "made"), "--no-write-model-card", "--quiet"]
+    done = CliRunner().invoke(main, [*arguments, "--no-copy-tokenizer"])
     assert done.exit_code == 0, done.output
     return out / "made"
 
@@ -111,7 +111,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def steps_of_bfloat16(one: Any, other: Any) -> Any:
-    """How many bfloat16 numbers lie between the numbers of two tensors."""
+    """Count the bfloat16 numbers between the numbers of two tensors."""
     import torch
 
     places = []
@@ -128,8 +128,8 @@ def test_every_method_gives_the_numbers_of_mergekits_command_line(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name, (settings, recipe) in CASES.items():
         models = [str(folder / one) for one in settings["model"]]
-        words = settings | {"base": str(folder / "base"), "model": models, "try_with": []}
-        ours = dict(iter_tensors(run_plain("merge", words, tmp_path / name).folder(0)))
+        of_merge = settings | {"base": str(folder / "base"), "model": models, "try_with": []}
+        ours = dict(iter_tensors(run_plain("merge", of_merge, tmp_path / name).folder(0)))
         theirs = dict(iter_tensors(with_mergekit(folder, tmp_path / f"{name}-kit", recipe)))
         assert ours.keys() == theirs.keys(), name
         off = 0

@@ -25,21 +25,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stage_for(folder: Path, t: float, others: tuple[float, ...]) -> Stage[Any]:
-    """The stage of one value of a sweep, told of others as a launch tells it."""
+    """The stage of one value of a sweep, with the other values, as a launch sets them."""
     kind: type[Stage[Any]] = import_module("hala_hpc.stages.merge").STAGE
-    words = {"base": str(folder / "base"), "model": str(folder / "tuned"), "try_with": []}
+    shared = {"base": str(folder / "base"), "model": str(folder / "tuned"), "try_with": []}
 
     def settings(value: float) -> Any:
-        return kind.Settings.model_validate(words | {"t": value})
+        return kind.Settings.model_validate(shared | {"t": value})
 
     stage = kind(settings(t), PlainInputs())
-    told = stage.settings_in_sweep([settings(value) for value in others])
-    assert told.result_half() == stage.settings.result_half()
-    return kind(told, PlainInputs())
+    in_sweep = stage.settings_in_sweep([settings(value) for value in others])
+    assert in_sweep.result_half() == stage.settings.result_half()
+    return kind(in_sweep, PlainInputs())
 
 
 def run(folder: Path, out: Path, t: float, others: tuple[float, ...]) -> Path:
-    """Make the model of one value; the folders of a sweep lie beside each other."""
+    """Make the model of one value; the folders of a sweep are beside each other."""
     stage = stage_for(folder, t, others)
     place = PlainContext(out / f"t{t}", stage)
     place.cache = out / "cache"
@@ -66,7 +66,7 @@ def test_five_values_read_both_models_once(folder: Path, tmp_path: Path) -> None
     for thread in threads:
         thread.join()
     both = sum((folder / name / "model.safetensors").stat().st_size for name in ("base", "tuned"))
-    # Every record tells of the one pass: its bytes are the tensors of both files, without heads.
+    # Every record counts the one pass: its bytes are the tensors of both files, without heads.
     assert {record(model).merged_in_pass for model in made.values()} == {5}
     assert {record(model).bytes_read for model in made.values()} == {record(made[0.5]).bytes_read}
     assert 0.95 * both < record(made[0.5]).bytes_read < both
