@@ -19,7 +19,7 @@ for number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler)
 
-# Tests start a thousand processes, each of which would compile the package anew, for 0.1 s.
+# Tests start a thousand processes, each of which would compile the package again, for 0.1 s.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 

@@ -13,13 +13,15 @@ from hala_hpc.engines.generation.row_program import Answer, Rejection
 from hala_hpc.stages.translate import PairTask, Settings, text_fault
 
 #: Checks of the words, which mean nothing here.
-OF_WORDS = sorted(set(CHECKS) - {"placeholders", "markup", "marks"})
+CHECKS_OF_LANGUAGE = sorted(set(CHECKS) - {"placeholders", "markup", "marks"})
 PROMPT = "Translate everything that follows into Arabic:\n\n"
 
 
 def translate(text: str) -> tuple[str, str]:
     """The translation of a text, and all that the model read."""
-    task = PairTask(Settings(model="m", corpus="c", checks=CheckSettings(disabled=OF_WORDS)))
+    task = PairTask(
+        Settings(model="m", corpus="c", checks=CheckSettings(disabled=CHECKS_OF_LANGUAGE))
+    )
     task.fit(1000, lambda part: len(part.split()))
     program = task.program({"id": "1", "origin": "o", "source": text, "target": ""})
     read: list[str] = []
@@ -104,11 +106,11 @@ CODE = [
 
 
 def test_formulas_without_dollars_and_with_odd_ones_come_back() -> None:
-    for text, kept in LATEX:
+    for text, span in LATEX:
         made, read = translate(text)
-        assert made.count(kept) == text.count(kept), (text, made)
-        assert kept not in read, text
-        assert not re.search(r"(?<![\\A-Za-z$_^{}])[a-z]{2,}", made.replace(kept, "")), (text, made)
+        assert made.count(span) == text.count(span), (text, made)
+        assert span not in read, text
+        assert not re.search(r"(?<![\\A-Za-z$_^{}])[a-z]{2,}", made.replace(span, "")), (text, made)
 
 
 @pytest.mark.parametrize("parts", [DATA, CODE], ids=["data", "code"])

@@ -30,9 +30,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def merge(folder: Path, out: Path, **more: Any) -> Path:
-    words: dict[str, Any] = {"base": str(folder / "base"), "model": str(folder / "tuned")}
-    words["try_with"] = []
-    return run_plain("merge", words | more, out).folder(0)
+    settings: dict[str, Any] = {"base": str(folder / "base"), "model": str(folder / "tuned")}
+    settings["try_with"] = []
+    return run_plain("merge", settings | more, out).folder(0)
 
 
 def fault(folder: Path, out: Path, **more: Any) -> str:
@@ -45,12 +45,12 @@ def fault(folder: Path, out: Path, **more: Any) -> str:
     return str(caught.value)
 
 
-def preflight(**words: Any) -> list[str]:
+def preflight(**settings: Any) -> list[str]:
     kind: type[Stage[Any]] = import_module("hala_hpc.stages.merge").STAGE
-    return kind(kind.Settings(**words), PlainInputs()).preflight()
+    return kind(kind.Settings(**settings), PlainInputs()).preflight()
 
 
-def test_every_tensor_lies_between_base_and_tuned(folder: Path, tmp_path: Path) -> None:
+def test_every_tensor_is_between_base_and_tuned(folder: Path, tmp_path: Path) -> None:
     merged = dict(iter_tensors(merge(folder, tmp_path)))
     base, tuned = dict(iter_tensors(folder / "base")), dict(iter_tensors(folder / "tuned"))
     assert merged.keys() == base.keys()
@@ -74,11 +74,11 @@ def test_the_tuned_model_gives_template_config_and_the_wanted_type(
 ) -> None:
     shutil.copytree(folder / "tuned", tmp_path / "tuned")
     (tmp_path / "tuned" / "chat_template.jinja").write_text("{{ messages }}")
-    words = {"model": str(tmp_path / "tuned"), "dtype": "bfloat16"}
+    settings = {"model": str(tmp_path / "tuned"), "dtype": "bfloat16"}
     assert "the chat templates differ: from character 1 on it is" in fault(
-        folder, tmp_path / "refused", **words
+        folder, tmp_path / "refused", **settings
     )
-    model = merge(folder, tmp_path, **words, chat_template="any")
+    model = merge(folder, tmp_path, **settings, chat_template="any")
     assert (model / "chat_template.jinja").read_text() == "{{ messages }}"
     config = json.loads((model / "config.json").read_text())
     assert config.items() >= LFM2_KEYS.items()
@@ -118,9 +118,9 @@ def test_tokenizers_that_disagree_are_refused(folder: Path, tmp_path: Path) -> N
     shutil.copytree(folder / "tuned", tmp_path / "tuned")
     file = tmp_path / "tuned" / "tokenizer.json"
     content = json.loads(file.read_text())
-    words = content["model"]["vocab"]
-    one, other = list(words)[10:12]
-    words[one], words[other] = words[other], words[one]
+    vocabulary = content["model"]["vocab"]
+    one, other = list(vocabulary)[10:12]
+    vocabulary[one], vocabulary[other] = vocabulary[other], vocabulary[one]
     file.write_text(json.dumps(content))
     with pytest.raises(UserError, match="the tokenizers differ: token"):
         merge(folder, tmp_path, model=str(tmp_path / "tuned"))
@@ -135,8 +135,8 @@ def test_a_merge_with_a_number_that_is_none_is_not_marked(folder: Path, tmp_path
     weights["model.layers.1.ffn_norm.weight"][3] = float("nan")
     save_file(weights, file, metadata={"format": "pt"})
     kind: type[Stage[Any]] = import_module("hala_hpc.stages.merge").STAGE
-    words: dict[str, Any] = {"base": str(folder / "base"), "model": str(folder / "tuned")}
-    stage = kind(kind.Settings(**words), PlainInputs())
+    settings: dict[str, Any] = {"base": str(folder / "base"), "model": str(folder / "tuned")}
+    stage = kind(kind.Settings(**settings), PlainInputs())
     with pytest.raises(UserError, match=r"tensor model\.layers\.1\.ffn_norm\.weight has values"):
         stage.check(0, tmp_path / "merged")
 
@@ -157,13 +157,15 @@ def test_parameters_that_no_method_can_have_are_refused_on_the_login_node() -> N
         ({"method": "task_arithmetic", "scale": float("nan")}, "scale=nan: it must be a finite"),
         ({"method": "model_stock", "model": ["@one"]}, "model names 1 tuned models, and method="),
     ]
-    for words, start in cases:
-        faults = preflight(**two | words)
-        assert len(faults) == 1, (words, faults)
-        assert faults[0].startswith(start), (words, faults)
+    for settings, start in cases:
+        faults = preflight(**two | settings)
+        assert len(faults) == 1, (settings, faults)
+        assert faults[0].startswith(start), (settings, faults)
     by_depth = [{"rest": [0.2, 0.4]}, {"rest": [0.8, 0.5]}]
-    (line,) = preflight(**two, method="linear", weights=by_depth)
-    assert line.startswith("weights sum to 0.9 for attention layers at depth 1; of method=linear")
+    (mistake,) = preflight(**two, method="linear", weights=by_depth)
+    assert mistake.startswith(
+        "weights sum to 0.9 for attention layers at depth 1; of method=linear"
+    )
 
 
 def test_a_number_that_is_none_names_model_and_tensor_and_leaves_nothing(
@@ -202,9 +204,9 @@ def test_a_missing_part_of_the_weights_is_named(folder: Path, tmp_path: Path) ->
 
 
 def test_what_was_drawn_at_random_follows_from_the_seed(folder: Path, tmp_path: Path) -> None:
-    words: dict[str, Any] = {"method": "dare_ties", "density": 0.5}
+    settings: dict[str, Any] = {"method": "dare_ties", "density": 0.5}
     files = [
-        merge(folder, tmp_path / name, seed=seed, **words) / "model.safetensors"
+        merge(folder, tmp_path / name, seed=seed, **settings) / "model.safetensors"
         for name, seed in (("one", 1), ("again", 1), ("other", 2))
     ]
     one, again, other = (file.read_bytes() for file in files)
@@ -251,9 +253,9 @@ def test_a_merged_model_is_asked_and_weighed_beside_its_parents(
     # Noise of a twentieth of the weights, at right angles to them.
     assert changes["feed_forward"]["relative_change"][0] == pytest.approx(0.25, rel=0.9)
     assert changes["all"]["tensors"] == details["tensors"]
-    line = import_module("hala_hpc.stages.merge").STAGE.summary_line(details)
-    assert line.startswith("slerp with t = 0.5, 151,808 weights; attention ")
-    assert "perplexity on 5 held-out rows: merged " in line
+    summary_line = import_module("hala_hpc.stages.merge").STAGE.summary_line(details)
+    assert summary_line.startswith("slerp with t = 0.5, 151,808 weights; attention ")
+    assert "perplexity on 5 held-out rows: merged " in summary_line
     text = (out.folder(0) / "README.md").read_text()
     for part in (
         "license: apache-2.0",
@@ -283,13 +285,13 @@ def test_a_recipe_merges_snapshots_and_a_line_gives_kinds_a_gradient(tmp_path: P
     (tmp_path / "tokens").mkdir()
     recipe = tmp_path / "mine.toml"
     recipe.write_text(RECIPE.replace("owner/tokens", str(tmp_path / "tokens")))
-    line = ("stage=merge", f"recipe={recipe}", "launcher=local", f"work={tmp_path}/work")
-    wrong = launch(*line, "merge.model=@tuned/snapshot-0.7", "dry_run=true")
+    arguments = ("stage=merge", f"recipe={recipe}", "launcher=local", f"work={tmp_path}/work")
+    wrong = launch(*arguments, "merge.model=@tuned/snapshot-0.7", "dry_run=true")
     assert "tuned makes one model; write @tuned or @tuned/snapshot-0.5" in wrong.err
-    wrong = launch(*line, "merge.t.attention=0,2", "dry_run=true")
+    wrong = launch(*arguments, "merge.t.attention=0,2", "dry_run=true")
     assert "t.attention=2: it must be from 0 (the base) to 1 (the tuned model)" in wrong.err
     # A list that stands alone is a sweep.
-    wrong = launch(*line, "merge.t=0.5,3", "dry_run=true")
+    wrong = launch(*arguments, "merge.t=0.5,3", "dry_run=true")
     assert "merge-t3: t=3: it must be from 0" in wrong.err
     assert "merge-t0.5" not in wrong.err
 

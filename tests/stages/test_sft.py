@@ -176,7 +176,7 @@ def test_mistakes_are_found_before_a_job_is_submitted(settings: dict[str, Any], 
 
 
 @pytest.mark.parametrize(
-    ("line", "text"),
+    ("setting", "text"),
     [
         (
             "micro_batch_size = 8",
@@ -189,10 +189,10 @@ def test_mistakes_are_found_before_a_job_is_submitted(settings: dict[str, Any], 
     ],
 )
 def test_a_recipe_that_counts_rows_is_refused_with_the_token_setting(
-    tmp_path: Path, line: str, text: str
+    tmp_path: Path, setting: str, text: str
 ) -> None:
     recipe = tmp_path / "mine.toml"
-    recipe.write_text(f'[tuned]\nstage = "sft"\nmodel = "a/b"\ntokens = "made"\n{line}\n')
+    recipe.write_text(f'[tuned]\nstage = "sft"\nmodel = "a/b"\ntokens = "made"\n{setting}\n')
     overrides = ("stage=all", f"recipe={recipe}", "launcher=local", f"work={tmp_path}/work")
     ended = run_command(*overrides)
     assert (ended.code, text in ended.err) == (USAGE, True), ended
@@ -251,8 +251,8 @@ def test_packed_rows_that_leak_are_refused_with_the_fix(
 def undisturbed(folder: Path) -> Path:
     """Two ranks trained to the end with ZeRO-2."""
     base = folder / "undisturbed"
-    words = QUICK | {"model": str(folder / "model"), "tokens": str(folder / "pairs" / "tokens")}
-    logs = train(base, 2, **words, snapshots=[0.25, 0.5])
+    settings = QUICK | {"model": str(folder / "model"), "tokens": str(folder / "pairs" / "tokens")}
+    logs = train(base, 2, **settings, snapshots=[0.25, 0.5])
     assert all(log.endswith("exit 0") for log in logs), logs[0]
     return base
 

@@ -126,9 +126,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_rows(folder / "benchmark" / QUESTIONS, benchmark_rows(draw))
     write_task(folder / "benchmark", folder / "benchmark" / QUESTIONS)
     text = RECIPE.format(folder=folder, task=TASK)
-    line = (recipe(folder, text), f"work={folder / 'work'}", "launcher=local")
+    arguments = (recipe(folder, text), f"work={folder / 'work'}", "launcher=local")
     for goal in GOALS:
-        done = launch(f"stage={goal}", *line)
+        done = launch(f"stage={goal}", *arguments)
         assert done.code == 0, (goal, done.err[-3000:])
     return folder
 

@@ -34,12 +34,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
     (folder / "more.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
-    done = launch(*line(folder / "work", folder))
+    done = launch(*arguments_for(folder / "work", folder))
     assert done.code == 0, done.err
     return folder
 
 
-def line(work: Path, folder: Path) -> list[str]:
+def arguments_for(work: Path, folder: Path) -> list[str]:
     text = f"""
 [first]
 stage = "prepare"
@@ -94,7 +94,7 @@ def change_a_letter(path: Path, at: int = 40) -> None:
 
 
 def heal(work: Path, finished: Path) -> None:
-    done = launch(*line(work, finished))
+    done = launch(*arguments_for(work, finished))
     assert done.code == 0, done
     assert rows_on_disk(work) == ROWS
     summary = json.loads((node(work) / "summary.json").read_text())
@@ -154,16 +154,16 @@ def lose_all_units_and_the_output(work: Path) -> None:
         lose_all_units_and_the_output,
     ],
 )
-def test_the_same_line_makes_again_what_was_lost(
+def test_the_same_command_makes_again_what_was_lost(
     damage: Callable[[Path], None], run: Path, finished: Path
 ) -> None:
     damage(run)
     heal(run, finished)
-    again = launch(*line(run, finished))
+    again = launch(*arguments_for(run, finished))
     assert (again.code, "nothing to submit" in again.out) == (0, True)
 
 
-def test_a_gate_without_time_takes_the_digests_of_its_workers_and_says_so(run: Path) -> None:
+def test_a_gate_without_time_takes_the_digests_of_its_workers_and_reports_it(run: Path) -> None:
     change_a_letter_of_a_unit_that_is_not_gathered(run)
     ended = run_command(str(node(run)), module="gate", SLURM_JOB_END_TIME=str(int(time.time())))
     assert ended.code == 0, ended
@@ -178,8 +178,8 @@ def test_verify_does_not_wait_for_a_pipe_in_the_place_of_a_result(
     pipe = part(run, 1)
     pipe.unlink()
     os.mkfifo(pipe)
-    told = run_command(f"work={run}", module="verify")
-    assert (told.code, str(pipe) in told.out) == (65, True), told
+    ended = run_command(f"work={run}", module="verify")
+    assert (ended.code, str(pipe) in ended.out) == (65, True), ended
     heal(run, finished)
 
 
@@ -188,11 +188,11 @@ def test_status_and_dry_run_name_a_finished_node_whose_files_are_gone(
 ) -> None:
     lost = part(run, 1)
     lost.unlink()
-    told = run_command(f"work={run}", "format=json", module="status")
-    states = {one["name"]: one for one in json.loads(told.out)["nodes"]}
+    ended = run_command(f"work={run}", "format=json", module="status")
+    states = {one["name"]: one for one in json.loads(ended.out)["nodes"]}
     assert (states["first"]["state"], states["second"]["state"]) == ("damaged", "done")
     assert lost.name in states["first"]["why"]
-    plan = launch(*line(run, finished), "dry_run=true")
+    plan = launch(*arguments_for(run, finished), "dry_run=true")
     assert "damaged" in plan.out
     assert lost.name in plan.out
 
@@ -201,10 +201,12 @@ def test_verify_finds_a_changed_letter_and_repairs_it(run: Path, finished: Path)
     whole = digests(node(run) / "output")
     changed = part(run, 3)
     change_a_letter(changed)
-    assert "nothing to submit" in launch(*line(run, finished)).out, "sizes alone do not tell"
-    told = run_command(f"work={run}", module="verify")
-    assert told.code == 65
-    assert str(changed) in told.out
+    assert "nothing to submit" in launch(*arguments_for(run, finished)).out, (
+        "sizes alone do not show it"
+    )
+    ended = run_command(f"work={run}", module="verify")
+    assert ended.code == 65
+    assert str(changed) in ended.out
     mended = run_command(f"work={run}", "repair=true", module="verify")
     assert mended.code == 0, mended
     heal(run, finished)
@@ -213,20 +215,24 @@ def test_verify_finds_a_changed_letter_and_repairs_it(run: Path, finished: Path)
     assert sound.code == 0, sound.out
 
 
-def test_a_changed_letter_of_an_input_ends_the_node_with_a_cure_that_works(tmp_path: Path) -> None:
-    words = ["stage=english", write_stand_in_recipe(tmp_path, ROWS), f"work={tmp_path / 'work'}"]
-    assert launch(*words).code == 0
+def test_a_changed_letter_of_an_input_ends_the_node_with_a_fix_that_works(tmp_path: Path) -> None:
+    arguments = [
+        "stage=english",
+        write_stand_in_recipe(tmp_path, ROWS),
+        f"work={tmp_path / 'work'}",
+    ]
+    assert launch(*arguments).code == 0
     [english] = node(tmp_path / "work", "english").glob("output/part-*.parquet")
     whole = english.read_bytes()
     change_a_letter(english, at=len(whole) // 2)
-    words[0] = "stage=arabic"
+    arguments[0] = "stage=arabic"
     variables: dict[str, Any] = standin_variables()
-    refused = launch(*words, **variables)
+    refused = launch(*arguments, **variables)
     assert refused.code == 65, refused
     assert "Traceback" not in refused.err
-    [cure] = re.findall(r"`(python -m hala_hpc.verify [^`]+)`", refused.err)
-    subprocess.run([sys.executable, *shlex.split(cure)[1:]], check=True)
-    done = launch(*words, **variables)
+    [fix] = re.findall(r"`(python -m hala_hpc.verify [^`]+)`", refused.err)
+    subprocess.run([sys.executable, *shlex.split(fix)[1:]], check=True)
+    done = launch(*arguments, **variables)
     assert done.code == 0, done
     assert english.read_bytes() == whole
     assert rows_on_disk(tmp_path / "work", "arabic") == ROWS
@@ -242,10 +248,10 @@ def test_verify_does_not_forget_a_whole_result_for_units_that_are_not(
     for marker in (node(run) / "done").glob("*.json"):
         # What is done needs no marker, and the line of the launch looks at none.
         marker.write_bytes(marker.read_bytes()[:50])
-    told = run_command(f"work={run}", "repair=true", module="verify")
-    assert told.code == 0, told
-    assert "4 of 4 units are incomplete or gone" in told.out
-    assert "nothing to submit" in launch(*line(run, finished)).out
+    ended = run_command(f"work={run}", "repair=true", module="verify")
+    assert ended.code == 0, ended
+    assert "4 of 4 units are incomplete or gone" in ended.out
+    assert "nothing to submit" in launch(*arguments_for(run, finished)).out
 
 
 @pytest.mark.parametrize(
@@ -262,7 +268,11 @@ def test_a_node_is_not_made_of_an_input_that_changed_since_the_launch(
         path.write_text(row)
     named = data if what == "a file" else data.parent
     text = f'[first]\nstage="prepare"\ndata="{named}"\nunits=1\n{SMALL}\n'
-    words = [*("stage=all", recipe(tmp_path, text)), f"work={tmp_path / 'work'}", "launcher=local"]
+    arguments = [
+        *("stage=all", recipe(tmp_path, text)),
+        f"work={tmp_path / 'work'}",
+        "launcher=local",
+    ]
     other = data.with_name("third.jsonl")
     changes = {
         "a line more": f"open({str(data)!r}, 'a').write({row!r})",
@@ -272,7 +282,7 @@ def test_a_node_is_not_made_of_an_input_that_changed_since_the_launch(
     (tmp_path / "sitecustomize.py").write_text(
         f"import sys\nif 'hala_hpc.jobs.attempt' in sys.orig_argv:\n    {changes[change]}\n"
     )
-    done = launch(*words, PYTHONPATH=str(tmp_path))
+    done = launch(*arguments, PYTHONPATH=str(tmp_path))
     assert done.code == 66, done
     assert str(named) in done.err
     assert not list((tmp_path / "work").glob("first-*/summary.json"))
@@ -294,15 +304,15 @@ def test_a_result_of_another_run_is_not_taken_by_path_when_a_part_is_missing(
         f"if 'hala_hpc.jobs.attempt' in sys.orig_argv and os.path.exists({str(lost)!r}):\n"
         f"    os.unlink({str(lost)!r})\n"
     )
-    words = ["stage=arabic", first[1], f"work={tmp_path / 'second'}", f"arabic.corpus={corpus}"]
+    arguments = ["stage=arabic", first[1], f"work={tmp_path / 'second'}", f"arabic.corpus={corpus}"]
     variables: dict[str, Any] = standin_variables()
     path = f"{tmp_path}{os.pathsep}{variables['PYTHONPATH']}"
-    refused = launch(*words, **{**variables, "PYTHONPATH": path})
+    refused = launch(*arguments, **{**variables, "PYTHONPATH": path})
     assert refused.code == 66, refused
     assert "Traceback" not in refused.err
     assert str(corpus.resolve()) in refused.err
     (tmp_path / "sitecustomize.py").unlink()
     assert launch(*first, "english.units=2").code == 0
-    done = launch(*words, **variables)
+    done = launch(*arguments, **variables)
     assert done.code == 0, done
     assert rows_on_disk(tmp_path / "second", "arabic") == ROWS

@@ -1,4 +1,4 @@
-"""Every file of a work folder in every state: healed by the same line, or one error with a cure.
+"""Every file of a work folder, damaged in every way: the same command repairs it or names a fix.
 
 Each cell of a table damages one file of a copy of one finished folder and asks all commands. What
 must be there at last is counted by pyarrow, json and hashlib alone.
@@ -37,7 +37,7 @@ class Place(NamedTuple):
     is_folder: bool = False
 
 
-#: The damage after which the same line may end with one error whose cure works; others heal. What
+#: The damage after which the same command may end with one error whose fix works; others heal. What
 #: cannot be read may be whole, and is never taken for absent.
 MAY_FAIL = "unreadable"
 PLACES = [
@@ -187,12 +187,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
     text = f'[corpus]\nstage="prepare"\ndata="{folder}/rows.jsonl"\nunits={UNITS}\n{SMALL}\n'
     recipe(folder, text)
-    done = run_command(*line(folder / "work", folder))
+    done = run_command(*arguments_for(folder / "work", folder))
     assert done.code == 0, done
     return folder
 
 
-def line(work: Path, folder: Path) -> list[str]:
+def arguments_for(work: Path, folder: Path) -> list[str]:
     return ["stage=all", f"recipe={folder}/recipe.toml", f"work={work}", "launcher=local"]
 
 
@@ -234,7 +234,7 @@ def rows_on_disk(work: Path) -> list[str]:
 
 
 def require_whole(work: Path, finished: Path) -> None:
-    """Every row is there, and the summary says what is on the disk."""
+    """Every row is there, and the summary counts what is on the disk."""
     assert rows_on_disk(work) == rows_on_disk(finished / "work")
     output, summary = node(work) / "output", json.loads((node(work) / "summary.json").read_text())
     assert (summary["rows_in"], summary["rows_out"]) == (ROWS, ROWS)
@@ -245,7 +245,7 @@ def require_whole(work: Path, finished: Path) -> None:
     }
 
 
-def require_told_well(ended: CommandResult, path: Path) -> None:
+def assert_reported_well(ended: CommandResult, path: Path) -> None:
     """No traceback, a code of the list, and what is wrong in one line each."""
     assert "Traceback" not in ended.out + ended.err, ended
     assert ended.code in CODES, ended
@@ -253,23 +253,23 @@ def require_told_well(ended: CommandResult, path: Path) -> None:
         assert "error:" in ended.err, (path, ended)
 
 
-def cure(error: str) -> None:
-    """Type what the error says in backticks."""
+def apply_fix(error: str) -> None:
+    """Run the command that the error has in backticks."""
     commands = re.findall(r"`(chmod [^`]+)`", error)
     assert commands, error
     for one in commands:
         subprocess.run(["bash", "-c", one], check=True)
 
 
-def run(module: str, damage: str, *words: str) -> CommandResult:
+def run(module: str, damage: str, *arguments: str) -> CommandResult:
     """Run a command; file modes apply to it where that is the damage."""
     if damage == "unreadable":
-        return command_without_root_rights(*words, module=module)
-    return run_command(*words, module=module)
+        return command_without_root_rights(*arguments, module=module)
+    return run_command(*arguments, module=module)
 
 
 @pytest.mark.parametrize(("place", "damage"), cells())
-def test_a_damaged_file_is_healed_by_the_same_line_or_named_with_a_cure(
+def test_a_damaged_file_is_healed_by_the_same_command_or_named_with_a_fix(
     finished: Path, tmp_path: Path, place: Place, damage: str
 ) -> None:
     work = tmp_path / "work"
@@ -287,19 +287,19 @@ def test_a_damaged_file_is_healed_by_the_same_line_or_named_with_a_cure(
     lines = [[module, f"work={work}"] for module in ("status", "logs", "verify")]
     lines += [[module, f"work={work}", "dry_run=true"] for module in ("retry", "cancel")]
     lines += [["doctor", f"work={work}", f"recipe={finished}/recipe.toml"]]
-    lines += [["launch", *line(work, finished), "dry_run=true"]]
+    lines += [["launch", *arguments_for(work, finished), "dry_run=true"]]
     for one in run_commands(lines, damage == "unreadable"):
-        require_told_well(one, path)
-    ended = run("launch", damage, *line(work, finished))
-    require_told_well(ended, path)
+        assert_reported_well(one, path)
+    ended = run("launch", damage, *arguments_for(work, finished))
+    assert_reported_well(ended, path)
     if damage == MAY_FAIL and ended.code != 0:
         assert str(path) in ended.err, ended
-        cure(ended.err)
-        ended = run("launch", damage, *line(work, finished))
+        apply_fix(ended.err)
+        ended = run("launch", damage, *arguments_for(work, finished))
     assert ended.code == 0, ended
     require_whole(work, finished)
-    again, told = run_commands(
-        [["launch", *line(work, finished)], ["status", f"work={work}", "format=json"]]
+    again, shown = run_commands(
+        [["launch", *arguments_for(work, finished)], ["status", f"work={work}", "format=json"]]
     )
     assert (again.code, "nothing to submit" in again.out) == (0, True), again
-    assert [one["state"] for one in json.loads(told.out)["nodes"]] == ["done"], told
+    assert [one["state"] for one in json.loads(shown.out)["nodes"]] == ["done"], shown

@@ -1,4 +1,4 @@
-"""The demo on a real SLURM, disturbed on its way: complete, unchanged, and it has learnt."""
+"""The demo on a real SLURM, disturbed on its way: complete, unchanged, and its model is trained."""
 
 import json
 import os
@@ -29,16 +29,16 @@ CHANGED = (
     f"{NODE}.engine.name={HELD_VLLM}",
 )
 ANOTHER_T = "merge.t=0.3"
-#: Several ranks and workers only where a test looks at them: each imports everything anew.
+#: Several ranks and workers only where a test looks at them: each imports everything again.
 ALONE = ("teacher-trained", "judge")
-WORDS = (
+OVERRIDES = (
     "stage=all",
     "recipe=demo",
     *CHANGED,
     "teacher-pairs.resources.workers=1",
     *(f"{node}.resources.nodes=1" for node in ALONE),
 )
-LINE = (*WORDS, "launcher=minislurm")
+ARGUMENTS = (*OVERRIDES, "launcher=minislurm")
 #: Answers of a worker before it waits to be disturbed: some of its work, and not all.
 SOME = 40
 
@@ -59,14 +59,14 @@ class Run(NamedTuple):
 
 
 def status(work: Path) -> list[dict[str, Any]]:
-    told = run_command(f"work={work}", "format=json", module="status")
-    assert told.code == 0, told
-    nodes: list[dict[str, Any]] = json.loads(told.out)["nodes"]
+    ended = run_command(f"work={work}", "format=json", module="status")
+    assert ended.code == 0, ended
+    nodes: list[dict[str, Any]] = json.loads(ended.out)["nodes"]
     return nodes
 
 
-def slurm(*words: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=WAIT_S)
+def slurm(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=WAIT_S)
     return done.stdout
 
 
@@ -79,16 +79,16 @@ def wait_for(true: Callable[[], bool], what: str, work: Path, minutes: float) ->
     wait_until(look, what, 60 * minutes, 0.5, state=lambda: slurm("squeue"))
 
 
-def worker_words(work: Path) -> dict[int, dict[str, Any]]:
-    """What the workers of the node that is disturbed say of themselves."""
+def records_of_workers(work: Path) -> dict[int, dict[str, Any]]:
+    """Progress of the workers of the node that is disturbed."""
     files = (work / "latest" / NODE / "progress").glob("*-0000.json")
-    return {word["worker"]: word for word in (json.loads(file.read_text()) for file in files)}
+    return {record["worker"]: record for record in (json.loads(file.read_text()) for file in files)}
 
 
 def running_workers(work: Path) -> dict[int, str]:
     """Worker number to the SLURM node it runs on."""
     jobs = json.loads((work / "latest" / NODE / "jobs.json").read_text())
-    told = slurm(
+    listing = slurm(
         "squeue",
         "--noheader",
         "--array",
@@ -96,7 +96,7 @@ def running_workers(work: Path) -> dict[int, str]:
         f"--jobs={jobs['workers']}",
         "--format=%K|%N",
     )
-    return {int(row.split("|")[0]): row.split("|")[1] for row in told.splitlines()}
+    return {int(row.split("|")[0]): row.split("|")[1] for row in listing.splitlines()}
 
 
 def preempt(work: Path, worker: int) -> None:
@@ -119,11 +119,11 @@ def disturb(work: Path) -> None:
     """Kill one worker with SIGKILL and have the other preempted, both at work."""
 
     def both_work() -> bool:
-        words = worker_words(work).values()
-        return len([word for word in words if word.get("tokens")]) == 2
+        records = records_of_workers(work).values()
+        return len([record for record in records if record.get("tokens")]) == 2
 
     wait_for(both_work, "both workers have answers", work, 30)
-    victim = worker_words(work)[1]
+    victim = records_of_workers(work)[1]
     supervisor = int(Path(f"/proc/{victim['pid']}/stat").read_text().split()[3])
     os.kill(supervisor, signal.SIGKILL)
     preempt(work, 0)
@@ -135,7 +135,7 @@ def run(minislurm: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     assert minislurm.exists()
     work = tmp_path_factory.mktemp("demo") / "work"
     held = JobHold(work.parent, SOME)
-    ended = launch(*WORDS, minislurm_launcher(work.parent, held.variables), f"work={work}")
+    ended = launch(*OVERRIDES, minislurm_launcher(work.parent, held.variables), f"work={work}")
     assert ended.code == 0, ended
     disturb(work)
     held.release()
@@ -208,8 +208,8 @@ def test_the_translations_equal_those_of_an_undisturbed_run(run: Run, tmp_path: 
     for node in needed:
         artifact = (run.work / "latest" / node).resolve()
         shutil.copytree(artifact, work / artifact.name)
-    line = (f"stage={NODE}", "recipe=demo", "launcher=local", f"work={work}", *CHANGED)
-    ended = launch(*line, PYTHONPATH=os.pathsep.join(map(str, (STANDIN, ROOT))))
+    arguments = (f"stage={NODE}", "recipe=demo", "launcher=local", f"work={work}", *CHANGED)
+    ended = launch(*arguments, PYTHONPATH=os.pathsep.join(map(str, (STANDIN, ROOT))))
     assert ended.code == 0, ended
     assert (work / "latest" / NODE).resolve().name == (run.work / "latest" / NODE).resolve().name
     assert rows_of(work, NODE) == rows_of(run.work, NODE)
@@ -241,8 +241,8 @@ def test_base_tuned_and_merged_are_scored_side_by_side(run: Run) -> None:
 def test_the_report_shows_the_scores_and_every_node(run: Run) -> None:
     output = run.work / "latest/report/output"
     page, text = (output / "report.html").read_text(), (output / "report.md").read_text()
-    for word in ("BLEU", "chrF++", "translator", "merged", "<svg"):
-        assert word in page
+    for name in ("BLEU", "chrF++", "translator", "merged", "<svg"):
+        assert name in page
     assert "BLEU" in text
     assert "<script" not in page
 
@@ -264,17 +264,17 @@ def submitted_nothing(ended: CommandResult) -> bool:
     return ended.code == 0 and "nothing to submit" in ended.out
 
 
-def test_the_same_line_again_submits_nothing(run: Run) -> None:
+def test_the_same_command_again_submits_nothing(run: Run) -> None:
     before = slurm("sacct", "--noheader", "--allocations", "--format=JobID").split()
-    assert submitted_nothing(launch(*LINE, f"work={run.work}"))
+    assert submitted_nothing(launch(*ARGUMENTS, f"work={run.work}"))
     assert slurm("sacct", "--noheader", "--allocations", "--format=JobID").split() == before
 
 
 def plan_with_another_t(run: Run) -> str:
-    told = launch(*LINE, f"work={run.work}", ANOTHER_T, "dry_run=true")
-    assert told.code == 0, told
+    ended = launch(*ARGUMENTS, f"work={run.work}", ANOTHER_T, "dry_run=true")
+    assert ended.code == 0, ended
     # Behind the commands and the script of the jobs.
-    return told.out.rpartition("\nrecipe ")[2]
+    return ended.out.rpartition("\nrecipe ")[2]
 
 
 def to_do(table: str) -> list[str]:
@@ -285,9 +285,9 @@ def test_another_t_redoes_merge_evaluate_and_report_only(run: Run) -> None:
     table = plan_with_another_t(run)
     assert "stale (t: 0.5 -> 0.3)" in table
     assert to_do(table) == ["merge", "evaluate", "report"]
-    words = (f"work={run.work}", ANOTHER_T, *CHANGED)
-    ended = launch("stage=merge", "recipe=demo", "launcher=local", *words)
+    arguments = (f"work={run.work}", ANOTHER_T, *CHANGED)
+    ended = launch("stage=merge", "recipe=demo", "launcher=local", *arguments)
     assert ended.code == 0, ended
     assert re.findall(r"^\[\d+/\d+\] (\S+): done", ended.out, re.M) == ["merge"]
     assert to_do(plan_with_another_t(run)) == ["evaluate", "report"]
-    assert submitted_nothing(launch(*LINE, f"work={run.work}"))
+    assert submitted_nothing(launch(*ARGUMENTS, f"work={run.work}"))

@@ -1,4 +1,4 @@
-"""Which environments `make env` makes, for which device, and what it says of it.
+"""Which environments `make env` makes, for which device, and what it prints about it.
 
 A stand-in of uv makes empty ones; what it installs for CUDA is looked at by a long test, for real.
 """
@@ -33,7 +33,7 @@ CUDA_BYTES = 25 * 10**9
 
 
 class Machine:
-    """A clone on a machine whose SLURM and GPUs are what a test says."""
+    """A clone on a machine with the SLURM and GPUs that a test sets."""
 
     def __init__(self, folder: Path, bin_folder: Path) -> None:
         self.folder, self.commands = folder, FakeSlurm(bin_folder)
@@ -51,7 +51,7 @@ class Machine:
         self.commands.add("sinfo", f"echo '(null)'; echo '{gres}'")
         self.commands.add("scontrol", f"echo 'ClusterName             = {name}'")
 
-    def set_up(self, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    def set_up(self, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
         """Run env/setup to its end."""
         cache = self.folder.parent / "cache"
         (cache / "hala_hpc").mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ class Machine:
             **env,
         }
         return subprocess.run(
-            [self.folder / "env" / "setup", *words],
+            [self.folder / "env" / "setup", *arguments],
             cwd=self.folder,
             env={**os.environ, **variables},
             capture_output=True,
@@ -83,9 +83,9 @@ class Machine:
         stamps = self.folder.glob(".venv*/.hala-stamp")
         return {path.parent.name: path.read_text().split()[0] for path in stamps}
 
-    def folder_of_main(self, *words: str, **env: str) -> str:
-        """What `env/setup which` says."""
-        return self.set_up("which", *words, **env).stdout.strip()
+    def folder_of_main(self, *arguments: str, **env: str) -> str:
+        """What `env/setup which` prints."""
+        return self.set_up("which", *arguments, **env).stdout.strip()
 
 
 @pytest.fixture
@@ -106,12 +106,12 @@ def test_a_cluster_with_gpus_gets_the_build_for_them_though_its_login_node_has_n
     machine: Machine,
 ) -> None:
     machine.has_cluster("gpu:h100:8(S:0-1)")
-    told = machine.set_up()
-    assert (told.returncode, machine.builds()) == (0, CUDA), told
-    first = told.stderr.splitlines()[0]
+    ended = machine.set_up()
+    assert (ended.returncode, machine.builds()) == (0, CUDA), ended
+    first = ended.stderr.splitlines()[0]
     assert first.startswith("environments for cuda: .venv and .venv-quantize (sinfo lists GPUs")
-    assert "10 GB in 166,000 files" in told.stderr
-    assert "UV_CACHE_DIR" in told.stderr
+    assert "10 GB in 166,000 files" in ended.stderr
+    assert "UV_CACHE_DIR" in ended.stderr
     lock = (machine.folder / ".venv" / ".hala-lock.txt").read_text()
     assert "\ntorch===2.13.0 \\\n" in lock
     machine.log.unlink()
@@ -122,29 +122,29 @@ def test_a_cluster_with_gpus_gets_the_build_for_them_though_its_login_node_has_n
 
 def test_the_fake_gpus_of_the_trial_cluster_do_not_count(machine: Machine) -> None:
     machine.has_cluster("gpu:h100:8", name="minislurm")
-    told = machine.set_up()
-    assert (told.returncode, machine.builds()) == (0, CPU), told
-    assert "neither sinfo nor nvidia-smi lists a GPU; HALA_DEVICE=cuda" in told.stderr
+    ended = machine.set_up()
+    assert (ended.returncode, machine.builds()) == (0, CPU), ended
+    assert "neither sinfo nor nvidia-smi lists a GPU; HALA_DEVICE=cuda" in ended.stderr
 
 
 def test_a_gpu_of_the_machine_itself_counts(machine: Machine) -> None:
     machine.commands.add("nvidia-smi", "echo 'GPU 0: H100'")
-    told = machine.set_up("here")
-    assert (told.returncode, machine.builds()) == (0, CUDA), told
+    ended = machine.set_up("here")
+    assert (ended.returncode, machine.builds()) == (0, CUDA), ended
 
 
 def test_another_build_stands_beside_and_replaces_nothing(machine: Machine) -> None:
     machine.set_up()
     before = (machine.folder / ".venv/.hala-stamp").stat().st_ino
     machine.has_cluster("gpu:a100:4")
-    kept = machine.set_up()
+    unchanged = machine.set_up()
     assert machine.builds() == CPU
-    assert "already here; HALA_DEVICE=cuda adds those for GPUs beside them" in kept.stderr
-    told = machine.set_up(HALA_DEVICE="cuda")
-    assert (told.returncode, machine.builds()) == (0, CPU | CUDA_BESIDE), told
-    assert "(set by HALA_DEVICE)" in told.stderr
+    assert "already here; HALA_DEVICE=cuda adds those for GPUs beside them" in unchanged.stderr
+    ended = machine.set_up(HALA_DEVICE="cuda")
+    assert (ended.returncode, machine.builds()) == (0, CPU | CUDA_BESIDE), ended
+    assert "(set by HALA_DEVICE)" in ended.stderr
     assert (machine.folder / ".venv/.hala-stamp").stat().st_ino == before
-    # Both are kept up to date from now on.
+    # Both stay up to date from now on.
     (machine.folder / "env/torch-cpu.txt").write_text("torch==2.13.1+cpu\n")
     both = machine.set_up().stderr
     assert all(f"{name}: environment" in both for name in CPU | CUDA_BESIDE)
@@ -155,21 +155,21 @@ def test_another_build_stands_beside_and_replaces_nothing(machine: Machine) -> N
 def test_what_runs_here_gets_a_build_that_this_machine_can_use(machine: Machine) -> None:
     machine.has_cluster("gpu:a100:4")
     machine.set_up()
-    told = machine.set_up("here")
-    assert machine.builds() == CUDA | {".venv-cpu": "cpu", ".venv-quantize-cpu": "cpu"}, told
-    assert "this machine has no GPU" in told.stderr
+    ended = machine.set_up("here")
+    assert machine.builds() == CUDA | {".venv-cpu": "cpu", ".venv-quantize-cpu": "cpu"}, ended
+    assert "this machine has no GPU" in ended.stderr
     assert machine.folder_of_main("here") == ".venv-cpu"
     assert machine.folder_of_main() == ".venv"
 
 
-def test_the_launcher_of_a_lab_says_which(machine: Machine) -> None:
+def test_the_launcher_of_a_lab_decides_which(machine: Machine) -> None:
     (machine.folder / ".hala.toml").write_text('launcher = "site.toml"\n')
     (machine.folder / "site.toml").write_text(
         'backend = "slurm"\n[environment]\nHALA_DEVICE = "cuda"\n'
     )
-    told = machine.set_up()
-    assert machine.builds() == CUDA, told
-    assert "(set by launcher site.toml)" in told.stderr
+    ended = machine.set_up()
+    assert machine.builds() == CUDA, ended
+    assert "(set by launcher site.toml)" in ended.stderr
     for path in machine.folder.glob(".venv*"):
         shutil.rmtree(path)
     (machine.folder / ".hala.toml").unlink()
@@ -182,8 +182,8 @@ def test_a_set_up_that_is_cut_short_goes_on_with_the_same_build(machine: Machine
     assert machine.set_up().returncode != 0
     machine.has_cluster("gpu:a100:4")
     fails.unlink()
-    told = machine.set_up()
-    assert (told.returncode, machine.builds()) == (0, CPU), told
+    ended = machine.set_up()
+    assert (ended.returncode, machine.builds()) == (0, CPU), ended
 
 
 def wheel(folder: Path, version: str) -> str:
@@ -214,8 +214,8 @@ def test_a_folder_with_another_build_of_the_same_version_is_no_obstacle(machine:
     (program,) = (machine.folder.parent / "cache" / "hala_hpc").glob("uv-*")
     program.write_text(f"#!/bin/sh\n{uv}\n")
     links = {"PIP_FIND_LINKS": str(folder), "PIP_EXTRA_INDEX_URL": "", "PIP_INDEX_URL": ""}
-    told = machine.set_up("cuda", UV_CACHE_DIR=str(folder.parent / "uv"), **links)
-    assert told.returncode == 0, told
+    ended = machine.set_up("cuda", UV_CACHE_DIR=str(folder.parent / "uv"), **links)
+    assert ended.returncode == 0, ended
     for name in CUDA:
         installed = (machine.folder / name).glob("lib/python3*/site-packages/tiny-*.dist-info")
         assert [path.name for path in installed] == ["tiny-1.0.dist-info"]

@@ -1,4 +1,4 @@
-"""Every example is run as its head says."""
+"""Every example is run as its head describes."""
 
 import re
 import shlex
@@ -36,7 +36,7 @@ def lines_of(path: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_an_example_does_what_its_head_says(path: Path, tmp_path: Path) -> None:
+def test_an_example_does_what_its_head_describes(path: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(EXAMPLES, tmp_path / "examples")
     lines = lines_of(path)
     for arguments, texts in zip(lines, EXPECTED[path.name], strict=True):

@@ -24,8 +24,8 @@ def run_of(work: Path, *names: str) -> dict[str, Artifact]:
         RunNodeRecord(name=name, stage="merge", units=1, artifact=f"{name}-0123456789ab")
         for name in names
     )
-    words = {"stage": "all", "recipe": "demo", "work": str(work)}
-    RunRecord(overrides=words, recipe="demo", nodes=nodes).write(run_file(work))
+    overrides = {"stage": "all", "recipe": "demo", "work": str(work)}
+    RunRecord(overrides=overrides, recipe="demo", nodes=nodes).write(run_file(work))
     return {node.name: Artifact(work / node.artifact) for node in nodes}
 
 
@@ -40,32 +40,32 @@ def test_nodes_that_only_missed_their_input_do_not_hide_the_one_that_failed(work
     for name, artifact in folders.items():
         artifact.write_config(NodeConfig(node=name, stage="merge", units=1))
         artifact.write_failure(66, reasons[name])
-    told = run_command(f"work={work}", module="status").out
-    assert "second, third" in next(line for line in told.splitlines() if "not started" in line)
-    assert MISSED not in told.split("\n\n", 1)[1]
-    assert "its only job was cancelled" in told
+    output = run_command(f"work={work}", module="status").out
+    assert "second, third" in next(line for line in output.splitlines() if "not started" in line)
+    assert MISSED not in output.split("\n\n", 1)[1]
+    assert "its only job was cancelled" in output
 
 
-def test_status_of_what_was_stopped_says_so_and_how_to_go_on(work: Path) -> None:
+def test_status_of_what_was_stopped_reports_it_and_how_to_resume(work: Path) -> None:
     folders = run_of(work, "first", "second")
     record = AttemptRecord(code=75, worker=0)
     record.write(folders["first"].attempt_file("r0001-w00000-1-0"))
-    told = run_command(f"work={work}", module="status").out
-    rows = {line.split()[0]: line.split()[2] for line in told.splitlines() if " merge " in line}
+    output = run_command(f"work={work}", module="status").out
+    rows = {line.split()[0]: line.split()[2] for line in output.splitlines() if " merge " in line}
     assert rows == {"first": "partial", "second": "new"}
-    assert "nothing is running; resume with: python -m hala_hpc.launch stage=all" in told
-    told = run_command(f"work={work}", module="retry").out
-    assert "resume what is not done with: python -m hala_hpc.launch stage=all" in told
+    assert "nothing is running; resume with: python -m hala_hpc.launch stage=all" in output
+    output = run_command(f"work={work}", module="retry").out
+    assert "resume what is not done with: python -m hala_hpc.launch stage=all" in output
 
 
 def test_logs_of_a_node_that_has_not_begun_name_the_node(work: Path) -> None:
     run_of(work, "first", "second")
-    told = run_command(f"work={work}", "node=second", module="logs")
-    assert told.code == 66
-    assert "no worker of node=second has started" in told.err
+    ended = run_command(f"work={work}", "node=second", module="logs")
+    assert ended.code == 66
+    assert "no worker of node=second has started" in ended.err
 
 
-def test_logs_say_where_nothing_has_failed(tmp_path: Path, work: Path) -> None:
+def test_logs_report_that_nothing_has_failed(tmp_path: Path, work: Path) -> None:
     assert launch("stage=all", one_row_recipe(tmp_path), f"work={work}").code == 0
     assert run_command(f"work={work}", module="logs").out.startswith("nothing has failed; ")
     assert run_command(f"work={work}", "node=corpus", module="logs").out.startswith(
@@ -73,31 +73,33 @@ def test_logs_say_where_nothing_has_failed(tmp_path: Path, work: Path) -> None:
     )
 
 
-def test_a_word_with_dashes_is_answered_with_the_word_that_is_meant(work: Path) -> None:
-    told = launch("stage=all", "--dry-run", f"work={work}")
-    assert (told.code, "write dry_run=..., without dashes" in told.err) == (64, True)
+def test_an_argument_with_dashes_is_answered_with_the_argument_that_is_meant(work: Path) -> None:
+    ended = launch("stage=all", "--dry-run", f"work={work}")
+    assert (ended.code, "write dry_run=..., without dashes" in ended.err) == (64, True)
 
 
 def test_a_stale_node_names_the_setting_inside_a_table(tmp_path: Path, work: Path) -> None:
-    line = recipe(tmp_path, (ROOT / "hala_hpc/recipes/demo.toml").read_text())
+    argument = recipe(tmp_path, (ROOT / "hala_hpc/recipes/demo.toml").read_text())
     node = next(
         path
-        for path in (launch("stage=arabic", line, f"work={work}", "dry_run=true").out.splitlines())
+        for path in (
+            launch("stage=arabic", argument, f"work={work}", "dry_run=true").out.splitlines()
+        )
         if path.startswith("arabic ")
     )
     assert " new " in node
     settings = {"engine": {"max_model_len": 1024, "max_new_tokens": 255, "step_timeout_s": 9.0}}
     older = Artifact(work / "arabic-0123456789ab")
     older.write_config(NodeConfig(node="arabic", stage="translate", units=1, settings=settings))
-    told = launch("stage=arabic", line, f"work={work}", "dry_run=true").out
-    assert "engine.max_new_tokens: 255 -> 256" in told
-    assert "engine.max_model_len" not in told
-    assert "step_timeout_s" not in told
+    output = launch("stage=arabic", argument, f"work={work}", "dry_run=true").out
+    assert "engine.max_new_tokens: 255 -> 256" in output
+    assert "engine.max_model_len" not in output
+    assert "step_timeout_s" not in output
 
 
 def test_a_dry_run_ends_with_the_plan(tmp_path: Path) -> None:
-    told = launch("stage=report-350m", "recipe=hala", "launcher=slurm", f"work={tmp_path}/w")
-    assert told.code != 0
+    ended = launch("stage=report-350m", "recipe=hala", "launcher=slurm", f"work={tmp_path}/w")
+    assert ended.code != 0
     plan = launch(
         "stage=report-350m", "recipe=hala", "launcher=slurm", f"work={tmp_path}/w", "dry_run=true"
     ).out
@@ -107,15 +109,15 @@ def test_a_dry_run_ends_with_the_plan(tmp_path: Path) -> None:
 
 def test_rows_with_fields_of_their_own_are_answered_with_rename(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"q": "Say 1", "a": "1"}\n')
-    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
-    told = launch("stage=all", line, f"work={tmp_path}/w", "dry_run=true")
-    assert 'rename = { q = "instruction", a = "output" }' in told.err
+    argument = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
+    ended = launch("stage=all", argument, f"work={tmp_path}/w", "dry_run=true")
+    assert 'rename = { q = "instruction", a = "output" }' in ended.err
 
 
 def test_the_package_alone_names_its_commands() -> None:
-    told = run_command(module="__main__")
-    assert told.code == 0
-    assert [line.split()[2] for line in told.out.splitlines()][:3] == [
+    ended = run_command(module="__main__")
+    assert ended.code == 0
+    assert [line.split()[2] for line in ended.out.splitlines()][:3] == [
         "hala_hpc.launch",
         "hala_hpc.fetch",
         "hala_hpc.doctor",
@@ -129,8 +131,8 @@ def test_the_recipe_of_the_readme_is_one(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(text)
     rows = [{"question": f"What is {n} + {n}?", "answer": f"{2 * n}"} for n in range(50)]
     (tmp_path / "mine.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    line = ["recipe=mine.toml", "work=w", built_for_gpus(tmp_path, "slurm")]
-    plan = launch("stage=all", *line, "dry_run=true", cwd=tmp_path)
+    arguments = ["recipe=mine.toml", "work=w", built_for_gpus(tmp_path, "slurm")]
+    plan = launch("stage=all", *arguments, "dry_run=true", cwd=tmp_path)
     assert plan.code == 0, plan
     assert "2 would be submitted" in plan.out
     assert launch("stage=mine", "recipe=mine.toml", "work=w", cwd=tmp_path).code == 0

@@ -1,4 +1,4 @@
-"""A disk that fills up: one clear error, nothing lost, and the same line goes on."""
+"""A disk that fills up: one clear error, nothing lost, and the same command resumes."""
 
 import json
 import os
@@ -51,36 +51,36 @@ resources = {{ cpus_per_rank = 1, mem_gb = 2, gpus_per_node = 0 }}
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_while_rows_are_translated_is_told_and_loses_nothing(
+def test_a_disk_that_fills_up_while_rows_are_translated_is_reported_and_loses_nothing(
     tmp_path: Path,
 ) -> None:
     held = JobHold(tmp_path, after=80)
-    line = ["stage=arabic", write_stand_in_recipe(tmp_path, ROWS)]
+    arguments = ["stage=arabic", write_stand_in_recipe(tmp_path, ROWS)]
     # Texts of one length are asked row by row, so that some rows are finished before others.
     with (tmp_path / "rows.jsonl").open("w") as file:
         for number in range(ROWS):
             texts = {"instruction": f"Who is {number:03d}?", "output": f"Man is {number:03d}!"}
             file.write(json.dumps(texts) + "\n")
     with small_disk(tmp_path / "disk", 8) as disk:
-        line.append(f"work={disk / 'work'}")
+        arguments.append(f"work={disk / 'work'}")
         running = subprocess.Popen(
-            [sys.executable, "-m", "hala_hpc.launch", *line],
+            [sys.executable, "-m", "hala_hpc.launch", *arguments],
             env={**os.environ, **standin_variables(0.05, held)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        kept = disk / "work" / "latest" / "arabic" / "kept"
-        wait_until(lambda: any(kept.glob("*/piece-*")), "the first rows")
+        journal_dir = disk / "work" / "latest" / "arabic" / "kept"
+        wait_until(lambda: any(journal_dir.glob("*/piece-*")), "the first rows")
         filler = fill_disk(disk)
         held.release()
-        told, _ = running.communicate(timeout=WAIT_S)
-        assert running.returncode == CANNOT_CREATE, told
-        assert "free space on this disk" in told
-        assert "Traceback" not in told
+        output, _ = running.communicate(timeout=WAIT_S)
+        assert running.returncode == CANNOT_CREATE, output
+        assert "free space on this disk" in output
+        assert "Traceback" not in output
         filler.unlink()
         variables: dict[str, Any] = standin_variables()
-        again = launch(*line, **variables)
+        again = launch(*arguments, **variables)
         assert again.code == 0, again
         summary = json.loads((disk / "work/latest/arabic/summary.json").read_text())
         assert (summary["rows_in"], summary["rows_out"]) == (ROWS, ROWS)
@@ -116,11 +116,11 @@ def test_a_disk_that_is_full_when_a_training_saves_ends_it_at_once_and_loses_not
     text = TRAINING.format(base=tmp_path, model=model, save_steps=every, zero_stage=zero_stage)
     with small_disk(tmp_path / "disk", 24) as disk:
         work = disk / "work"
-        line = [recipe(tmp_path, text), f"work={work}", "launcher=local"]
-        assert launch("stage=tok", *line).code == 0
+        arguments = [recipe(tmp_path, text), f"work={work}", "launcher=local"]
+        assert launch("stage=tok", *arguments).code == 0
         filler = fill_disk(disk)
         os.truncate(filler, filler.stat().st_size - LEFT_BYTES)
-        ended = launch("stage=all", *line)
+        ended = launch("stage=all", *arguments)
         assert ended.code == CANNOT_CREATE, ended
         assert "free space on this disk" in ended.err
         assert "Traceback" not in ended.out + ended.err
@@ -129,7 +129,7 @@ def test_a_disk_that_is_full_when_a_training_saves_ends_it_at_once_and_loses_not
         assert not list(tuned.glob("kept/*/.staging/*"))
         assert not list(tuned.glob("attempts/*/"))
         filler.unlink()
-        again = launch("stage=all", *line)
+        again = launch("stage=all", *arguments)
         assert again.code == 0, again
         summary = json.loads((tuned / "summary.json").read_text())
         assert summary["details"]["steps"] == STEPS

@@ -26,9 +26,9 @@ SIZES = (2, 20, 200)
 BOUND = 15.0
 
 
-def given(main: Callable[[Sequence[str]], int], *words: str) -> Callable[[WideNode], object]:
+def given(main: Callable[[Sequence[str]], int], *arguments: str) -> Callable[[WideNode], object]:
     """A command on the run of a node."""
-    return lambda node: main([f"work={node.work}", *words])
+    return lambda node: main([f"work={node.work}", *arguments])
 
 
 def plan(node: WideNode) -> object:

@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("strace") is None, reason="kills at system calls need strace"),
 ]
 SHAPE = Shape(rows=200, units=4)
-#: Answers after which a worker waits that is to be disturbed: most of the work, never all of it.
+#: Answers after which a worker that is to be disturbed waits: more than half, never all.
 MOST = 150
 
 
@@ -50,7 +50,7 @@ def run(
 
 def test_kills_at_random_instants_cost_no_row(node: KillNode, tmp_path: Path) -> None:
     chance = Random(7)
-    # Two attempts at least have something to do when they are killed, though each gives answers
+    # At least two attempts have something to do when they are killed, though each gives answers
     # for longer than most blows wait.
     held = JobHold(tmp_path, after=SHAPE.rows // 4)
 
@@ -137,8 +137,8 @@ def test_the_check_finds_torn_files_and_wrong_counts(
     part.write_bytes(part.read_bytes()[:-9])
     assert RowsCheck(node.corpus, tmp_path / "a").run().torn == 1
     shutil.copytree(calm.folder, tmp_path / "b")
-    mark = tmp_path / "b" / "done" / "00001.json"
-    mark.write_text(mark.read_text().replace('"rows_out": 48', '"rows_out": 49'))
+    marker_file = tmp_path / "b" / "done" / "00001.json"
+    marker_file.write_text(marker_file.read_text().replace('"rows_out": 48', '"rows_out": 49'))
     assert RowsCheck(node.corpus, tmp_path / "b").run().wrong_counts == 1
 
 
@@ -147,7 +147,7 @@ def test_the_same_check_finds_what_a_wrong_writer_does_to_rows(node: KillNode) -
     assert found["runs_found"] > 0, found
 
 
-def has_piece(artifact: Artifact) -> bool:
+def has_segment(artifact: Artifact) -> bool:
     return retry_if_moved(lambda: any(artifact.folder.glob("kept/*/piece-*")))
 
 
@@ -168,11 +168,11 @@ def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(
 ) -> None:
     artifact, held = node.fresh("fenced"), JobHold(tmp_path, after=MOST)
     old = node.start("worker", artifact.folder, 0, **held.variables)
-    wait_until(lambda: has_piece(artifact), "the first piece")
+    wait_until(lambda: has_segment(artifact), "the first journal segment")
     pid = json.loads(artifact.progress_file(0).read_text())["pid"]
     freeze(pid)
     lease = json.loads(artifact.lease_file(0).read_text())["attempt"]
-    kept = set(artifact.folder.glob("kept/*/*"))
+    segments = set(artifact.folder.glob("kept/*/*"))
     done = artifact.done_units()
     new = node.start_worker(artifact, 0)
     wait_until(lambda: len(artifact.done_units()) > len(done), "the new attempt's first unit")
@@ -180,25 +180,25 @@ def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(
     os.kill(pid, signal.SIGCONT)
     assert old.wait(WAIT_S) == 75
     assert new.wait(WAIT_S) == 0
-    later = set(artifact.folder.glob("kept/*/*")) - kept
+    later = set(artifact.folder.glob("kept/*/*")) - segments
     assert not [path for path in later if lease in path.name]
-    marks = [artifact.marker(unit) for unit in artifact.done_units() if unit not in done]
-    assert len(marks) + len(done) == SHAPE.units
-    assert lease not in [mark.attempt for mark in marks if mark]
-    said = json.loads(artifact.attempt_file(lease).read_text())
-    assert said["code"] == 75
-    assert "the lease of worker 0 went to" in said["reasons"][0]
+    markers = [artifact.marker(unit) for unit in artifact.done_units() if unit not in done]
+    assert len(markers) + len(done) == SHAPE.units
+    assert lease not in [marker.attempt for marker in markers if marker]
+    record = json.loads(artifact.attempt_file(lease).read_text())
+    assert record["code"] == 75
+    assert "the lease of worker 0 went to" in record["reasons"][0]
     assert node.start("gate", artifact.folder).wait(WAIT_S) == 0
 
 
 def test_a_launch_whose_worker_is_killed_ends_well_in_one_line(tmp_path: Path) -> None:
     node, held = KillNode(tmp_path, SHAPE), JobHold(tmp_path, after=MOST)
-    line = node.start("launch", *node.overrides, **held.variables)
+    launched = node.start("launch", *node.overrides, **held.variables)
     artifact = node.step.artifact
-    wait_until(lambda: has_piece(artifact), "the first piece")
+    wait_until(lambda: has_segment(artifact), "the first journal segment")
     os.kill(json.loads(artifact.progress_file(0).read_text())["pid"], signal.SIGKILL)
     held.release()
-    assert line.wait(WAIT_S) == 0
+    assert launched.wait(WAIT_S) == 0
     found = RowsCheck(node.corpus, artifact.folder, by_letters=True).run()
     assert (found.faults, found.rows_in) == ([], SHAPE.rows)
     assert json.loads(artifact.summary_file.read_text())["rounds"] == 2
@@ -210,7 +210,7 @@ def test_a_launch_whose_worker_is_killed_ends_well_in_one_line(tmp_path: Path) -
 
 def test_a_worker_that_is_asked_to_stop_keeps_every_answer(node: KillNode, tmp_path: Path) -> None:
     artifact, held = node.fresh("stopped"), JobHold(tmp_path, after=MOST)
-    # Pieces would come every hour: only the stop itself commits.
+    # Journal segments would come every hour: only the stop itself commits.
     begun = artifact.require_newest_round()
     settings = {**begun.spec.settings, "commit_interval_s": 3600.0}
     spec = begun.spec.model_copy(update={"settings": settings})

@@ -1,4 +1,4 @@
-"""A test that hangs is cut and says where it was, and nothing that a test started outlives it."""
+"""A test that hangs is ended and shows its stacks, and nothing that a test started outlives it."""
 
 import os
 import signal
@@ -35,14 +35,14 @@ def test_next():
 """
 
 
-def start_pytest(folder: Path, text: str, *words: str) -> "subprocess.Popen[str]":
+def start_pytest(folder: Path, text: str, *arguments: str) -> "subprocess.Popen[str]":
     """A test run of its own on a file with this text, with the time limit and the clean-up."""
     (folder / "test_some.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\ntimeout_method = signal\n")
     outer = {name: value for name, value in os.environ.items() if name not in (RUN, TEST)}
     support = os.pathsep.join((str(ROOT / "tests" / "support"), str(ROOT)))
     return subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-p", "leftovers", *words],
+        [sys.executable, "-m", "pytest", "-p", "leftovers", *arguments],
         cwd=folder,
         env=outer | {"PYTHONPATH": support, "TMPDIR": str(folder)},
         stdout=subprocess.PIPE,
@@ -59,10 +59,10 @@ def sleeper_of(folder: Path) -> int:
 
 @pytest.mark.slow
 def test_a_test_that_hangs_shows_all_stacks_and_its_process_is_ended(tmp_path: Path) -> None:
-    told, _ = start_pytest(tmp_path, HANGS + NEXT, "--timeout=3").communicate(timeout=200)
-    assert "Timeout (>3.0s)" in told
-    assert "in wait_beside" in told  # the other thread
-    assert "1 failed, 1 passed" in told
+    output, _ = start_pytest(tmp_path, HANGS + NEXT, "--timeout=3").communicate(timeout=200)
+    assert "Timeout (>3.0s)" in output
+    assert "in wait_beside" in output  # the other thread
+    assert "1 failed, 1 passed" in output
 
 
 @pytest.mark.slow
@@ -74,10 +74,10 @@ def test_what_a_killed_run_left_is_ended_by_the_next_one_and_no_other(tmp_path: 
     (tmp_path / "pid").unlink()
     living = start_pytest(tmp_path, HANGS)
     wait_until(lambda: not start_of(left), "the next run has ended what was left")
-    kept = sleeper_of(tmp_path)
+    sleeper = sleeper_of(tmp_path)
     other, _ = start_pytest(tmp_path, "def test_passes(): pass").communicate(timeout=200)
     assert "1 passed" in other
-    assert start_of(kept)
+    assert start_of(sleeper)
     living.send_signal(signal.SIGINT)
     living.communicate(timeout=200)
-    wait_until(lambda: not start_of(kept), "the run that was stopped has ended its process")
+    wait_until(lambda: not start_of(sleeper), "the run that was stopped has ended its process")

@@ -31,7 +31,7 @@ RAW += [
 ]
 
 
-def line(chance: random.Random, names: list[str], odd: float) -> bytes:
+def row_line(chance: random.Random, names: list[str], odd: float) -> bytes:
     if chance.random() < odd:
         return chance.choice(RAW)
     fields = ["instruction", "output", "input", "system", "origin", "more", *names]
@@ -60,7 +60,7 @@ def test_rows_read_in_batches_equal_rows_read_one_by_one(
 
     chance = random.Random(3)
     path = tmp_path / "rows.jsonl"
-    path.write_bytes(b"\n".join(line(chance, list(rename), odd) for _ in range(3000)))
+    path.write_bytes(b"\n".join(row_line(chance, list(rename), odd) for _ in range(3000)))
     row_format = RowFormat("alpaca", ("en", "ar"), rename=rename)
     (split,) = split_lines(path)
     tables = []

@@ -1,4 +1,4 @@
-"""The cluster on one machine: it starts, says how to use it, and leaves nothing."""
+"""The cluster on one machine: it starts, prints how to use it, and leaves nothing."""
 
 import importlib
 import os
@@ -36,12 +36,12 @@ def test_up_twice_is_one_cluster_and_down_leaves_nothing(
     first = run_minislurm("up", "--folder", folder)
     need_slurm(first)
     try:
-        line = f"export SLURM_CONF={folder}/slurm.conf"
-        assert first.stdout == line + "\n"
-        assert run_minislurm("up", "--folder", folder).stdout == line + "\n"
+        command = f"export SLURM_CONF={folder}/slurm.conf"
+        assert first.stdout == command + "\n"
+        assert run_minislurm("up", "--folder", folder).stdout == command + "\n"
         assert run_minislurm("status", "--folder", folder).returncode == 0
         conf = {**os.environ, "SLURM_CONF": f"{folder}/slurm.conf"}
-        # A job that does not heed SIGTERM, with a child in a session of its own.
+        # A job that ignores SIGTERM, with a child in a session of its own.
         stubborn = "trap '' TERM; setsid sleep 900 & sleep 900"
         arguments = ["sbatch", "--parsable", "--output=/dev/null", f"--wrap={stubborn}"]
         subprocess.run(arguments, env=conf, check=True, capture_output=True, timeout=WAIT_S)

@@ -95,10 +95,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def uv(*words: str) -> None:
-    """Run the uv of the environment; its own words are the message of a failure."""
+def uv(*arguments: str) -> None:
+    """Run the uv of the environment; its own output is the message of a failure."""
     done = subprocess.run(
-        [sys.executable, "-m", "uv", *words],
+        [sys.executable, "-m", "uv", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -142,9 +142,9 @@ def test_an_installed_wheel_plans_the_demo_outside_the_clone(wheel: Path, tmp_pa
     environment = {**os.environ, "PYTHONPATH": str(site)}
     where = "import hala_hpc; print(hala_hpc.__file__)"
 
-    def answer(*words: str) -> str:
+    def answer(*arguments: str) -> str:
         done = subprocess.run(
-            [sys.executable, *words],
+            [sys.executable, *arguments],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
@@ -158,5 +158,5 @@ def test_an_installed_wheel_plans_the_demo_outside_the_clone(wheel: Path, tmp_pa
     assert answer("-c", where).startswith(str(site))
     assert "stage=" in answer("-m", "hala_hpc.launch", "--help")
     for launcher in ("local", "slurm") if shutil.which("sbatch") else ("local",):
-        words = ["stage=all", "recipe=demo", f"launcher={launcher}", "dry_run=true"]
-        assert "translate" in answer("-m", "hala_hpc.launch", *words)
+        overrides = ["stage=all", "recipe=demo", f"launcher={launcher}", "dry_run=true"]
+        assert "translate" in answer("-m", "hala_hpc.launch", *overrides)

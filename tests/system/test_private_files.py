@@ -20,20 +20,20 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was finished by a user whose umask lets his group write, in a shared folder."""
     folder = tmp_path_factory.mktemp("finished")
     folder.chmod(0o2775)
-    word = one_row_recipe(folder, units=2)
+    argument = one_row_recipe(folder, units=2)
     (folder / "mine.toml").write_text('backend = "local"\nsetup = ["true"]\n')
     before = os.umask(0o002)
     try:
-        done = launch(*line(folder, folder / "work", word))
+        done = launch(*arguments_for(folder, folder / "work", argument))
     finally:
         os.umask(before)
     assert done.code == 0, done
     return folder
 
 
-def line(folder: Path, work: Path, word: str = "") -> list[str]:
-    word = word or f"recipe={folder}/recipe.toml"
-    return ["stage=all", word, f"launcher={folder}/mine.toml", f"work={work}"]
+def arguments_for(folder: Path, work: Path, recipe_argument: str = "") -> list[str]:
+    recipe_argument = recipe_argument or f"recipe={folder}/recipe.toml"
+    return ["stage=all", recipe_argument, f"launcher={folder}/mine.toml", f"work={work}"]
 
 
 @pytest.fixture
@@ -85,24 +85,24 @@ def door(module: str, node: Path) -> CommandResult:
 
 @pytest.mark.parametrize("name", ["config.json", "rounds/0001.json"])
 @pytest.mark.parametrize("bits", [0o020, 0o002])
-def test_what_others_may_write_is_shown_and_not_run_and_the_cure_works(
+def test_what_others_may_write_is_shown_and_not_run_and_the_fix_works(
     finished: Path, unfinished: Path, name: str, bits: int
 ) -> None:
     path = node_of(unfinished) / name
     path.chmod(0o600 | bits)
-    told = run_command(f"work={unfinished}", "format=json", module="status")
-    assert (told.code, json.loads(told.out)["nodes"][0]["state"]) == (0, "partial"), told
-    assert launch(*line(finished, unfinished), "dry_run=true").code == 0
+    ended = run_command(f"work={unfinished}", "format=json", module="status")
+    assert (ended.code, json.loads(ended.out)["nodes"][0]["state"]) == (0, "partial"), ended
+    assert launch(*arguments_for(finished, unfinished), "dry_run=true").code == 0
     for module in ("worker", "gate"):
         refused = door(module, node_of(unfinished))
         assert refused.code == 78, refused
         log = next((node_of(unfinished) / "logs").glob("worker-*.log"))
         assert f"chmod go-w {path}" in refused.out + refused.err + log.read_text() + reasons(path)
-    refused = launch(*line(finished, unfinished))
+    refused = launch(*arguments_for(finished, unfinished))
     assert (refused.code, "Traceback" in refused.err) == (78, False), refused
     assert f"`chmod go-w {path}`" in refused.err
     path.chmod(mode(path) & ~0o022)
-    assert launch(*line(finished, unfinished)).code == 0
+    assert launch(*arguments_for(finished, unfinished)).code == 0
 
 
 def reasons(path: Path) -> str:
@@ -119,7 +119,7 @@ def test_what_belongs_to_another_user_is_not_run(
 ) -> None:
     path = node_of(unfinished) / name
     os.chown(path, NOBODY, -1)
-    refused = launch(*line(finished, unfinished))
+    refused = launch(*arguments_for(finished, unfinished))
     assert refused.code == 78, refused
     assert f"{path} decides what is run and belongs to another user" in refused.err
     assert door("gate", node_of(unfinished)).code == 78
@@ -129,7 +129,7 @@ def test_what_belongs_to_another_user_is_not_run(
 def test_nobody_launches_into_the_run_of_another_user(finished: Path, unfinished: Path) -> None:
     before = (unfinished / "run.json").read_bytes()
     os.chown(unfinished / "run.json", NOBODY, -1)
-    refused = launch(*line(finished, unfinished))
+    refused = launch(*arguments_for(finished, unfinished))
     assert (refused.code, "of another user" in refused.err) == (73, True), refused
     assert (unfinished / "run.json").read_bytes() == before
     assert run_command(f"work={unfinished}", module="status").code == 0
@@ -154,8 +154,13 @@ def test_a_launcher_that_is_edited_changes_nothing_of_a_round_that_was_submitted
     launcher, work = tmp_path / "mine.toml", unfinished
     text = f'backend = "slurm"\nsetup = ["echo of-the-launch"]\n[python]\nmain = "{sys.executable}"'
     launcher.write_text(text + "\n")
-    words = ["stage=all", f"recipe={finished}/recipe.toml", f"launcher={launcher}", f"work={work}"]
-    submitted = launch(*words)
+    arguments = [
+        "stage=all",
+        f"recipe={finished}/recipe.toml",
+        f"launcher={launcher}",
+        f"work={work}",
+    ]
+    submitted = launch(*arguments)
     assert submitted.code == 0, submitted
     node = node_of(work)
     round_before = (node / "rounds" / "0002.json").read_bytes()

@@ -27,17 +27,17 @@ BY_HAND = re.compile(r"(sbatch|bash) .*slurm/[a-z]+\.sbatch ")
 LOOKING = re.compile(r"-m hala_hpc\.(status|logs|retry|cancel|verify|rehearsal) ")
 
 
-def refusal(line: str) -> tuple[int, str]:
-    """Exit code and word of a command that is refused here; 0 for those that are not."""
-    if LOOKING.search(line):
+def refusal(command: str) -> tuple[int, str]:
+    """Exit code and message of a command that is refused here; 0 for those that are not."""
+    if LOOKING.search(command):
         return 66, "holds no run"
-    if "launcher=my-site.toml" in line and not has_gpu_build():
+    if "launcher=my-site.toml" in command and not has_gpu_build():
         # This clone has the environments of a machine without a GPU.
         return 78, "HALA_DEVICE=cuda make env"
-    if "-m hala_hpc.doctor " in line:
+    if "-m hala_hpc.doctor " in command:
         # No machine that runs this has the models of the recipe.
         return 78, "model LiquidAI/LFM2-1.2B: is not in the hub cache"
-    if "-m hala_hpc.launch recipe=hala " in line and "dry_run=true" not in line:
+    if "-m hala_hpc.launch recipe=hala " in command and "dry_run=true" not in command:
         return 66, "model LiquidAI/LFM2-1.2B: is not in the hub cache"
     return 0, ""
 
@@ -73,9 +73,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(line: str, cwd: Path, scratch: Path) -> "subprocess.CompletedProcess[str]":
+def run(command: str, cwd: Path, scratch: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        ["bash", "-c", line],
+        ["bash", "-c", command],
         cwd=cwd,
         capture_output=True,
         text=True,

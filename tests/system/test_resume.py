@@ -47,14 +47,14 @@ def held(tmp_path: Path) -> JobHold:
     return JobHold(tmp_path)
 
 
-def start_launch(held: JobHold, *words: str) -> "subprocess.Popen[str]":
+def start_launch(held: JobHold, *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "hala_hpc.launch", *words],
+        [sys.executable, "-m", "hala_hpc.launch", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | held.variables,
-        # Whoever starts the tests with nohup has it ignored, and so would the launch.
+        # Tests that are started with nohup ignore it, and the launch would ignore it as well.
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509
     )
 
@@ -73,11 +73,11 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def test_the_same_line_again_submits_nothing(tmp_path: Path, work: Path) -> None:
-    line = small_recipe(tmp_path)
-    assert launch("stage=all", line, f"work={work}").code == 0
+def test_the_same_command_again_submits_nothing(tmp_path: Path, work: Path) -> None:
+    argument = small_recipe(tmp_path)
+    assert launch("stage=all", argument, f"work={work}").code == 0
     before = {path: path.stat().st_mtime_ns for path in work.glob("corpus-*/**/*")}
-    again = launch("stage=all", line, f"work={work}")
+    again = launch("stage=all", argument, f"work={work}")
     assert (again.code, "nothing to submit" in again.out) == (0, True)
     assert {path: path.stat().st_mtime_ns for path in work.glob("corpus-*/**/*")} == before
 
@@ -86,36 +86,36 @@ def test_the_same_line_again_submits_nothing(tmp_path: Path, work: Path) -> None
 def test_a_changed_setting_makes_a_new_result_and_leaves_the_old(
     tmp_path: Path, work: Path
 ) -> None:
-    line = small_recipe(tmp_path)
-    assert launch("stage=all", line, f"work={work}").code == 0
-    told = launch("stage=all", line, f"work={work}", "corpus.units=2", "dry_run=true")
-    assert "stale (units: 4 -> 2)" in told.out
-    assert launch("stage=all", line, f"work={work}", "corpus.units=2").code == 0
+    argument = small_recipe(tmp_path)
+    assert launch("stage=all", argument, f"work={work}").code == 0
+    ended = launch("stage=all", argument, f"work={work}", "corpus.units=2", "dry_run=true")
+    assert "stale (units: 4 -> 2)" in ended.out
+    assert launch("stage=all", argument, f"work={work}", "corpus.units=2").code == 0
     assert len(list(work.glob("corpus-*"))) == 2
     assert summary(work)["units"] == 2
 
 
 def test_changing_only_resources_changes_no_result(tmp_path: Path, work: Path) -> None:
-    line = small_recipe(tmp_path)
-    assert launch("stage=all", line, f"work={work}").code == 0
-    again = launch("stage=all", line, f"work={work}", "corpus.resources.timeout_min=5")
+    argument = small_recipe(tmp_path)
+    assert launch("stage=all", argument, f"work={work}").code == 0
+    again = launch("stage=all", argument, f"work={work}", "corpus.resources.timeout_min=5")
     assert "nothing to submit" in again.out
 
 
 def test_a_changed_input_file_makes_the_node_stale(tmp_path: Path, work: Path) -> None:
-    line = small_recipe(tmp_path)
-    assert launch("stage=all", line, f"work={work}").code == 0
+    argument = small_recipe(tmp_path)
+    assert launch("stage=all", argument, f"work={work}").code == 0
     write_rows(tmp_path / "rows.jsonl", 41)
-    told = launch("stage=all", line, f"work={work}", "dry_run=true")
-    assert "changed" in told.out
+    ended = launch("stage=all", argument, f"work={work}", "dry_run=true")
+    assert "changed" in ended.out
 
 
 @pytest.mark.slow
 def test_a_killed_worker_is_tried_again_to_the_same_result(
     tmp_path: Path, work: Path, held: JobHold
 ) -> None:
-    line = one_unit_recipe(tmp_path)
-    running = start_launch(held, "stage=all", line, f"work={work}")
+    argument = one_unit_recipe(tmp_path)
+    running = start_launch(held, "stage=all", argument, f"work={work}")
     os.kill(child_of(work), signal.SIGKILL)
     held.release()
     assert running.wait(timeout=WAIT_S) == 0
@@ -126,19 +126,19 @@ def test_a_killed_worker_is_tried_again_to_the_same_result(
 
 
 @pytest.mark.slow
-def test_two_rounds_without_progress_end_and_the_same_line_begins_anew(
+def test_two_rounds_without_progress_end_and_the_same_command_starts_again(
     tmp_path: Path, work: Path, held: JobHold
 ) -> None:
-    line = one_unit_recipe(tmp_path)
-    running = start_launch(held, "stage=all", line, f"work={work}")
+    argument = one_unit_recipe(tmp_path)
+    running = start_launch(held, "stage=all", argument, f"work={work}")
     killed = child_of(work)
     os.kill(killed, signal.SIGKILL)
     wait_until(lambda: child_of(work) != killed, "another worker reads rows")
     os.kill(child_of(work), signal.SIGKILL)
-    _, told = running.communicate(timeout=WAIT_S)
+    _, output = running.communicate(timeout=WAIT_S)
     assert running.returncode == 70
-    assert "2 rounds of jobs ended without progress" in told
-    assert launch("stage=all", line, f"work={work}").code == 0
+    assert "2 rounds of jobs ended without progress" in output
+    assert launch("stage=all", argument, f"work={work}").code == 0
     assert summary(work)["rows_out"] == ROWS
 
 
@@ -146,13 +146,13 @@ def test_two_rounds_without_progress_end_and_the_same_line_begins_anew(
 def test_a_killed_launch_leaves_no_process_and_its_line_goes_on(
     tmp_path: Path, work: Path, held: JobHold
 ) -> None:
-    line = one_unit_recipe(tmp_path)
-    running = start_launch(held, "stage=all", line, f"work={work}")
+    argument = one_unit_recipe(tmp_path)
+    running = start_launch(held, "stage=all", argument, f"work={work}")
     child = child_of(work)
     running.kill()
     running.wait(timeout=WAIT_S)
     wait_until(lambda: is_gone(child), "the child ends with the launch")
-    assert launch("stage=all", line, f"work={work}").code == 0
+    assert launch("stage=all", argument, f"work={work}").code == 0
     assert summary(work)["rows_in"] == ROWS
 
 
@@ -160,8 +160,8 @@ def test_a_killed_launch_leaves_no_process_and_its_line_goes_on(
 def test_a_killed_supervisor_takes_its_child_along(
     tmp_path: Path, work: Path, held: JobHold
 ) -> None:
-    line = one_unit_recipe(tmp_path)
-    running = start_launch(held, "stage=all", line, f"work={work}")
+    argument = one_unit_recipe(tmp_path)
+    running = start_launch(held, "stage=all", argument, f"work={work}")
     child = child_of(work)
     supervisor = int(Path(f"/proc/{child}/stat").read_text().split()[3])
     os.kill(supervisor, signal.SIGKILL)
@@ -172,26 +172,26 @@ def test_a_killed_supervisor_takes_its_child_along(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_launch_that_is_asked_to_stop_says_how_to_go_on(
+def test_a_launch_that_is_asked_to_stop_prints_how_to_resume(
     tmp_path: Path, work: Path, held: JobHold, number: signal.Signals
 ) -> None:
-    line = one_unit_recipe(tmp_path)
-    running = start_launch(held, "stage=all", line, f"work={work}")
+    argument = one_unit_recipe(tmp_path)
+    running = start_launch(held, "stage=all", argument, f"work={work}")
     child = child_of(work)
     running.send_signal(number)
-    _, told = running.communicate(timeout=WAIT_S)
+    _, output = running.communicate(timeout=WAIT_S)
     assert running.returncode == 75
-    assert "run the same command again to resume" in told
+    assert "run the same command again to resume" in output
     assert is_gone(child)
 
 
 def test_a_second_launch_in_the_same_folder_is_refused(
     tmp_path: Path, work: Path, held: JobHold
 ) -> None:
-    line = one_unit_recipe(tmp_path)
-    running = start_launch(held, "stage=all", line, f"work={work}")
+    argument = one_unit_recipe(tmp_path)
+    running = start_launch(held, "stage=all", argument, f"work={work}")
     child_of(work)
-    second = launch("stage=all", line, f"work={work}")
+    second = launch("stage=all", argument, f"work={work}")
     assert second.code == 75
     assert f"process {running.pid}" in second.err
     held.release()
@@ -199,19 +199,19 @@ def test_a_second_launch_in_the_same_folder_is_refused(
 
 
 @pytest.mark.slow
-def test_a_unit_published_without_its_mark_is_checked_and_marked(
+def test_a_unit_published_without_its_marker_is_checked_and_gets_one(
     tmp_path: Path, work: Path
 ) -> None:
-    line = small_recipe(tmp_path)
-    assert launch("stage=all", line, f"work={work}").code == 0
+    argument = small_recipe(tmp_path)
+    assert launch("stage=all", argument, f"work={work}").code == 0
     artifact = (work / "latest/corpus").resolve()
     shard = artifact / "units/00001/part-00001.parquet"
     before = shard.stat().st_ino
     (artifact / "done/00001.json").unlink()
     (artifact / "summary.json").unlink()
-    told = launch("stage=all", line, f"work={work}", "dry_run=true")
-    assert "partial (3/4)" in told.out
-    assert launch("stage=all", line, f"work={work}").code == 0
+    ended = launch("stage=all", argument, f"work={work}", "dry_run=true")
+    assert "partial (3/4)" in ended.out
+    assert launch("stage=all", argument, f"work={work}").code == 0
     assert shard.stat().st_ino == before
     assert summary(work)["rows_out"] == 40
 
@@ -222,7 +222,7 @@ def test_every_shipped_recipe_plans_with_every_shipped_launcher(
 ) -> None:
     for launcher in ("local", "slurm", "minislurm", "h100-site"):
         site = built_for_gpus(tmp_path, launcher)
-        told = launch("stage=all", f"recipe={name}", site, f"work={work}", "dry_run=true")
-        assert told.code == 0, told
-        assert ("--job-name=" in told.out) == (launcher != "local")
+        ended = launch("stage=all", f"recipe={name}", site, f"work={work}", "dry_run=true")
+        assert ended.code == 0, ended
+        assert ("--job-name=" in ended.out) == (launcher != "local")
     assert not work.exists()

@@ -15,7 +15,7 @@ from command_line import launch, run_command
 from benchmarks.common.waiting import WAIT_S, wait_until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.usefixtures("minislurm")]
-#: What the small jobs here ask for.
+#: What the small jobs here request.
 SMALL = ("--partition=low", "--mem=400M", "--cpus-per-task=1", "--time=10")
 LAUNCHER = """
 backend = "slurm"
@@ -33,11 +33,11 @@ HALA_DEVICE = "cpu"
 """
 
 
-def give(words: tuple[str, ...], folder: Path) -> "subprocess.CompletedProcess[str]":
+def give(command: tuple[str, ...], folder: Path) -> "subprocess.CompletedProcess[str]":
     """Give a command in a folder that is no clone, as one who has set where the clone is."""
     environment = {"HALA_HOME": str(ROOT), "HALA_PYTHON": sys.executable}
     return subprocess.run(
-        words,
+        command,
         cwd=folder,
         env={**os.environ, **environment},
         capture_output=True,
@@ -47,9 +47,9 @@ def give(words: tuple[str, ...], folder: Path) -> "subprocess.CompletedProcess[s
     )
 
 
-def slurm(*words: str, folder: Path) -> str:
+def slurm(*command: str, folder: Path) -> str:
     """What a command prints that ends well."""
-    done = give(words, folder)
+    done = give(command, folder)
     assert done.returncode == 0, done
     return done.stdout.strip()
 
@@ -58,9 +58,9 @@ def template(name: str) -> str:
     return str(ROOT / "slurm" / f"{name}.sbatch")
 
 
-def run_template(folder: Path, name: str, *words: str, flags: tuple[str, ...] = ()) -> int:
+def run_template(folder: Path, name: str, *arguments: str, flags: tuple[str, ...] = ()) -> int:
     """Submit a template and wait for its end; the worst exit code of its elements."""
-    return give(("sbatch", "--wait", *SMALL, *flags, template(name), *words), folder).returncode
+    return give(("sbatch", "--wait", *SMALL, *flags, template(name), *arguments), folder).returncode
 
 
 def printed(folder: Path) -> str:
@@ -90,15 +90,17 @@ def summary(work: Path, node: str) -> dict[str, Any]:
 
 
 def test_settings_alone_make_what_a_launch_makes(tmp_path: Path, work: Path) -> None:
-    words = (f"data={rows_file(tmp_path)}", "units=4", f"work={work}", launcher_file(tmp_path))
-    assert run_template(tmp_path, "prepare", *words, flags=("--array=0-1",)) == 0, printed(tmp_path)
+    arguments = (f"data={rows_file(tmp_path)}", "units=4", f"work={work}", launcher_file(tmp_path))
+    assert run_template(tmp_path, "prepare", *arguments, flags=("--array=0-1",)) == 0, printed(
+        tmp_path
+    )
     artifact = (work / "latest/prepare").resolve()
     first = json.loads((artifact / "rounds/0001.json").read_text())
     assert [len(units) for units in first["assignment"]] == [2, 2]
-    assert run_template(tmp_path, "gate", "stage=prepare", *words) == 0, printed(tmp_path)
+    assert run_template(tmp_path, "gate", "stage=prepare", *arguments) == 0, printed(tmp_path)
     recipe = f"recipe={work}/prepare.toml"
-    own = tuple(f"prepare.{word}" for word in words[:2])
-    ended = launch("stage=all", recipe, *own, words[2], words[3])
+    own = tuple(f"prepare.{argument}" for argument in arguments[:2])
+    ended = launch("stage=all", recipe, *own, arguments[2], arguments[3])
     assert (ended.code, "nothing to submit" in ended.out) == (0, True), ended
     other = tmp_path / "launched"
     ended = launch("stage=all", recipe, *own, f"work={other}", "launcher=local")
@@ -110,24 +112,24 @@ def test_settings_alone_make_what_a_launch_makes(tmp_path: Path, work: Path) -> 
 
 @pytest.mark.long
 def test_a_gate_by_hand_reports_and_submits_nothing(tmp_path: Path, work: Path) -> None:
-    words = (f"data={rows_file(tmp_path)}", "units=2", f"work={work}", launcher_file(tmp_path))
-    assert run_template(tmp_path, "prepare", *words) == 0, printed(tmp_path)
+    arguments = (f"data={rows_file(tmp_path)}", "units=2", f"work={work}", launcher_file(tmp_path))
+    assert run_template(tmp_path, "prepare", *arguments) == 0, printed(tmp_path)
     artifact = (work / "latest/prepare").resolve()
     (artifact / "done/00001.json").unlink()
-    assert run_template(tmp_path, "gate", "stage=prepare", *words) == 75
+    assert run_template(tmp_path, "gate", "stage=prepare", *arguments) == 75
     assert "nothing was submitted" in printed(tmp_path)
     assert idle(tmp_path)
     by_path = run_command(str(work / "latest/prepare"), module="gate")
     assert (by_path.code, "nothing was submitted" in by_path.err) == (75, True), by_path
     assert [path.name for path in (artifact / "rounds").iterdir()] == ["0001.json"]
-    assert run_template(tmp_path, "prepare", *words) == 0, printed(tmp_path)
-    assert run_template(tmp_path, "gate", "stage=prepare", *words) == 0, printed(tmp_path)
+    assert run_template(tmp_path, "prepare", *arguments) == 0, printed(tmp_path)
+    assert run_template(tmp_path, "gate", "stage=prepare", *arguments) == 0, printed(tmp_path)
     assert summary(work, "prepare")["rows_in"] == 40
 
 
 def test_numbers_of_an_array_with_a_gap_are_refused(tmp_path: Path, work: Path) -> None:
-    words = (f"data={rows_file(tmp_path)}", "units=4", f"work={work}", launcher_file(tmp_path))
-    assert run_template(tmp_path, "prepare", *words, flags=("--array=1-2",)) == 64
+    arguments = (f"data={rows_file(tmp_path)}", "units=4", f"work={work}", launcher_file(tmp_path))
+    assert run_template(tmp_path, "prepare", *arguments, flags=("--array=1-2",)) == 64
     assert "--array=0-1" in printed(tmp_path)
     assert not list(work.glob("prepare-*"))
 
@@ -149,8 +151,8 @@ def chain(folder: Path, work: Path) -> None:
     """Submit all nodes of the recipe as a chain, and wait until nothing is left of it."""
     recipe = folder / "chain.toml"
     recipe.write_text(CHAIN.format(data=folder / "rows.jsonl"))
-    words = (f"recipe={recipe}", "stage=all", launcher_file(folder), f"work={work}")
-    slurm("bash", template("chain"), *words, folder=folder)
+    arguments = (f"recipe={recipe}", "stage=all", launcher_file(folder), f"work={work}")
+    slurm("bash", template("chain"), *arguments, folder=folder)
     wait_until(lambda: idle(folder), "the end of a chain", pause_s=1)
 
 
@@ -178,9 +180,9 @@ OF_ITS_OWN = re.compile(
 
 
 def shown(number: str, folder: Path) -> dict[str, str]:
-    """What `scontrol show job` says of a job, without what is its own."""
-    told = slurm("scontrol", "show", "job", number, folder=folder)
-    pairs = (word.partition("=")[::2] for word in told.split() if "=" in word)
+    """What `scontrol show job` prints about a job, without what is its own."""
+    shown_job = slurm("scontrol", "show", "job", number, folder=folder)
+    pairs = (field.partition("=")[::2] for field in shown_job.split() if "=" in field)
     return {name: value for name, value in pairs if not OF_ITS_OWN.match(name)}
 
 
@@ -190,8 +192,8 @@ def script(number: str, folder: Path) -> str:
 
 def jobs_of(folder: Path) -> dict[str, str]:
     """Number of each job in the queue by its name without fingerprint and key."""
-    told = slurm("squeue", "--noheader", "--format=%F %j", folder=folder)
-    found = (line.split() for line in told.splitlines())
+    listing = slurm("squeue", "--noheader", "--format=%F %j", folder=folder)
+    found = (line.split() for line in listing.splitlines())
     return {re.sub(r"-[0-9a-f]{8,}", "", name): number for number, name in found}
 
 
@@ -203,9 +205,9 @@ def test_what_is_rendered_is_what_a_launch_submits(tmp_path: Path, work: Path) -
     # Queued and not started, so that both can be looked at.
     begin = "resources.options.begin=now+1hour"
     later = tuple(f"{stage}.{begin}" for stage in ("prepare", "report"))
-    line = (f"recipe={recipe}", "stage=all", launcher)
+    arguments = (f"recipe={recipe}", "stage=all", launcher)
     rendered = tmp_path / "rendered"
-    ended = launch(*line, *later, f"work={work}", f"render={rendered}")
+    ended = launch(*arguments, *later, f"work={work}", f"render={rendered}")
     assert ended.code == 0, ended
     assert idle(tmp_path)
     assert sorted(path.name for path in rendered.iterdir()) == [
@@ -215,12 +217,12 @@ def test_what_is_rendered_is_what_a_launch_submits(tmp_path: Path, work: Path) -
     by_hand = jobs_of(tmp_path)
     looks = {name: (shown(n, tmp_path), script(n, tmp_path)) for name, n in by_hand.items()}
     assert len(looks) == 6
-    known = launch(*line, *later, f"work={work}")
+    known = launch(*arguments, *later, f"work={work}")
     assert known.out.count("are queued or running") == 3, known
     slurm("scancel", f"--user={os.getuid()}", folder=tmp_path)
     wait_until(lambda: idle(tmp_path), "the end of what was rendered")
     other = tmp_path / "launched"
-    assert launch(*line, *later, f"work={other}").code == 0
+    assert launch(*arguments, *later, f"work={other}").code == 0
     launched = jobs_of(tmp_path)
     assert launched.keys() == by_hand.keys()
     for name, number in launched.items():
@@ -229,20 +231,20 @@ def test_what_is_rendered_is_what_a_launch_submits(tmp_path: Path, work: Path) -
         assert flags.keys() == own.keys()
         assert script(number, tmp_path) == text
     slurm("scancel", f"--user={os.getuid()}", folder=tmp_path)
-    again = launch(*line, f"work={work}", f"render={rendered}")
+    again = launch(*arguments, f"work={work}", f"render={rendered}")
     assert (again.code, "is not empty" in again.err) == (73, True), again
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_the_demo_by_a_chain_of_templates_equals_a_launch(tmp_path: Path, work: Path) -> None:
-    words = ("recipe=demo", "stage=all", "launcher=minislurm", f"work={work}")
-    slurm("bash", template("chain"), *words, folder=tmp_path)
+    arguments = ("recipe=demo", "stage=all", "launcher=minislurm", f"work={work}")
+    slurm("bash", template("chain"), *arguments, folder=tmp_path)
     wait_until(lambda: idle(tmp_path), "the end of the demo", 3000, pause_s=2)
-    told = launch(*words)
-    assert (told.code, "nothing to submit" in told.out) == (0, True), (told, printed(tmp_path))
+    ended = launch(*arguments)
+    assert (ended.code, "nothing to submit" in ended.out) == (0, True), (ended, printed(tmp_path))
     other = tmp_path / "launched"
-    assert launch(*words[:3], f"work={other}").code == 0
+    assert launch(*arguments[:3], f"work={other}").code == 0
     wait_until(lambda: idle(tmp_path), "the end of the launch", 3000, pause_s=2)
     nodes = sorted(path.name for path in (other / "latest").iterdir())
     same = ("fingerprint", "rows_in", "rows_out", "rows_rejected", "rejected")

@@ -1,4 +1,4 @@
-"""Workers share units: who is done goes on with what others have not begun, and nobody twice."""
+"""Workers share units: one that is done takes those that others have not started, none twice."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def finish(node: KillNode, artifact: Artifact) -> None:
     assert left_over(artifact.folder) == []
 
 
-def has_piece(artifact: Artifact) -> bool:
+def has_segment(artifact: Artifact) -> bool:
     return retry_if_moved(lambda: any(artifact.folder.glob("kept/*/piece-*")))
 
 
@@ -81,7 +81,7 @@ def test_a_killed_worker_that_starts_again_finishes_what_it_had_claimed(
 ) -> None:
     artifact, held = node.fresh("killed", workers=2), JobHold(tmp_path, after=20)
     slow = node.start("worker", artifact.folder, 0, **held.variables)
-    wait_until(lambda: has_piece(artifact), "the first piece")
+    wait_until(lambda: has_segment(artifact), "the first journal segment")
     for pid in (slow.pid, json.loads(artifact.progress_file(0).read_text())["pid"]):
         os.kill(pid, signal.SIGKILL)
     slow.wait(WAIT_S)

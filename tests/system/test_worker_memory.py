@@ -43,9 +43,9 @@ print(held_mb() - before)
 """
 
 
-def grown_mb(script: str, *words: str) -> float:
+def grown_mb(script: str, *arguments: str) -> float:
     """What a script prints, in a process of its own."""
-    command = [sys.executable, "-c", HELD_MB + script, *words]
+    command = [sys.executable, "-c", HELD_MB + script, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=WAIT_S)
     return float(done.stdout)
 

@@ -2,7 +2,7 @@
 
 After `install()`, which `../standin/sitecustomize.py` calls where HALA_REWORDED names this folder,
 each string literal of the package that holds a blank and a letter is another one: between its words
-and at its end stands a mark, at each place in the source another. Docstrings, types and formats of
+and at its end is a tag, another one at each place of the source. Docstrings, types and formats of
 numbers are no messages; what other programs read or write stays as it is and is listed here by
 name.
 """
@@ -18,7 +18,7 @@ from importlib.abc import MetaPathFinder
 from types import CodeType, ModuleType
 
 #: Letters that no message and no name holds; a number of the place follows.
-MARK = "qx"
+TAG = "qx"
 PACKAGE = "hala_hpc"
 #: Functions of libraries whose literals are patterns, formats or types.
 LIBRARY_CALLS = {
@@ -57,7 +57,7 @@ OTHERS: dict[str, set[str]] = {
     "core.out_of_memory": {"TORCH_PHRASES", "ALLOCATOR_PHRASES"},
     "engines.training.collectives": {"LOST_PEER_PHRASES"},
     "jobs.failures.classify": {"NODE_PATTERNS", "SET_UP_PATTERNS"},
-    # What pydantic says, and what Linux writes into /proc/cpuinfo.
+    # What pydantic reports, and what Linux writes into /proc/cpuinfo.
     "core.recipe": {"describe_setting_error"},
     "engines.models.compile_cache": {"processor"},
     # The head of a log, which is written and parsed in one file.
@@ -75,8 +75,8 @@ def reworded(text: str, place: str) -> str:
     """Another wording of a message; what holds no blank, or no letter, is no message."""
     if " " not in text or not any(letter.isalpha() for letter in text):
         return text
-    mark = f"{MARK}{zlib.crc32(place.encode()):x}"
-    return re.sub(r"(?<=\w) (?=\w)", f" {mark} ", text) + f" {mark} "
+    tag = f"{TAG}{zlib.crc32(place.encode()):x}"
+    return re.sub(r"(?<=\w) (?=\w)", f" {tag} ", text) + f" {tag} "
 
 
 class Rewording(ast.NodeTransformer):
@@ -84,7 +84,7 @@ class Rewording(ast.NodeTransformer):
 
     def __init__(self, module: str) -> None:
         self.module = module
-        self.kept = OTHERS.get(module, set())
+        self.unchanged = OTHERS.get(module, set())
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         if isinstance(node.value, str):
@@ -107,19 +107,19 @@ class Rewording(ast.NodeTransformer):
         return node if is_library else self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        if node.name not in self.kept:
+        if node.name not in self.unchanged:
             node.body = [self.visit(one) for one in node.body]
             node.args.defaults = [self.visit(one) for one in node.args.defaults]
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        if node.value is not None and ast.unparse(node.target) not in self.kept:
+        if node.value is not None and ast.unparse(node.target) not in self.unchanged:
             node.value = self.visit(node.value)
         return node
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
         names = {ast.unparse(target) for target in node.targets}
-        return node if names & self.kept else self.generic_visit(node)
+        return node if names & self.unchanged else self.generic_visit(node)
 
 
 class Loader(importlib.machinery.SourceFileLoader):

@@ -16,16 +16,16 @@ from checkout import ROOT, STANDIN
 WORDING = Path(__file__).parent
 #: Holds the `sitecustomize` that every process of Python imports first.
 sys.path.append(str(WORDING))
-from reworded import MARK, OTHERS, PACKAGE  # noqa: E402 - it lies beside this file
+from reworded import OTHERS, PACKAGE, TAG  # noqa: E402 - it is beside this file
 
-#: A module that tells its own reasons apart by their words, and one that writes them.
+#: A module that distinguishes its own reasons by their wording, and one that writes them.
 WRITER = """
 def hang(seconds):
     return f"the engine hangs: no step ended in {seconds} s"
 def missed(name):
     return f"{name}, which it waits for, was not finished"
 """
-#: Each is true as long as nobody changes a message.
+#: Each is true as long as no message changes.
 BRANCHES = {
     "start": 'hang(3).startswith("the engine hangs")',
     "the same start": 'hang(3).startswith("the engine hangs: no step ended in ")',
@@ -79,13 +79,13 @@ def test_a_branch_on_an_own_sentence_goes_wrong_with_changed_messages(
     command = [sys.executable, "-m", f"{PACKAGE}.reader"]
     plain = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
     changed = {**with_changed_messages(tmp_path), "PYTHONSAFEPATH": "1"}
-    said = [
+    answers = [
         subprocess.run(
             command, env=env, cwd=tmp_path, capture_output=True, text=True, check=True
         ).stdout
         for env in (plain, changed)
     ]
-    assert said == ["True\n", "False\n"]
+    assert answers == ["True\n", "False\n"]
 
 
 def test_the_messages_of_commands_and_of_their_children_are_changed(tmp_path: Path) -> None:
@@ -100,11 +100,11 @@ def test_the_messages_of_commands_and_of_their_children_are_changed(tmp_path: Pa
         text=True,
         check=False,
     )
-    assert (done.returncode, MARK in done.stderr) == (66, True), done
+    assert (done.returncode, TAG in done.stderr) == (66, True), done
 
 
 @pytest.mark.parametrize("module", OTHERS)
-def test_what_is_kept_is_still_there(module: str) -> None:
+def test_what_stays_unchanged_is_still_there(module: str) -> None:
     path = (ROOT / PACKAGE).joinpath(*module.split(".")).with_suffix(".py")
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}

@@ -170,9 +170,9 @@ def test_what_is_submitted_is_the_one_script_and_leaves_no_files(tmp_path: Path)
 def test_a_job_that_waits_for_a_gate_can_be_moved_to_its_successor(tmp_path: Path) -> None:
     backend = SlurmBackend()
     gate = backend.submit(make_job(tmp_path, resources=AWAY))
-    argument = tmp_path / "release"
+    release_file = tmp_path / "release"
     wait = "from benchmarks.common.waiting import wait_until\n"
-    wait += f"wait_until(Path({str(argument)!r}).exists, 'the file of the test')\n"
+    wait += f"wait_until(Path({str(release_file)!r}).exists, 'the file of the test')\n"
     other = backend.submit(make_job(tmp_path, wait))
     job = make_job(tmp_path, after_ok=(gate, other))
     waiting = backend.submit(replace(job, array_size=2))
@@ -186,7 +186,7 @@ def test_a_job_that_waits_for_a_gate_can_be_moved_to_its_successor(tmp_path: Pat
         "this wait stayed"
     )
     let_go = time.time()
-    argument.touch()
+    release_file.touch()
     wait_for_end(waiting)
     assert len(notes(tmp_path, waiting)) == 2
     first = min(note["now"] for note in notes(tmp_path, waiting))
