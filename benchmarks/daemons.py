@@ -120,8 +120,8 @@ class Watched:
 
 def launch(run: StandInRun, work: str, stage: str, launcher: str) -> None:
     """Run a launch. Raises: CalledProcessError."""
-    line = run.command(work, stage, launcher)
-    subprocess.run(line, check=True, cwd=ROOT, stdout=sys.stderr, timeout=LIMIT_S)
+    command = run.command(work, stage, launcher)
+    subprocess.run(command, check=True, cwd=ROOT, stdout=sys.stderr, timeout=LIMIT_S)
 
 
 def output_of(node: Path) -> list[tuple[str, list[dict[str, Any]]]]:

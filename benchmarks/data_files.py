@@ -1,4 +1,4 @@
-"""Odd and damaged data files through the reader: no traceback, no hang, no row lost in silence.
+"""Odd and damaged data files through the reader: no traceback, no hang, no row lost silently.
 
 `python -m benchmarks.data_files [--files 20000] [--seed 1]`
 
@@ -56,7 +56,7 @@ class MadeFile(NamedTuple):
 
     path: Path
     rows: int
-    """Rows that must be found, at the least if it is damaged."""
+    """Rows that must be found; the minimum if it is damaged."""
     is_damaged: bool
 
 
@@ -104,7 +104,7 @@ def count_objects(data: bytes) -> int:
 
 
 def write_table(rows: list[dict[str, str]], separator: str) -> str:
-    """Write rows as CSV; in TSV, whose rows are lines, without quotation marks."""
+    """Write rows as CSV; in TSV, whose rows are lines, without quotes."""
     out = io.StringIO()
     if separator == "\t":
         plain = [[text.replace("\n", " ") for text in row.values()] for row in rows]

@@ -86,9 +86,9 @@ class Site:
 
     def command(self, work: Path) -> list[str]:
         """Return the command of a launch."""
-        words = [f"recipe={self.base}/recipe.toml", f"launcher={self.base}/launcher.toml"]
-        line = ["-m", "hala_hpc.launch", "stage=all", *words, f"work={work}"]
-        return [sys.executable, *line]
+        overrides = [f"recipe={self.base}/recipe.toml", f"launcher={self.base}/launcher.toml"]
+        arguments = ["-m", "hala_hpc.launch", "stage=all", *overrides, f"work={work}"]
+        return [sys.executable, *arguments]
 
     def start(self, work: Path, *before: str) -> "subprocess.Popen[str]":
         """Start a launch with a prefix such as strace."""
@@ -191,8 +191,8 @@ def chosen_calls(
 def try_kill(site: Site, call: tuple[str, int], tally: Tally) -> None:
     """Kill a launch at a system call, and launch again."""
     work = site.fresh()
-    blow = f"inject={call[0]}:signal=KILL:when={call[1]}"
-    child = site.start(work, "strace", "-o", os.devnull, "-e", f"trace={call[0]}", "-e", blow)
+    injection = f"inject={call[0]}:signal=KILL:when={call[1]}"
+    child = site.start(work, "strace", "-o", os.devnull, "-e", f"trace={call[0]}", "-e", injection)
     child.communicate(timeout=WAIT_S)
     tally.kills += 1
     relaunch = site.start(work)

@@ -93,8 +93,8 @@ class PreemptedRun:
 
     def launch(self, stage: str, launcher: str) -> None:
         """Run a launch. Raises: CalledProcessError."""
-        line = self.run.command("work", stage, launcher)
-        subprocess.run(line, check=True, cwd=ROOT, timeout=END_LIMIT_S)
+        command = self.run.command("work", stage, launcher)
+        subprocess.run(command, check=True, cwd=ROOT, timeout=END_LIMIT_S)
 
     @property
     def node(self) -> Path:

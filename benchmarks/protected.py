@@ -1,4 +1,4 @@
-"""Whether a translation kept code, math, addresses, tags and placeholders.
+"""Whether a translation preserves code, math, addresses, tags and placeholders.
 
     python -m benchmarks.protected FOLDER_OR_PARQUET...
 
@@ -68,7 +68,7 @@ def environments(text: str) -> list[Range]:
 
 
 def formulas(text: str) -> list[Range]:
-    """Return spans of dollars with a LaTeX command or an equation without words: no money."""
+    """Return spans of dollars with a LaTeX command or an equation without words: no amounts."""
     ranges = []
     for found in DOLLARS.finditer(text):
         inner = found[1]
@@ -90,7 +90,7 @@ FINDERS: list[Finder] = [
 
 
 def protected(text: str) -> list[str]:
-    """Return every part of `text` that a translation must keep character by character."""
+    """Return every part of `text` that a translation must preserve character by character."""
     parts: list[str] = []
     for find in FINDERS:
         for start, end in find(text):

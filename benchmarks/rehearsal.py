@@ -33,16 +33,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("words", nargs="*", help="more overrides, e.g. sft.max_steps=50")
-    overrides = parser.parse_args().words
+    parser.add_argument("overrides", nargs="*", help="more overrides, e.g. sft.max_steps=50")
+    overrides = parser.parse_args().overrides
     with own_slurm(), tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
         work = Path(folder) / "work"
-        line = ["stage=all", "recipe=demo", "launcher=minislurm", f"work={work}", *overrides]
-        rehearsal_s = run([*line, "rehearse=true"])
-        expected = expected_seconds(line)
+        arguments = ["stage=all", "recipe=demo", "launcher=minislurm", f"work={work}", *overrides]
+        rehearsal_s = run([*arguments, "rehearse=true"])
+        expected = expected_seconds(arguments)
         shared = [path.parent.name for path in work.glob("*/summary.json")]
         shared = [name for name in shared if not name.startswith("rehearse-")]
-        full_s = run(line)
+        full_s = run(arguments)
         took = {name: seconds_taken(work / "latest" / name) for name in expected}
         for name, seconds in took.items():
             print(f"{name}: {expected[name]:.1f} s expected, {seconds:.1f} s taken")
@@ -61,11 +61,14 @@ def main() -> None:
     )
 
 
-def run(line: list[str]) -> float:
+def run(arguments: list[str]) -> float:
     """Run a launch and wait until its jobs have left the queue; return the seconds."""
     began = time.monotonic()
     subprocess.run(
-        [sys.executable, "-m", "hala_hpc.launch", *line], cwd=ROOT, check=True, timeout=END_LIMIT_S
+        [sys.executable, "-m", "hala_hpc.launch", *arguments],
+        cwd=ROOT,
+        check=True,
+        timeout=END_LIMIT_S,
     )
     wait_until(
         lambda: not read_command_output("squeue", "--noheader", f"--user={os.getuid()}"),
@@ -77,12 +80,12 @@ def run(line: list[str]) -> float:
     return time.monotonic() - began
 
 
-def expected_seconds(line: list[str]) -> dict[str, float]:
+def expected_seconds(arguments: list[str]) -> dict[str, float]:
     """Return the expected seconds of the jobs of each node whose work the page knows."""
     from hala_hpc.commands.command_line import parse_command_line
     from hala_hpc.commands.rehearsing.rehearsal_page import make_rehearsal_page
 
-    page = make_rehearsal_page(parse_command_line([*line, "rehearse=true"]))
+    page = make_rehearsal_page(parse_command_line([*arguments, "rehearse=true"]))
     print("\n".join(page.head), flush=True)
     return {name: one.job_s for name, one in page.full.items() if one.job_s is not None}
 

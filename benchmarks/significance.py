@@ -1,7 +1,7 @@
 """Tables of simulated models: how often one shows a difference, where there is one and where not.
 
 `python -m benchmarks.significance --tables 1000 [--seed 1]` makes tables of two models against a
-first one, in six tasks and their mean. First, all models are equal: at most 5 % of whole tables may
+first one, in six tasks and their mean. First, all models are equal: up to 5 % of whole tables may
 show a significant difference. Then the smallest visible size that such a table prints is planted:
 in a task of independent items, in a task of passages, and in all tasks alike for their mean. It
 must be found in 75 to 85 % of tables. Prints JSON as its last line. Exits with 1 if a share is

@@ -191,10 +191,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-finish", action="store_true", help="do not run the node to its end")
-    words = parser.parse_args()
+    options = parser.parse_args()
     with own_slurm(CONFIG), tempfile.TemporaryDirectory() as base:
-        asked = StandInRun(Path(base), words.units, words.units, words.workers)
-        figures = measure(asked, words.rounds, not words.no_finish)
+        asked = StandInRun(Path(base), options.units, options.units, options.workers)
+        figures = measure(asked, options.rounds, not options.no_finish)
     print(json.dumps(figures))
 
 

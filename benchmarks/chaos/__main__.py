@@ -37,9 +37,9 @@ CALM, CALM_LIMIT_S = "calm", 300
 def main() -> int:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--minutes", type=float, default=60, help="of blows")
-    parser.add_argument("--seed", type=int, default=1, help="draws victims, blows and pauses")
-    parser.add_argument("--at-once", type=int, default=2, help="runs at the same time")
+    parser.add_argument("--minutes", type=float, default=60, help="of injected faults")
+    parser.add_argument("--seed", type=int, default=1, help="seed of targets, faults and pauses")
+    parser.add_argument("--at-once", type=int, default=2, help="number of concurrent runs")
     given = parser.parse_args()
     base, tally = Path(tempfile.mkdtemp(prefix="hala-chaos-")), Tally()
     began_s = time.monotonic()

@@ -24,7 +24,7 @@ PREEMPTION_S = 2
 
 
 @dataclass(frozen=True)
-class Blow:
+class Injection:
     """A fault that can be injected now."""
 
     kind: str
@@ -32,14 +32,14 @@ class Blow:
     """Injects it and returns a text for the log; empty if its target no longer exists."""
 
 
-class Blows:
+class FaultInjector:
     """All faults for one run; injected faults are recorded in the ledger."""
 
     def __init__(self, cluster: Cluster, ledger: Ledger, chance: Random) -> None:
         self.cluster, self.ledger, self.chance = cluster, ledger, chance
         self.undoing: list[Timer] = []
 
-    def possible(self, sight: Sight) -> list[Blow]:
+    def possible(self, sight: Sight) -> list[Injection]:
         """Return all faults that are possible now, one of each kind; their targets are drawn."""
         found = [*self.kills(sight), *self.freezes(sight)]
         if sight.queue is None:
@@ -49,12 +49,12 @@ class Blows:
                 found += self.of_job(self.chance.choice(jobs), what)
         if not self.cluster.is_rested:
             return found
-        found.append(Blow("kill_controller", self.kill_controller))
+        found.append(Injection("kill_controller", self.kill_controller))
         if sight.launched_just_now:
-            found.append(Blow("kill_controller_after_launch", self.kill_controller))
+            found.append(Injection("kill_controller_after_launch", self.kill_controller))
         return found
 
-    def kills(self, sight: Sight) -> list[Blow]:
+    def kills(self, sight: Sight) -> list[Injection]:
         """Return the SIGKILL faults, each for one process."""
         processes = sight.processes
         found = []
@@ -64,7 +64,7 @@ class Blows:
         for kind, pids in {**processes.of, "gate": gates}.items():
             if pids:
                 pid = self.chance.choice(pids)
-                found.append(Blow(f"kill_{kind}", partial(self.kill, pid, sight)))
+                found.append(Injection(f"kill_{kind}", partial(self.kill, pid, sight)))
         return found
 
     def kill(self, pid: int, sight: Sight) -> str:
@@ -73,7 +73,7 @@ class Blows:
             self.ledger.gate_kills[sight.processes.jobs[pid]] += 1
         return f"process {pid} of {sight.processes.nodes[pid]}" if send(pid, signal.SIGKILL) else ""
 
-    def freezes(self, sight: Sight) -> list[Blow]:
+    def freezes(self, sight: Sight) -> list[Injection]:
         """Return the SIGSTOP faults; the processes continue some seconds later."""
         of = sight.processes.of
         groups = {
@@ -83,7 +83,7 @@ class Blows:
             "freeze_launch": [p for p in sight.launches if p not in self.ledger.frozen_launches],
         }
         return [
-            Blow(kind, partial(self.freeze, self.chance.choice(pids)))
+            Injection(kind, partial(self.freeze, self.chance.choice(pids)))
             for kind, pids in groups.items()
             if pids
         ]
@@ -97,14 +97,16 @@ class Blows:
         self.later(seconds, lambda: go_on([pid]))
         return f"process {pid} for {seconds:.1f} s"
 
-    def of_job(self, job: QueuedJob, what: str) -> list[Blow]:
+    def of_job(self, job: QueuedJob, what: str) -> list[Injection]:
         """Return the faults for a running job and its node."""
         return [
-            Blow(f"cancel_{what}", lambda: self.cancel(job)),
-            Blow(f"requeue_{what}", lambda: self.run_command("scontrol", "requeue", job.element)),
-            Blow(f"preempt_{what}", lambda: self.preempt(job.host)),
-            Blow(f"drain_host_of_{what}", lambda: self.disable_host(job.host, "drain")),
-            Blow(f"down_host_of_{what}", lambda: self.disable_host(job.host, "down")),
+            Injection(f"cancel_{what}", lambda: self.cancel(job)),
+            Injection(
+                f"requeue_{what}", lambda: self.run_command("scontrol", "requeue", job.element)
+            ),
+            Injection(f"preempt_{what}", lambda: self.preempt(job.host)),
+            Injection(f"drain_host_of_{what}", lambda: self.disable_host(job.host, "drain")),
+            Injection(f"down_host_of_{what}", lambda: self.disable_host(job.host, "down")),
         ]
 
     def cancel(self, job: QueuedJob) -> str:

@@ -142,8 +142,8 @@ class Cluster:
     def held(self) -> list[str]:
         """Return the ids of all jobs that SLURM holds because their node could not start them.
 
-        A killed controller starts second copies of jobs. The node refuses them, and `status` says
-        that they must be released.
+        A killed controller starts second copies of jobs. The node refuses them, and `status`
+        reports that they must be released.
         """
         rows = read_command_output(
             "squeue", "--noheader", "--array", "--states=PENDING", "--format=%i|%r"

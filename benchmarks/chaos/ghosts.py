@@ -14,7 +14,7 @@ class Ghosts:
 
     def __init__(self) -> None:
         self.since: dict[tuple[str, str], float] = {}
-        """By the job's own id and its start time: a requeue counts anew."""
+        """By the job's own id and its start time: a requeue is another job."""
 
     def find(self, queue: Iterable[QueuedJob], at_work: set[str], now_s: float) -> list[QueuedJob]:
         """Return the jobs that have been without a process for GHOST_S; each once in that time.

@@ -125,11 +125,11 @@ class Pipeline:
 
     def launch(self, name: str, number: int, backend: str = "slurm") -> Launch:
         """Start the n-th launch of a run."""
-        words = [f"recipe={self.base}/recipe.toml", f"launcher={self.launchers[backend]}"]
-        line = [sys.executable, "-m", "hala_hpc.launch", "stage=all", *words]
+        overrides = [f"recipe={self.base}/recipe.toml", f"launcher={self.launchers[backend]}"]
+        command = [sys.executable, "-m", "hala_hpc.launch", "stage=all", *overrides]
         out, err = (self.base / f"{name}-launch{number}.{end}" for end in ("out", "err"))
         with out.open("wb") as stdout, err.open("wb") as stderr:
-            process = start([*line, f"work={self.work(name)}"], stdout, stderr)
+            process = start([*command, f"work={self.work(name)}"], stdout, stderr)
         return Launch(process, out, err)
 
 
@@ -144,9 +144,9 @@ def write_rows(path: Path, rows: int, place: str) -> None:
     """Write questions with answers; the stand-in has no answer for some of them."""
     with path.open("w") as file:
         for number in range(rows):
-            word = NOTHING if number % REJECTED_EVERY == 1 else "quiet"
+            subject = NOTHING if number % REJECTED_EVERY == 1 else "quiet"
             texts = {
-                "instruction": f"Who is {word} in {place} {number}?",
+                "instruction": f"Who is {subject} in {place} {number}?",
                 "output": f"The old man of {place} {number} is.",
             }
             file.write(json.dumps(texts) + "\n")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from benchmarks.chaos import queued_jobs, run_processes
-from benchmarks.chaos.acts import Blow, Blows
+from benchmarks.chaos.acts import Injection, FaultInjector
 from benchmarks.chaos.caretaker import Caretaker
 from benchmarks.chaos.cluster import Cluster
 from benchmarks.chaos.ghosts import Ghosts
@@ -24,9 +24,9 @@ from benchmarks.common.waiting import wait_until
 #: One of so many runs starts with two concurrent launches.
 PAIR_EVERY = 3
 #: Minimum and maximum number of faults of one run, and seconds between two.
-BLOWS = (5, 12)
+INJECTIONS = (5, 12)
 PAUSES_S = (0.1, 0.5, 2.0, 5.0, 9.0, 14.0)
-#: Share of the polls of a running launch that inject a fault: most faults are for later phases.
+#: Share of the polls of a running launch that inject a fault: small, to leave some for later.
 AT_LAUNCH = 0.03
 #: Share of the polls of a running gate that inject a fault before it is due.
 AT_GATE = 0.1
@@ -68,7 +68,7 @@ class ChaosRun:
         self.name, self.around, self.chance = name, around, chance
         self.work, self.tally = around.pipeline.work(name), around.tally
         self.ledger = Ledger()
-        self.blows = Blows(around.cluster, self.ledger, chance)
+        self.injector = FaultInjector(around.cluster, self.ledger, chance)
         self.launches: list[Launch] = []
         self.given, self.ended_launch_at_s = 0, float("-inf")
         self.began_s = self.changed_s = time.monotonic()
@@ -83,7 +83,7 @@ class ChaosRun:
         try:
             self.give(2 if self.chance.randrange(PAIR_EVERY) == 0 else 1)
             self.go_through()
-            self.blows.wait_for_undone()
+            self.injector.wait_for_undone()
             self.wait_until_gone()
             watch.end()
             self.check_end(watch)
@@ -92,7 +92,7 @@ class ChaosRun:
             self.give_up()
         finally:
             watch.end()
-            self.blows.wait_for_undone()
+            self.injector.wait_for_undone()
         return self.tally.faults.total() == faults
 
     def give(self, max_running: int = 1) -> None:
@@ -107,7 +107,7 @@ class ChaosRun:
 
     def go_through(self) -> None:
         """Poll, inject faults and relaunch where that is allowed, until all nodes are done."""
-        left = self.chance.randint(*BLOWS)
+        left = self.chance.randint(*INJECTIONS)
         next_s = time.monotonic() + self.chance.uniform(0.2, 3.0)
         while True:
             self.check_launches()
@@ -191,13 +191,13 @@ class ChaosRun:
 
     def strike(self, sight: Sight) -> bool:
         """Inject the possible fault with the lowest count; return whether it was injected."""
-        possible = self.blows.possible(sight)
+        possible = self.injector.possible(sight)
         if not possible:
             return False
         with self.tally.lock:
-            fewest = min(self.tally.acts[blow.kind] for blow in possible)
-            chosen: Blow = self.chance.choice(
-                [blow for blow in possible if self.tally.acts[blow.kind] == fewest]
+            fewest = min(self.tally.acts[injection.kind] for injection in possible)
+            chosen: Injection = self.chance.choice(
+                [injection for injection in possible if self.tally.acts[injection.kind] == fewest]
             )
             self.tally.acts[chosen.kind] += 1
         description = chosen.strike()
@@ -264,7 +264,7 @@ class ChaosRun:
         wait_until(is_gone, "nothing left of it", GONE_S, 0.5, self.describe)
 
     def check_end(self, watch: StatusWatch) -> None:
-        """Check that status says done, a relaunch has nothing to do, and the rows are right."""
+        """Check that status shows done, a relaunch has nothing to do, and the rows are right."""
         states = watch.query_status()
         if set(states.values()) != {"done"}:
             self.tally.fault("wrong_status", f"{self.name}: at its end {states}")

@@ -49,7 +49,7 @@ def find_processes(work: Path) -> RunProcesses:
 def job_of(process: Path) -> str:
     """Return the job id of a process. Raises: OSError if it is gone."""
     variables = (process / "environ").read_bytes().split(b"\0")
-    variable = next((word for word in variables if word.startswith(b"SLURM_JOB_ID=")), b"")
+    variable = next((entry for entry in variables if entry.startswith(b"SLURM_JOB_ID=")), b"")
     return variable.partition(b"=")[2].decode()
 
 

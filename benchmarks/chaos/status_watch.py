@@ -167,7 +167,7 @@ class StatusWatch(threading.Thread):
             text = f"{self.work.name}: code {done.returncode}: {done.stderr[-600:]}"
             self.tally.fault("status_ended", text)
             return {}
-        # It says on stderr that the scheduler gave no answer; then only the disk is a witness.
+        # stderr reports that the scheduler gave no answer; then only the disk can be compared.
         blind = bool(done.stderr.strip()) or len(self.cluster.killed_at) > kills
         nodes = json.loads(done.stdout)["nodes"]
         with self.tally.lock:

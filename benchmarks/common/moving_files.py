@@ -1,19 +1,19 @@
-"""Looks into folders in which others rename and remove files meanwhile."""
+"""Read folders in which other processes rename and remove files."""
 
 import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
 Result = TypeVar("Result")
-#: Something goes away a few times a second; one look takes milliseconds.
+#: A file is removed a few times a second; one read takes milliseconds.
 TRIES = 50
 
 
 def retry_if_moved(read: Callable[[], Result]) -> Result:
-    """What a look finds; begun anew when something went away between its name and its content.
+    """Return what `look` finds; try again if a file is removed between listing and reading.
 
-    A listing of Python before 3.13 raises when a folder goes while it is walked, and none tells
-    what was renamed behind its back. Raises FileNotFoundError when every try met with that.
+    Before Python 3.13 a listing raises if a folder is removed meanwhile; no version reports what
+    was renamed meanwhile. Raises: FileNotFoundError if every try fails.
     """
     for _ in range(TRIES - 1):
         with contextlib.suppress(FileNotFoundError):

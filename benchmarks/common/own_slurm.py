@@ -1,4 +1,4 @@
-"""A real SLURM of a benchmark's own, with the limits that it wants."""
+"""A real SLURM for one benchmark, with limits of its own."""
 
 import contextlib
 import os
@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def own_slurm(
     config: str = "", sacctmgr_commands: Sequence[str] = (), *arguments: str
 ) -> Iterator[Path]:
-    """Folder of a cluster whose slurm.conf ends with `config`; the environment names it meanwhile.
+    """Start a cluster whose slurm.conf ends with `config`; yield its folder, with SLURM_CONF set.
 
-    `orders` are given to sacctmgr first, `words` to `slurm/minislurm up`.
+    `sacctmgr_commands` are run first; `arguments` are those of `slurm/minislurm up`.
     """
     folder = Path(tempfile.mkdtemp(prefix="own-slurm-"))
     before = os.environ.get("SLURM_CONF")
@@ -44,25 +44,25 @@ def own_slurm(
 
 
 def minislurm(*arguments: str) -> None:
-    """Call slurm/minislurm as a person does."""
+    """Run slurm/minislurm as a user does."""
     command = [sys.executable, str(ROOT / "slurm" / "minislurm"), *arguments]
     subprocess.run(command, check=True, capture_output=True, timeout=WAIT_S)
 
 
 def run_sacctmgr(arguments: str) -> None:
-    """Give sacctmgr an order, e.g. `modify account root set MaxSubmitJobs=50`."""
+    """Run a sacctmgr command, e.g. `modify account root set MaxSubmitJobs=50`."""
     command = ["sacctmgr", "-i", *arguments.split()]
     subprocess.run(command, check=True, capture_output=True, timeout=WAIT_S)
 
 
 def restart_controller(folder: Path) -> None:
-    """Array sizes and what is enforced are read at the start of the controller only."""
+    """Restart slurmctld: it reads array sizes and enforced limits at its start only."""
     stop_daemon(folder, "slurmctld")
     start_controller(folder)
 
 
 def start_controller(folder: Path) -> None:
-    """Start the controller and wait until it has nodes for jobs."""
+    """Start slurmctld and wait until it has nodes for jobs."""
     env = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     quiet = subprocess.DEVNULL
     command = ["slurmctld", "-f", str(folder / "slurm.conf")]
@@ -90,12 +90,12 @@ def stop_daemon(folder: Path, daemon: str, number: int = signal.SIGTERM) -> None
 
 
 def read_command_output(*argv: str) -> str:
-    """What a command prints, whether it succeeds or not."""
+    """Return the output of a command, whatever its exit code."""
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=WAIT_S).stdout
 
 
 def wait_for_empty_queue() -> None:
-    """Wait until no job of anybody is in the queue. Raises TimeoutError, with the queue."""
+    """Wait until the queue is empty. Raises: TimeoutError, with the queue."""
     wait_until(
         lambda: not read_command_output("squeue", "--noheader"),
         "an empty queue",

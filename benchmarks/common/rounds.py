@@ -1,18 +1,18 @@
-"""Rounds until there is as much as was asked for; those that bring nothing new come to an end."""
+"""Repeat rounds until there are enough results; stop after rounds without a new one."""
 
 from collections.abc import Callable
 
-#: Rounds in a row that may bring nothing new.
+#: Maximum consecutive rounds without a new result.
 IDLE_ROUNDS = 3
 
 
 def repeat_until(
     enough: int, count: Callable[[], int], one_round: Callable[[], object], what: str
 ) -> None:
-    """Make rounds until `count` says that there are enough.
+    """Repeat a round until `count` returns at least `enough`.
 
-    Raises RuntimeError, which names `what` and how many there are, after `IDLE_ROUNDS` in a row
-    that brought nothing new.
+    Raises: RuntimeError, with `what` and their number, after `IDLE_ROUNDS` consecutive rounds
+    without a new one.
     """
     idle = 0
     while (before := count()) < enough:
@@ -20,5 +20,5 @@ def repeat_until(
         idle = 0 if count() > before else idle + 1
         if idle == IDLE_ROUNDS:
             raise RuntimeError(
-                f"{IDLE_ROUNDS} rounds in a row brought nothing new: {before} of {enough} {what}"
+                f"{IDLE_ROUNDS} rounds in a row without a new result: {before} of {enough} {what}"
             )

@@ -1,8 +1,8 @@
-"""Holds the rows of a translated corpus against those that went in.
+"""Compare the rows of a translated corpus with its input rows.
 
 `python -m benchmarks.common.rows_check INPUT_FOLDER ARTIFACT [--like ARTIFACT] [--letters]` prints
-what it found as JSON in its last line and leaves with 1 when a row was lost, duplicated, torn,
-changed, moved or made up, or when a count is wrong.
+JSON as its last line. Exits with 1 if a row was lost, duplicated, torn, changed, moved or invented,
+or if a count is wrong.
 
 Shares no code with the writer. It knows the documented layout of an artifact: `config.json`,
 `summary.json`, `done/00007.json`, and in `output/` `part-00007.parquet` and
@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-#: Faults told in words; all are counted.
+#: Maximum number of faults with a message; all are counted.
 MAX_FAULTS = 20
 NO_INDEX = -1
 
 
 @dataclass
 class RowFaults:
-    """What is wrong with an artifact; all zeros when nothing is."""
+    """The faults of an artifact; all zeros if there are none."""
 
     rows_in: int = 0
     rows_out: int = 0
@@ -34,7 +34,7 @@ class RowFaults:
     lost: int = 0
     duplicated: int = 0
     torn: int = 0
-    """Rows without their whole text, and files that cannot be read."""
+    """Incomplete rows, and unreadable files."""
     changed: int = 0
     moved: int = 0
     made_up: int = 0
@@ -42,23 +42,23 @@ class RowFaults:
     faults: list[str] = field(default_factory=list)
 
     def note(self, kind: str, text: str, many: int = 1) -> None:
-        """Count a fault and keep the first few in words."""
+        """Count a fault, and store the messages of the first few."""
         setattr(self, kind, getattr(self, kind) + many)
         if len(self.faults) < MAX_FAULTS:
             self.faults.append(f"{kind}: {text}")
 
     @property
     def is_good(self) -> bool:
-        """Whether every row is there once, as it should be, and the counts say so."""
+        """Whether every row is there once and unchanged, and all counts are right."""
         kinds = ("lost", "duplicated", "torn", "changed", "moved", "made_up", "wrong_counts")
         return not any(getattr(self, kind) for kind in kinds)
 
 
 class RowsCheck:
-    """One comparison; `found` holds its result.
+    """One comparison; `found` has its result.
 
-    `by_letters` is for the stand-in of the engine, which changes letters and nothing else: it finds
-    the translation of another row, and half a translation.
+    `by_letters` is for the stand-in of the engine, which changes only letters: it finds the
+    translation of another row, and half a translation.
     """
 
     def __init__(self, given: Path, artifact: Path, by_letters: bool = False) -> None:
@@ -91,18 +91,18 @@ class RowsCheck:
         return self.found
 
     def rows(self, folder: Path) -> list[Row]:
-        """All rows of a folder in the order of its shards."""
+        """Return all rows of a folder in the order of its shards."""
         return [row for path in sorted(folder.glob("part-*.parquet")) for row in self.read(path)]
 
     def outcome(self, artifact: Path) -> tuple[list[tuple[str, Row]], list[tuple[str, Row]]]:
-        """Rows that came out and rows that were rejected, each with the name of its file."""
+        """Return accepted and rejected rows, each with the name of its file."""
         output = artifact / "output"
         both = (output.glob("part-*.parquet"), output.glob("rejected/part-*.parquet"))
         good, bad = ([(p.name, row) for p in sorted(side) for row in self.read(p)] for side in both)
         return good, bad
 
     def read(self, path: Path) -> Iterator[Row]:
-        """The rows of one shard; a shard that cannot be read is torn."""
+        """Return the rows of one shard; an unreadable shard is torn."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -112,7 +112,7 @@ class RowsCheck:
             self.found.note("torn", f"{path}: {error}")
 
     def compare_ids(self, before: list[Row], after: list[Row]) -> None:
-        """Every id as often as it went in, and no other."""
+        """Check that every input id is there as often as in the input, and no other id."""
         came, went = Counter(row["id"] for row in before), Counter(row["id"] for row in after)
         for id_, many in (came - went).items():
             self.found.note("lost", id_, many)
@@ -122,7 +122,7 @@ class RowsCheck:
     def compare_order(
         self, before: list[Row], good: list[tuple[str, Row]], rejected: list[tuple[str, Row]]
     ) -> None:
-        """Rows come out in the order of the input; rejected ones tell their number in it."""
+        """Check that rows are in input order, and that rejected ones have their row number."""
         place = {row["id"]: number for number, row in enumerate(before)}
         last = NO_INDEX
         for name, row in good:
@@ -136,7 +136,7 @@ class RowsCheck:
                 self.found.note("moved", f"{name}: rejected row {row['id']} is not line {line}")
 
     def compare_good(self, name: str, before: Row, after: Row) -> None:
-        """A row that came out has its source as it was, and a translation for every text."""
+        """Check that an accepted row has its source unchanged, and a translation of every text."""
         if "messages" in before:
             same = after["messages_source"] == before["messages"]
             roles = [[m["role"] for m in after[key]] for key in ("messages", "messages_source")]
@@ -156,14 +156,14 @@ class RowsCheck:
                 self.found.note("torn", f"{name}: {before['id']} has {target!r} for {source!r}")
 
     def is_same_by_letters(self, source: str, target: str) -> bool:
-        """Whether each character became what it became everywhere else."""
+        """Whether each character has the same replacement everywhere."""
         if len(source) != len(target):
             return False
         pairs = zip(source, target, strict=True)
         return all(self.letters.setdefault(old, new) == new for old, new in pairs)
 
     def compare_counts(self, good: list[tuple[str, Row]], rejected: list[tuple[str, Row]]) -> None:
-        """What marks and summary say is what the files have."""
+        """Check the counts of markers and summary against the files."""
         made, lost = Counter(name for name, _ in good), Counter(name for name, _ in rejected)
         reasons: Counter[tuple[str, str]] = Counter((name, r["reason"]) for name, r in rejected)
         total: Counter[str] = Counter()
@@ -187,28 +187,28 @@ class RowsCheck:
         self.expect("rows_in of all marks", total["rows_in"], self.found.rows_in)
 
     def expect(self, what: str, reported: Any, true: Any) -> None:
-        """Note a count that is not what the files have."""
+        """Record a count that differs from the files."""
         if reported != true:
             self.found.note("wrong_counts", f"{what}: {reported}, but it is {true}")
 
     def compare_outcomes(self, one: Any, other: Any) -> None:
-        """The rows are those of another run of the same work."""
+        """Check that the rows equal those of another run of the same work."""
         for mine, theirs in zip(one, other, strict=True):
             known = {row["id"]: row for _, row in theirs}
             for name, row in mine:
                 if known.get(row["id"]) != row:
-                    self.found.note("changed", f"{name}: {row['id']} is another in the other run")
+                    self.found.note("changed", f"{name}: {row['id']} differs in the other run")
 
 
 def left_over(artifact: Path) -> list[str]:
-    """Files of a finished artifact that nobody needs any more."""
+    """Return the files of a finished artifact that are not needed any more."""
     patterns = ("claims/*", "kept/*/*", "attempts/*/*", "**/.*.tmp", "output.*.tmp")
     found = {path for pattern in patterns for path in artifact.glob(pattern)}
     return sorted(str(path.relative_to(artifact)) for path in found)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is none."""
+    """Read a JSON object; empty if the file does not exist."""
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -217,9 +217,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Compare, print, and say with the exit code whether all is good."""
+    """Compare, print, and exit with 1 if there is a fault."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("given", type=Path, help="folder of the corpus that went in")
+    parser.add_argument("given", type=Path, help="folder of the input corpus")
     parser.add_argument("artifact", type=Path, help="folder of the finished node")
     parser.add_argument("--like", type=Path, help="artifact of another run with the same rows")
     parser.add_argument("--letters", action="store_true", help="the engine was the stand-in")

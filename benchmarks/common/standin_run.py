@@ -29,7 +29,7 @@ resources = {{ workers = {workers}, cpus_per_rank = 1, mem_gb = 1, gpus_per_node
 
 @dataclass(frozen=True)
 class StandInRun:
-    """How much there is to do, and in which folder; a row asks for two answers."""
+    """Size of the work, and its folder; a row needs two answers."""
 
     base: Path
     rows: int
@@ -37,10 +37,10 @@ class StandInRun:
     workers: int
     max_num_seqs: int = 64
     step_s: float = 0
-    """Seconds of a step of the engine at least, which brings `max_num_seqs` answers."""
+    """Minimum seconds of an engine step, which gives `max_num_seqs` answers."""
 
     def write_inputs(self) -> None:
-        """Recipe, rows and an empty model."""
+        """Write recipe, rows and an empty model."""
         with (self.base / "rows.jsonl").open("w") as file:
             for number in range(self.rows):
                 text = {"instruction": f"Who lives in house {number}?", "output": "The old man."}
@@ -55,9 +55,10 @@ class StandInRun:
         return self.base / "word"
 
     def launcher(self, name: str, options: str, hold_after: int | None = None) -> str:
-        """The word for a launcher whose jobs find the stand-in; `local` needs no SLURM.
+        """Write a launcher whose jobs find the stand-in; return its argument.
 
-        With `hold_after` a worker waits for the word after so many answers.
+        `local` needs no SLURM. With `hold_after` a worker waits for `release_file` after that
+        number of answers.
         """
         path = self.base / f"{name}.toml"
         paths = os.pathsep.join((str(STAND_IN), str(ROOT)))
@@ -74,6 +75,6 @@ class StandInRun:
         return f"launcher={path}"
 
     def command(self, work: str, stage: str, launcher: str) -> list[str]:
-        """The line of a launch."""
+        """Return the command of a launch."""
         overrides = [f"recipe={self.base}/recipe.toml", launcher, f"work={self.base}/{work}"]
         return [sys.executable, "-m", "hala_hpc.launch", f"stage={stage}", *overrides]

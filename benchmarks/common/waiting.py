@@ -1,13 +1,12 @@
-"""Waiting with a deadline: a wait that ends in vain says what it waited for."""
+"""Wait with a deadline; the error names what did not happen."""
 
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 Value = TypeVar("Value")
-#: Seconds after which something that should have happened is taken for a deadlock. Long beside
-#: what anything takes on a machine that four other processes keep busy; nothing waits it out
-#: where all is well.
+#: Seconds after which a wait counts as a deadlock. Much longer than anything takes on a machine
+#: with four other busy processes; a wait that succeeds ends at once.
 WAIT_S = 200.0
 
 
@@ -18,10 +17,10 @@ def wait_until(
     pause_s: float = 0.05,
     state: Callable[[], object] | None = None,
 ) -> Value:
-    """Look again and again until something true is seen, and return it.
+    """Poll until a true value is returned, and return it.
 
-    Raises TimeoutError, which names `what`, the seconds, and what `state` returns, if that is
-    given, e.g. the text of the queue.
+    Raises: TimeoutError with `what`, the seconds, and the result of `state` if given, e.g. the text
+    of the queue.
     """
     deadline = time.monotonic() + limit_s
     while not (value := condition()):

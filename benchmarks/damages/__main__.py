@@ -5,7 +5,7 @@ prepared, tokenized, and translated by a stand-in for the engine. Each damage ge
 There are 88 damages of an external campaign, and others drawn from kinds of files, damages and
 states. Then status, logs, verify and dry runs are called, and the launch is repeated. Where it is
 refused, the fix in its error message is executed. The final content is read with pyarrow, json and
-hashlib only. `--only WORDS` selects cells by name. Prints JSON as its last line. Exits with 1 if a
+hashlib only. `--only TEXT` selects cells by name. Prints JSON as its last line. Exits with 1 if a
 command ended with a traceback, a success lost something, a fix did not work, or less than 80 % were
 healed by the relaunch.
 """

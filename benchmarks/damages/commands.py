@@ -70,8 +70,8 @@ def run_door(module: str, arguments: Sequence[str], must_drop_rights: bool = Fal
     With `must_drop_rights` file permissions apply even if root runs this.
     """
     if must_drop_rights:
-        line = [sys.executable, "-m", f"hala_hpc.{module}", *arguments]
-        return run_program(without_root_rights(line))
+        command = [sys.executable, "-m", f"hala_hpc.{module}", *arguments]
+        return run_program(without_root_rights(command))
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         process = server().Process(target=run, args=(module, list(arguments), str(out), str(err)))
@@ -98,9 +98,9 @@ def run(module: str, arguments: list[str], out: str, err: str) -> None:
     runpy.run_module(name, run_name="__main__")
 
 
-def type_in(line: str) -> Ended:
+def type_in(command: str) -> Ended:
     """Run a shell line as a user types it, in the folder of the clone."""
-    return run_program(["bash", "-c", line])
+    return run_program(["bash", "-c", command])
 
 
 def run_program(argv: Sequence[str]) -> Ended:

@@ -63,11 +63,11 @@ class FinishedRun:
         (self.base / "here.toml").write_text(
             f'backend = "local"\n[environment]\nPYTHONPATH = "{paths}"\n'
         )
-        done = run_door("launch", self.line(self.work))
+        done = run_door("launch", self.arguments(self.work))
         if done.code:
             raise RuntimeError(f"the run to be damaged did not end well: {done}")
 
-    def line(self, work: Path) -> list[str]:
+    def arguments(self, work: Path) -> list[str]:
         """Return the arguments of the launch."""
         return [
             *("stage=all", f"recipe={self.base}/recipe.toml"),

@@ -17,7 +17,7 @@ NODES = ("mine", "tok", "arabic")
 CODES = (0, 64, 65, 66, 69, 70, 73, 75, 78)
 #: A fix may reveal the next damage.
 MAX_FIXES = 3
-#: Commands in error messages that users are told to run.
+#: Commands in error messages that users shall run.
 TYPED = re.compile(r"`([^`]+)`")
 #: The fix that verify prints.
 REPAIR = re.compile(r"python -m hala_hpc\.verify \S+ repair=true")
@@ -80,7 +80,7 @@ class Bench:
 
     def run_read_only_commands(self, found: Trial, work: Path) -> None:
         """Run every command that changes nothing."""
-        dry = [*self.run.line(work), "dry_run=true"]
+        dry = [*self.run.arguments(work), "dry_run=true"]
         lines = [(module, [f"work={work}"]) for module in ("status", "logs", "verify")]
         lines += [(module, [f"work={work}", "dry_run=true"]) for module in ("retry", "cancel")]
         for module, arguments in [*lines, ("launch", dry)]:
@@ -93,7 +93,7 @@ class Bench:
         drop = found.cell.must_drop_rights
         for _ in range(MAX_FIXES + 1):
             before = attempts_of(work)
-            ended = found.note("launch", run_door("launch", self.run.line(work), drop))
+            ended = found.note("launch", run_door("launch", self.run.arguments(work), drop))
             if ended.code == 0:
                 losses = contents_of(work, NODES).losses(self.whole)
                 if losses and found.verify_fix and attempts_of(work) == before:
@@ -112,7 +112,7 @@ class Bench:
         """Apply the fix of verify after a launch that found nothing to do, and launch again."""
         found.fixes.append(found.verify_fix)
         found.note("verify", type_in(found.verify_fix))
-        found.note("launch", run_door("launch", self.run.line(work)))
+        found.note("launch", run_door("launch", self.run.arguments(work)))
         losses = contents_of(work, NODES).losses(self.whole)
         self.judge(found, work, Outcome.VERIFIED, losses)
 
@@ -123,7 +123,7 @@ class Bench:
             found.messages += losses
             return
         before = attempts_of(work)
-        relaunch = found.note("launch", run_door("launch", self.run.line(work)))
+        relaunch = found.note("launch", run_door("launch", self.run.arguments(work)))
         status = found.note("status", run_door("status", [f"work={work}", "format=json"]))
         verify = found.note("verify", run_door("verify", [f"work={work}"]))
         states = {one["state"] for one in json.loads(status.out or '{"nodes": []}')["nodes"]}

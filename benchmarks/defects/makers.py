@@ -103,7 +103,7 @@ def insert(text: str, inserted: str, draw: random.Random) -> str:
 
 
 def is_sentence(text: str, min_length: int = 25) -> bool:
-    """Whether a text is long enough and most of its words are in small letters."""
+    """Whether a text is long enough and more than half of its words are in lower case."""
     words = text.split()
     small = [word for word in words if word.isalpha() and word.islower() and len(word) > 1]
     return len(text) >= min_length and len(words) >= 4 and len(small) >= max(3, len(words) // 2)
@@ -146,14 +146,14 @@ def half_translated(pair: Pair, draw: random.Random) -> Pair | None:
 
 
 def loop_of_word(pair: Pair, draw: random.Random) -> Pair | None:
-    """One word without end, after a good start."""
+    """One word repeated to the end, after a good start."""
     words = pair[1].split()
     start = words[: draw.randint(1, len(words))]
     return pair[0], " ".join(start + [draw.choice(words)] * draw.randint(6, 60))
 
 
 def loop_of_phrase(pair: Pair, draw: random.Random) -> Pair | None:
-    """A few words again and again."""
+    """A few words repeated many times."""
     words = pair[1].split()
     if len(words) < 5:
         return None
@@ -172,7 +172,7 @@ def repeated_translation(pair: Pair, draw: random.Random) -> Pair | None:
 
 
 def loop_of_letters(pair: Pair, draw: random.Random) -> Pair | None:
-    """A letter or a syllable without end."""
+    """A letter or a syllable repeated to the end."""
     syllable = draw.choice(["ا", "هه", "لا", "ـ", "!", "ية", "0", "."])
     return pair[0], pair[1] + syllable * draw.randint(20, 200)
 
@@ -248,14 +248,14 @@ def line_break(pair: Pair, draw: random.Random) -> Pair | None:
 
 
 def quoted(pair: Pair, draw: random.Random) -> Pair | None:
-    """Quotation marks around the translation of a text without any."""
+    """Quotes around the translation of a text without any."""
     if re.search(r"[\"'“”‘’«»*_`-]|\n", pair[0]):
         return None
     return pair[0], draw.choice(['"{}"', "«{}»", "“{}”"]).format(pair[1].replace("{", ""))
 
 
 def lost_markdown(pair: Pair, draw: random.Random) -> Pair | None:
-    """Marks of Markdown that only the source has."""
+    """Markdown syntax that only the source has."""
     template = draw.choice(
         ["**{}**", "# {}", "- {}\n- {}", "1. {}\n2. {}", "| {} | {} |", "> {}", "*{}*"]
     )
@@ -263,7 +263,7 @@ def lost_markdown(pair: Pair, draw: random.Random) -> Pair | None:
 
 
 def invented_markdown(pair: Pair, draw: random.Random) -> Pair | None:
-    """Marks of Markdown that only the translation has."""
+    """Markdown syntax that only the translation has."""
     template = draw.choice(["**{}**", "## {}", "- {}", "**{}", "[{}](", "> {}", "~~{}~~"])
     return pair[0], template.replace("{}", pair[1])
 

@@ -1,6 +1,6 @@
 """Benchmarks of the pipeline on one GPU (H100 or H200): eight minutes, no network, no vLLM.
 
-    python -m benchmarks.gpu.pack                 # where there is a network: wheels, 64 MiB at most
+    python -m benchmarks.gpu.pack                 # where there is a network: wheels, up to 64 MiB
     python -m benchmarks.gpu [--pack FOLDER]      # on the machine with the GPU
     python -m benchmarks.gpu --thin               # tiny shapes on CPUs: does it run, what it needs
 
@@ -38,11 +38,11 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--thin", action="store_true", help="tiny shapes, on CPUs")
+    parser.add_argument("--thin", action="store_true", help="tiny shapes on CPUs")
     parser.add_argument("--pack", type=Path, default=FOLDER, help="folder of wheels")
-    parser.add_argument("--work", type=Path, help="where to work: 9 GB; else in TMPDIR")
+    parser.add_argument("--work", type=Path, help="folder for 9 GB of files; default: in TMPDIR")
     names = [part.name for part in PARTS]
-    parser.add_argument("--parts", nargs="*", default=[], choices=names, help="some of them only")
+    parser.add_argument("--parts", nargs="*", default=[], choices=names, help="only these parts")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, leave)
     with tempfile.TemporaryDirectory(prefix="hala-gpu-", dir=args.work) as folder:
@@ -65,19 +65,19 @@ def measure(parts: list[Part], size: str, work: Path, packed: Unpacked) -> None:
 
     here = facts()
     if here.card is None and size == "card":
-        sys.exit("no GPU was found by nvidia-smi; `--thin` runs tiny shapes on CPUs")
+        sys.exit("nvidia-smi found no GPU; `--thin` runs tiny shapes on CPUs")
     leisure = THIN_LEISURE if size == "thin" else 1
     deadline, results = time.monotonic() + leisure * WHOLE_LIMIT_S, []
     try:
         for one in parts:
             part = one._replace(limit_s=leisure * one.limit_s)
-            print_progress(f"{part.name}: {part.does}; {part.limit_s} s at most")
+            print_progress(f"{part.name}: {part.does}; limit {part.limit_s} s")
             results.append(run_part(part, size, work, deadline - time.monotonic()))
             print_progress(
-                f"{part.name}: {results[-1].error or 'ended well'} after {results[-1].seconds} s"
+                f"{part.name}: {results[-1].error or 'succeeded'} after {results[-1].seconds} s"
             )
     except KeyboardInterrupt:
-        # The lease of the machine may end early: the figures so far are printed all the same.
+        # The time on the machine may end early: the figures so far are printed in any case.
         print_progress("interrupted")
     result = {
         "size": size,

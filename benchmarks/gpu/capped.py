@@ -1,7 +1,7 @@
 """Attention with a logit cap (Gemma 2): flex forward and backward compared with eager in float32.
 
 torch has no backward pass of flex attention for CPUs, so no test covers it. Heads are as wide as
-those of Gemma 2, whose kernel takes most of a GPU's shared memory.
+those of Gemma 2, whose kernel takes nearly all of a GPU's shared memory.
 """
 
 import time
@@ -134,7 +134,7 @@ def rows(place: Place) -> dict[str, Any]:
 
 
 def compared(one: Outcome, eager: Outcome, exact: Outcome, tolerance: float) -> CapFigures:
-    """How far a kernel is from eager in float32, and how far eager in its own type is."""
+    """Differences of a kernel, and of eager in its type, from eager in float32."""
     logits, gradients = distances(one, exact)
     eager_differs = max(distances(eager, exact))
     return CapFigures(
@@ -152,7 +152,7 @@ def compared(one: Outcome, eager: Outcome, exact: Outcome, tolerance: float) -> 
 
 
 def distances(one: Outcome, exact: Outcome) -> tuple[float, float]:
-    """How far logits and gradients are apart, each as a share of the largest."""
+    """Differences of logits and gradients, each as a share of the largest."""
     gradients = (apart(one.gradients[name], exact.gradients[name]) for name in exact.gradients)
     return apart(one.logits, exact.logits), max(gradients)
 

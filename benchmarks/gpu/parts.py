@@ -1,10 +1,10 @@
-"""The parts of the measurement: what each does, how long it may take, and what it needs."""
+"""The parts of the measurement: task, time limit and requirements of each."""
 
 from typing import NamedTuple
 
-#: Seconds in which all parts have ended on a GPU, the starts of their processes among them.
+#: Seconds of all parts on a GPU, with the starts of their processes.
 WHOLE_LIMIT_S = 480
-#: On CPUs all is small, and what takes long is other work on the same machine.
+#: On CPUs all sizes are small; the time depends on other load of the machine.
 THIN_LEISURE = 4
 
 
@@ -12,11 +12,11 @@ class Part(NamedTuple):
     """One part: a module of this package with a function `run`."""
 
     name: str
-    """Of the module, and in the figures."""
+    """Of the module, and in the result."""
     limit_s: int
-    """Seconds after which it is ended, with what it has found until then."""
+    """Seconds after which it is ended; its figures until then count."""
     packages: tuple[str, ...]
-    """Names under which its packages are imported."""
+    """Import names of its packages."""
     does: str
 
 
@@ -25,11 +25,11 @@ TRAINING = (
     "torch", "transformers", "trl", "accelerate", "datasets", "peft", "pyarrow", "pydantic",
     "tensorboardX",
 )  # fmt: skip
-#: In the order in which they run: what is cheap and tells most comes first.
+#: In the order in which they run: the cheap and most informative ones first.
 PARTS = (
     Part("node_probe", 60, ("torch", "triton", "pydantic"), "driver, compiler, GPU, its own speed"),
     Part("capped", 80, ("torch", "transformers"), "backward pass of flex attention with a cap"),
-    Part("memory", 80, TRAINING, "memory of a training, reckoned and measured"),
+    Part("memory", 80, TRAINING, "memory of a training, estimated and measured"),
     Part("training", 170, TRAINING, "tokens/s and MFU of sft by batches and attention"),
     Part("scoring", 40, ("torch", "transformers"), "questions with four choices a second"),
     Part("merging", 50, ("torch", "transformers", "mergekit"), "slerp of two checkpoints"),
@@ -37,5 +37,5 @@ PARTS = (
 
 
 def chosen(names: list[str]) -> list[Part]:
-    """The parts of these names, in their order; all where no name is given."""
+    """Return the parts with these names, in their order; all without names."""
     return [part for part in PARTS if not names or part.name in names]

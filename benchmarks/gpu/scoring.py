@@ -82,13 +82,13 @@ def load(folder: Path) -> Any:
 
 def choices(place: Place) -> list[Choice]:
     """Make up questions, each four times with another choice."""
-    draw, words = random.Random(0), place.scale.shape()["vocab_size"]
+    draw, vocab_size = random.Random(0), place.scale.shape()["vocab_size"]
     found = []
     for _ in range(place.scale.questions):
-        question = [draw.randrange(words) for _ in range(draw.randint(*QUESTION_TOKENS))]
+        question = [draw.randrange(vocab_size) for _ in range(draw.randint(*QUESTION_TOKENS))]
         for _ in range(CHOICES):
             own = draw.randint(*CHOICE_TOKENS)
-            found.append(Choice(question + [draw.randrange(words) for _ in range(own)], own))
+            found.append(Choice(question + [draw.randrange(vocab_size) for _ in range(own)], own))
     return found
 
 

@@ -1,1 +1,1 @@
-"""Workers and gates that are killed at any instant: nothing is lost, doubled or torn."""
+"""Workers and gates that are killed at any time: no row is lost, duplicated or torn."""

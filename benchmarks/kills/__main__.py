@@ -1,11 +1,11 @@
-"""Kills a translation node over and over, and holds its rows against those that went in.
+"""Kill a translation node repeatedly, and compare its rows with its input.
 
 `python -m benchmarks.kills --kills 1000 [--engine standin|vllm] [--seed 1]` kills workers (their
-model code, their supervisor, both) and gates with SIGKILL: at random instants, and at the n-th
-write, fsync, link, rename, unlink and mkdir, with n going through all that a run makes. After the
+model code, their supervisor, both) and gates with SIGKILL: at random times, and at the n-th write,
+fsync, link, rename, unlink and mkdir, for every n of a run. After the
 kills each run is finished and checked by `benchmarks.common.rows_check`. A wrong writer is killed
-in the same way and must not pass. Needs strace. Prints JSON as its last line; leaves with 1 when a
-row was lost, duplicated, torn or changed, or when a kill cost more than the work since a commit.
+in the same way and must not pass. Needs strace. Prints JSON as its last line. Exits with 1 if a row
+was lost, duplicated, torn or changed, or if a kill cost more than the work since a commit.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from benchmarks.kills.campaign import Kills, make_node, summary, wrong_writer
 
 
 def main() -> int:
-    """Kill, report, and say with the exit code whether all went well."""
+    """Kill, report, and return exit code 1 if there was a fault."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--engine", choices=("standin", "vllm"), default="standin")
@@ -50,7 +50,7 @@ def main() -> int:
     if report["good"]:
         shutil.rmtree(node.base)
     else:
-        print(f"what is left of bad runs is in {node.base}")
+        print(f"the folders of failed runs are in {node.base}")
     print(json.dumps(report, ensure_ascii=False))
     return 0 if report["good"] else 1
 

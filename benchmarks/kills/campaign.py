@@ -1,4 +1,4 @@
-"""A campaign of kills: runs of a node in turn, each killed several times and checked."""
+"""A campaign of kills: consecutive runs of a node, each killed several times and checked."""
 
 import itertools
 import subprocess
@@ -24,15 +24,15 @@ from benchmarks.kills.kinds import (
 from benchmarks.kills.node import ROOT, KillNode, Shape, with_bytecode
 from benchmarks.kills.run import KillRun, Report
 
-#: Kills at instants in one run at most.
+#: Maximum kills at random times in one run.
 INSTANTS = 12
 #: Runs of a worker that are killed at the same call of each attempt.
 CALLS_A_RUN = 3
-#: Attempts that are killed at any instant; the others once they have answers.
+#: Share of attempts that are killed at any time; the others once they have answers.
 ANY_INSTANT = 0.15
 #: System calls of a gate among which one is chosen.
 GATE_CALLS = 12
-#: Steps through the calls of a run so that every number comes up before one comes again.
+#: Step through the calls of a run: its multiples modulo 1 are evenly spread (golden ratio).
 GOLDEN = 0.618034
 #: Runs of the wrong writer, and kills of each.
 WRONG_RUNS = 8
@@ -43,7 +43,7 @@ KINDS = ("lost", "duplicated", "torn", "changed", "moved", "made_up", "wrong_cou
 
 
 class Kills:
-    """The whole benchmark; `reports` holds what became of each run."""
+    """The whole benchmark; `reports` has the result of each run."""
 
     def __init__(self, node: KillNode, seed: int) -> None:
         self.node, self.chance = node, Random(seed)
@@ -51,10 +51,10 @@ class Kills:
         self.calls: dict[str, int] = {}
         self.window_s = 0.0
         self.calm = node.base
-        """Folder of a run that nobody disturbed, once `prepare` made it."""
+        """Folder of an undisturbed run, made by `prepare`."""
 
     def prepare(self) -> None:
-        """One run in peace, to compare with and to see how long it takes; one to count calls."""
+        """Make an undisturbed run for comparison and for its time, and one to count calls."""
         calm = self.node.fresh("calm")
         self.calm = calm.folder
         assert self.node.start("worker", calm.folder, 0).wait(END_LIMIT_S) == 0, calm.folder
@@ -66,11 +66,11 @@ class Kills:
         self.calls = calls_made(start, self.node.base / "calls.txt")
 
     def run(self, kills: int) -> None:
-        """Runs until there were as many kills."""
+        """Make runs until there were that many kills."""
         turns = itertools.count()
 
         def one_round() -> None:
-            # A run of instants has as many kills as two or three of calls.
+            # A run with kills at random times has as many as two or three with kills at calls.
             for kill_methods in (self.instants(), *(self.at_calls(next(turns)) for _ in range(3))):
                 if self.count() < kills:
                     self.run_once(kill_methods)
@@ -78,7 +78,7 @@ class Kills:
         repeat_until(kills, self.count, one_round, "kills")
 
     def run_once(self, kill_methods: Iterator[KillMethod]) -> None:
-        """One run under these blows, and its report."""
+        """Make one run with these kills, and its report."""
         one = KillRun(self.node, f"run{len(self.reports)}", self.chance)
         report = one.run(kill_methods, list(self.gate_kill_methods()), self.calm)
         self.reports.append(report)
@@ -89,11 +89,11 @@ class Kills:
             one.remove()
 
     def count(self) -> int:
-        """Kills so far."""
+        """Return the number of kills so far."""
         return sum(sum(report.kills.values()) for report in self.reports)
 
     def instants(self) -> Iterator[KillMethod]:
-        """Kills at random instants of one run."""
+        """Yield the kills at random times of one run."""
         for _ in range(INSTANTS):
             target = self.chance.choice(TARGETS)
             if self.chance.random() < ANY_INSTANT:
@@ -102,25 +102,25 @@ class Kills:
                 yield AtInstant(target, self.chance.uniform(0, self.window_s / 2), self.node.log)
 
     def at_calls(self, turn: int) -> Iterator[KillMethod]:
-        """Kills at the n-th call of a kind, the same n in each attempt of a run."""
+        """Yield the kills at the n-th call of a kind, the same n in each attempt of a run."""
         call = list(CALLS)[turn % len(CALLS)]
         number = 1 + int(turn // len(CALLS) * GOLDEN % 1 * self.calls[call])
         for _ in range(CALLS_A_RUN):
             yield AtCall(call, number)
 
     def gate_kill_methods(self) -> Iterator[KillMethod]:
-        """A kill of the gate of one run in two."""
+        """Yield a kill of the gate for half of the runs."""
         if self.chance.random() < 0.5:
             yield AtCall(self.chance.choice(list(CALLS)), self.chance.randint(1, GATE_CALLS))
 
 
 def describe_report(report: Report) -> str:
-    """What went wrong in a run, for who watches."""
+    """Return the faults of a run for the progress output."""
     return "" if report.is_good else str([*report.defects, *report.found.faults][:3])
 
 
 def summary(kills: Kills, bound: int | None) -> dict[str, Any]:
-    """What came of all runs; `bound` is what a kill may cost, None to take it from each log."""
+    """Return the results of all runs; `bound` is the allowed loss of a kill (None: by its log)."""
     reports = kills.reports
     total: Counter[str] = Counter()
     for report in reports:
@@ -146,7 +146,7 @@ def summary(kills: Kills, bound: int | None) -> dict[str, Any]:
 
 
 def wrong_writer(node: KillNode, seed: int, runs: int = WRONG_RUNS) -> dict[str, int]:
-    """How many runs of a wrong writer under kills the check finds to be bad."""
+    """Return the number of killed runs of a wrong writer that the check rejects."""
     chance, kills, bad = Random(seed), 0, 0
     for run in range(runs):
         folder = node.base / "wrong" / str(run)
@@ -166,7 +166,7 @@ def start_wrong(corpus: Path, folder: Path, _prefix: list[str]) -> "subprocess.P
 
 
 def make_node(base: Path, engine: str) -> KillNode:
-    """The node, with the stand-in or with a tiny model that learnt to translate eight sentences."""
+    """The node, with the stand-in or with a tiny model trained to translate eight sentences."""
     if engine == "standin":
         return KillNode(base, Shape())
     sys.path.insert(0, str(ROOT / "tests" / "support"))

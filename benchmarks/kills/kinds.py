@@ -1,4 +1,4 @@
-"""Ways to kill a job: at an instant, or when it makes a system call for the n-th time."""
+"""Ways to kill a job: at a given time, or at its n-th system call of a kind."""
 
 import contextlib
 import re
@@ -12,7 +12,7 @@ from typing import Protocol
 from benchmarks.common.waiting import wait_until
 from hala_hpc.core.errors import RETRY
 
-#: System calls by which files come to be, with the names that libraries know them by.
+#: System calls that create or change files, with all names by which libraries call them.
 CALLS = {
     "write": "write,pwrite64,writev",
     "fsync": "fsync,fdatasync",
@@ -21,11 +21,11 @@ CALLS = {
     "unlink": "unlink,unlinkat,rmdir",
     "mkdir": "mkdir,mkdirat",
 }
-#: Seconds after which a job that should have ended is a defect.
+#: Seconds after which a job that has not ended counts as a defect.
 END_LIMIT_S = 300
-#: Exit codes of a job that was killed: its child (75), or itself, as Python or a shell tells it.
+#: Exit codes of a killed job: of its child (75), or of itself, as Python or a shell reports it.
 KILLED = (RETRY, -9, 137)
-#: Which processes of a job die of a kill at an instant.
+#: The processes of a job that a kill at a given time ends.
 TARGETS = ("child", "supervisor", "both")
 
 Starter = Callable[[list[str]], "subprocess.Popen[bytes]"]
@@ -33,7 +33,7 @@ Starter = Callable[[list[str]], "subprocess.Popen[bytes]"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended that was to be killed."""
+    """How a job ended that was the target of a kill."""
 
     killed: bool
     code: int

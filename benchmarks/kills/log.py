@@ -1,4 +1,4 @@
-"""What was answered and asked for again, from the log of all answers of a run."""
+"""Answers, and those that were generated again, from the log of all answers of a run."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Loss:
-    """Answers that died with a process, and how many it had at most between two commits."""
+    """Answers lost with a process, and the maximum that it had between two commits."""
 
     answers: int
     between_commits: int
 
 
 def losses(log: Path, commit_interval_s: float) -> list[Loss]:
-    """The loss of each process that had answers which another one had to ask for again.
+    """Return the loss of each process of which another one had to generate answers again.
 
-    For a corpus without equal texts: what was asked twice was lost once.
+    For a corpus without equal texts: a text that was generated twice was lost once.
     """
     lost: Counter[int] = Counter()
     had: dict[str, int] = {}
@@ -34,7 +34,7 @@ def losses(log: Path, commit_interval_s: float) -> list[Loss]:
 
 
 def max_within(times: list[float], commit_interval_s: float) -> int:
-    """Most answers between two commits, from the times of all answers of a process in seconds.
+    """Return the maximum of answers between two commits, from the times of all answers in seconds.
 
     A commit comes with the first engine step that ends `commit_interval_s` after the last one, and
     the longest pause between two answers is a step or more.

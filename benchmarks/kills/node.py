@@ -22,59 +22,59 @@ ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = ROOT / "tests" / "standin"
 #: Values of `engine.name`, with that folder on PYTHONPATH: the stand-in; vLLM that notes answers.
 STAND_IN_ENGINE, NOTING_VLLM = "job_engines:standin", "job_engines:vllm"
-#: The stand-in has an empty answer for texts with these words: their rows are rejected.
+#: The stand-in has an empty answer for texts that contain this: their rows are rejected.
 NOTHING = "speechless"
 #: One row in so many is rejected.
 REJECTED_EVERY = 25
-#: Answers that such a row may have had when it is lost: it is asked again and again.
+#: Answers that such a row may have had when it is lost: it is generated several times.
 LOST_WITH_REJECTED = 4
-#: Rows that are read ahead of the engine at most.
+#: Maximum rows that are read ahead of the engine.
 READ_AHEAD = 128
-#: Checks of a translation that are not made of a tiny model's answers.
+#: Checks that answers of a tiny model do not pass.
 DISABLED_CHECKS = ["copied", "wrong_language", "script", "repetition", "glossary", "length_ratio"]
-#: Words of the texts.
+#: Vocabulary of the texts.
 TALE = "the boy reads a book near river while his sister eats fresh bread from old school"
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How much work there is and how fast it goes."""
+    """Amount of work, and its speed."""
 
     rows: int = 600
     units: int = 8
     max_num_seqs: int = 4
     step_s: float = 0.01
-    """Seconds of an engine step of the stand-in, at least."""
+    """Minimum seconds of an engine step of the stand-in."""
     commit_interval_s: float = 0.05
 
     @property
     def redone_bound(self) -> int:
-        """Answers that a kill may cost.
+        """Maximum of answers that a kill may lose.
 
-        Those since the last commit: each step takes `step_s` at least and brings `max_num_seqs` at
-        most, and a commit is due with the first step that ends `commit_interval_s` after the last.
-        Then one step more for the time that a commit takes, and the answers of rows in flight that
-        are asked more than once.
+        Those since the last commit: a step takes at least `step_s` and gives at most
+        `max_num_seqs`, and a commit follows the first step that ends `commit_interval_s` after the
+        last one. Then one more step for the time of a commit, and the answers of unfinished rows
+        that are generated more than once.
         """
         steps = ceil(self.commit_interval_s / self.step_s) + 1
         return steps * self.max_num_seqs + self.in_flight_answers
 
     @property
     def in_flight_answers(self) -> int:
-        """Answers of rows that are not finished: of those that are asked more than once."""
+        """Answers of unfinished rows that are generated more than once."""
         rows = READ_AHEAD + 2 * self.max_num_seqs
         return ceil(rows / REJECTED_EVERY) * LOST_WITH_REJECTED
 
     @property
     def seconds(self) -> float:
-        """Seconds of one worker for all rows, at least."""
+        """Minimum seconds of one worker for all rows."""
         return self.rows / self.max_num_seqs * self.step_s
 
 
 class KillNode:
-    """The node, and a fresh artifact of it as often as one is wanted.
+    """The node, and a new artifact of it for each run.
 
-    `model` is the folder of a real model, and `known` has texts that it has learnt about; without
+    `model` is the folder of a real model, and `known` has texts that it was trained on; without
     them the stand-in answers.
     """
 
@@ -84,7 +84,7 @@ class KillNode:
         self.base, self.shape, self.model = base, shape, model
         self.corpus, self.log = base / "corpus", base / "asked.log"
         self.variables: dict[str, str] = {}
-        """What jobs find in their environment besides, from now on."""
+        """More environment variables of later jobs."""
         write_corpus(self.corpus, known or texts(shape.rows))
         self.overrides = self.make_overrides()
         command_line = parse_command_line(self.overrides)
@@ -96,9 +96,9 @@ class KillNode:
         )
 
     def make_overrides(self) -> list[str]:
-        """The line that a person would write, and what it names."""
+        """Return the overrides that a user would write."""
         recipe = self.base / "recipe.toml"
-        # What a tiny model says is no translation.
+        # Answers of a tiny model are no translations.
         lenient = f"retries = 0\nchecks.disabled = {DISABLED_CHECKS}\n" if self.model else ""
         recipe.write_text(
             f'[translate]\ncorpus = "{self.corpus}"\nunits = {self.shape.units}\n{lenient}'
@@ -119,7 +119,7 @@ class KillNode:
         ]
 
     def fresh(self, name: str, workers: int = 1) -> Artifact:
-        """A new artifact in its first round; the log of questions begins anew."""
+        """Return a new artifact in its first round, with an empty log of answers."""
         self.log.unlink(missing_ok=True)
         artifact = Artifact(self.base / "work" / f"{name}-{self.step.fingerprint}")
         artifact.write_config(self.step.config())
@@ -127,7 +127,7 @@ class KillNode:
         return artifact
 
     def begin_round(self, artifact: Artifact, workers: int) -> int:
-        """Share what is missing among workers, as a launch or a gate does; how many there are."""
+        """Start a round of the missing units, as a launch or a gate does; return its workers."""
         return begin_round(artifact, self.shape.units, workers, self.spec).workers
 
     def start(
@@ -151,7 +151,7 @@ class KillNode:
         return self.start("worker", artifact.folder, worker, prefix=prefix)
 
     def environment(self) -> dict[str, str]:
-        """What a job gets, and where its engine notes answers."""
+        """Return the environment of a job, with the file in which its engine records answers."""
         variables = with_bytecode()
         path = os.pathsep.join(
             filter(None, [variables.get("PYTHONPATH"), str(STAND_IN), str(ROOT)])
@@ -172,12 +172,12 @@ class KillNode:
 
 
 def with_bytecode() -> dict[str, str]:
-    """The environment, in which Python may keep its bytecode: jobs start twice as fast."""
+    """Return the environment, in which Python may write its bytecode: jobs start twice as fast."""
     return {name: v for name, v in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def texts(count: int) -> list[str]:
-    """Texts of which no two are equal; some have no translation."""
+    """Return texts, all different; some have no translation."""
     made, tale = [], TALE.split()
     for number in range(count):
         words = [tale[(number * 7 + place * place) % len(tale)] for place in range(number % 17)]
@@ -188,7 +188,7 @@ def texts(count: int) -> list[str]:
 
 
 def write_corpus(folder: Path, sources: Sequence[str]) -> None:
-    """Pairs without targets, a few hundred a shard."""
+    """Write pairs without targets, a few hundred for each shard."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -203,7 +203,7 @@ def write_corpus(folder: Path, sources: Sequence[str]) -> None:
 
 
 def empty_model(folder: Path) -> Path:
-    """A folder that looks like a model to those who do not load it."""
+    """Write a folder that looks like a model unless it is loaded."""
     folder.mkdir(exist_ok=True)
     for name in ("config.json", "tokenizer.json"):
         (folder / name).write_text("{}")

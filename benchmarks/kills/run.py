@@ -1,4 +1,4 @@
-"""One run of a node whose jobs are killed again and again, then finished and checked."""
+"""One run of a node whose jobs are killed repeatedly, then finished and checked."""
 
 import shutil
 import subprocess
@@ -17,19 +17,19 @@ from benchmarks.kills.node import KillNode
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import OK
 
-#: Rounds that are not disturbed and must finish any run.
+#: Undisturbed rounds, which must finish any run.
 CALM_ROUNDS = 3
 
 
 @dataclass
 class Report:
-    """What became of a run."""
+    """Result of a run."""
 
     kills: Counter[str] = field(default_factory=Counter)
     """Kills by kind."""
     found: RowFaults = field(default_factory=RowFaults)
     losses: list[Loss] = field(default_factory=list)
-    """Answers that each attempt took with it, one entry for each that did."""
+    """Answers that each attempt lost, one entry for each that lost some."""
     left_over: list[str] = field(default_factory=list)
     defects: list[str] = field(default_factory=list)
 
@@ -39,7 +39,7 @@ class Report:
         return self.found.is_good and not self.defects
 
     def note(self, kill_method: KillMethod, outcome: Outcome, job: str = "") -> None:
-        """Take down how a job ended, a worker or what `job` says."""
+        """Record how a job ended: a worker, or the named `job`."""
         if outcome.killed:
             self.kills[job + kill_method.kind] += 1
         if outcome.code not in (OK, *KILLED):
@@ -47,7 +47,7 @@ class Report:
 
 
 class KillRun:
-    """One run; `report` holds what came of it."""
+    """One run; `report` has its result."""
 
     def __init__(self, node: KillNode, name: str, chance: Random) -> None:
         self.node, self.chance = node, chance
@@ -61,7 +61,7 @@ class KillRun:
         gate_kill_methods: Sequence[KillMethod],
         like: Path | None,
     ) -> Report:
-        """Kill workers, finish in peace, kill gates, finish in peace, and check the result."""
+        """Kill workers, finish without kills, kill gates, finish without kills, and check."""
         for kill_method in kill_methods:
             if self.is_whole:
                 break
@@ -82,11 +82,11 @@ class KillRun:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every unit has its mark."""
+        """Whether every unit has its marker."""
         return len(self.artifact.done_units()) == self.node.shape.units
 
     def kill_workers(self, kill_method: KillMethod) -> None:
-        """Let all workers of the round run, each under the same blow."""
+        """Run all workers of the round, each with the same kind of kill."""
         with ThreadPoolExecutor(self.workers) as threads:
             started = [
                 threads.submit(kill_method.apply, self.starter(worker))
@@ -96,7 +96,7 @@ class KillRun:
             self.report.note(kill_method, outcome.result())
 
     def finish(self) -> None:
-        """Rounds without a kill until all is done."""
+        """Run rounds without a kill until all units are done."""
         for _ in range(CALM_ROUNDS):
             if self.is_whole:
                 return
@@ -108,7 +108,7 @@ class KillRun:
             self.report.defects.append(f"{CALM_ROUNDS} undisturbed rounds did not finish")
 
     def starter(self, worker: int) -> Starter:
-        """Starts a worker with a prefix to its command."""
+        """Return a function that starts a worker with a prefix to its command."""
         return partial(self.node.start_worker, self.artifact, worker)
 
     def start_gate(self, prefix: list[str]) -> "subprocess.Popen[bytes]":

@@ -1,7 +1,7 @@
-"""A writer as it should not be: appends rows, notes its place beside them, rewrites at the end.
+"""A wrong writer: appends rows, records its position beside them, and rewrites at the end.
 
 `python -m benchmarks.kills.wrong_writer CORPUS ARTIFACT STEP_S` leaves the same layout as a node,
-so that the same check reads it. Several pipelines in use write so.
+so that the same check reads it. Several published pipelines write in this way.
 """
 
 import json
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 UNITS = 1
-#: Rows between two notes of the place.
+#: Rows between two records of the position.
 NOTE_EVERY = 50
 #: Upper-case letters for lower-case ones: a translation that a check can follow.
 GAP = ord("A") - ord("a")
 
 
 def run(corpus: Path, artifact: Path, step_s: float) -> None:
-    """Append the rows that are not there yet, then put all in their final file."""
+    """Append the missing rows, then write all to their final file."""
     import pyarrow.parquet as pq
 
     output, done = artifact / "output", artifact / "done"

@@ -1,1 +1,1 @@
-"""How fast models are merged, and what it reads, beside mergekit."""
+"""Time and reads of a merge, compared with mergekit."""

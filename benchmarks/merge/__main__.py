@@ -1,17 +1,17 @@
-"""Merges of random models beside mergekit's command line: time, reads, memory, equal numbers.
+"""Merges of random models compared with mergekit's command line: time, reads, memory, numbers.
 
     python -m benchmarks.merge [--shapes 1b,3b] [--rounds 1] [--method slerp]
 
-Each side is a process of its own that begins with cold imports and ends with the weights on the
-disk; rounds alternate. Needs 14 GB under --folder, which it removes: results are compared and
-deleted before the next are made, and the tuned model of 3B shares most files with its base. The
-last line is a JSON object:
+Each side is a process of its own, measured from its imports until the weights are on the disk;
+rounds alternate. Needs 14 GB under --folder, which it removes: results are compared and deleted
+before the next are made, and the tuned model of 3B shares nearly all files with its base. The last
+line is a JSON object:
 
 - `ratio_to_mergekit`: our seconds over those of mergekit-yaml for one value of `t`, the median of
   the rounds, for the first shape; `cpu_ratio_to_mergekit` the same of CPU seconds.
 - `reads_for_five_values`: bytes read for five values over those of both models.
-- `equal_tensors`: share of the tensors of which no number is off by more than a step of bfloat16
-  and at most 1 in 10,000 is off at all, 1 where all are; `off_share` how many numbers are.
+- `equal_tensors`: share of the tensors of which no number differs by more than a step of bfloat16
+  and at most 1 in 10,000 differs at all; `off_share`: share of the numbers that differ.
 - `peak_gib`: our peak memory for the last shape, `largest_tensor_gib` its largest tensor,
   `beside_tensor_gib` the difference.
 """
@@ -36,7 +36,7 @@ from hala_hpc.engines.models.tensors import tensor_headers, weight_bytes
 
 FIVE = ("0.1", "0.3", "0.5", "0.7", "0.9")
 ONE = "0.4"
-#: Share of the numbers of a model that may be off by one step.
+#: Share of the numbers of a model that may differ by one step.
 MAX_OFF_SHARE = 1e-4
 GIB = 2**30
 
@@ -50,7 +50,7 @@ class SideRun(NamedTuple):
 
 
 def run_side(command: Sequence[str]) -> SideRun:
-    """Run a command to its end. Raises CalledProcessError where it fails."""
+    """Run a command to its end. Raises: CalledProcessError if it fails."""
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     env = os.environ | {"HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, check=True, env=env, stdout=subprocess.PIPE, text=True)
@@ -60,21 +60,21 @@ def run_side(command: Sequence[str]) -> SideRun:
 
 
 class Bench:
-    """The two models of a shape, and a folder for what is made of them."""
+    """The two models of a shape, and a folder for the merged ones."""
 
     def __init__(self, folder: Path, method: str) -> None:
         self.base, self.tuned, self.made = folder / "base", folder / "tuned", folder / "made"
         self.method = method
 
     def run_own(self, values: Sequence[str]) -> tuple[SideRun, dict[str, Any]]:
-        """Our pass for some values of `t`; and what it measured."""
-        line = [str(self.base), str(self.tuned), str(self.made), self.method, *values]
-        done = run_side([sys.executable, "-m", "benchmarks.merge.own_side", *line])
+        """Run our pass for some values of `t`; return its measurements."""
+        arguments = [str(self.base), str(self.tuned), str(self.made), self.method, *values]
+        done = run_side([sys.executable, "-m", "benchmarks.merge.own_side", *arguments])
         result: dict[str, Any] = json.loads(done.output.splitlines()[-1])
         return done, result
 
     def run_mergekit(self) -> SideRun:
-        """mergekit-yaml for one value."""
+        """Run mergekit-yaml for one value."""
         parents = [{"model": str(self.base)}, {"model": str(self.tuned)}]
         recipe: dict[str, Any] = {"merge_method": self.method, "models": parents}
         recipe |= {"dtype": "float32", "out_dtype": "bfloat16"}
@@ -92,12 +92,12 @@ class Bench:
         return run_side([command, str(file), str(self.made / "mergekit"), *options])
 
     def clear(self) -> None:
-        """Remove what was made."""
+        """Remove the merged models."""
         shutil.rmtree(self.made, ignore_errors=True)
 
 
 def compare(ours: Path, theirs: Path) -> tuple[float, float]:
-    """Share of tensors that are equal by the rule, and share of numbers that are off."""
+    """Return the share of tensors that are equal by the rule, and of numbers that differ."""
     import torch
 
     equal, off, numbers = 0, 0, 0
@@ -115,7 +115,7 @@ def compare(ours: Path, theirs: Path) -> tuple[float, float]:
 
 
 def measure_shape(bench: Bench, rounds: int, first: bool) -> dict[str, Any]:
-    """Rounds of both sides for one value; for the first shape also five values."""
+    """Run rounds of both sides for one value; for the first shape also for five values."""
     own, kit, figures = [], [], dict[str, Any]()
     for _ in range(rounds):
         done, result = bench.run_own([ONE])
@@ -146,7 +146,7 @@ def measure_shape(bench: Bench, rounds: int, first: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure every shape; print a line for each, and one for all."""
+    """Measure every shape; print a line for each, and one for all of them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shapes", default="1b,3b")
     parser.add_argument("--rounds", type=int, default=1)

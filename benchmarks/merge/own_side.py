@@ -1,4 +1,4 @@
-"""Our side of the benchmark in a process of its own: one pass, told as a JSON line.
+"""Our side of the benchmark in a process of its own: one pass, printed as a JSON line.
 
 python -m benchmarks.merge.own_side BASE TUNED OUT METHOD T [T ...]
 """
@@ -14,7 +14,7 @@ from hala_hpc.engines.models.merging.methods import METHODS, MethodSettings
 
 
 def bytes_read() -> int:
-    """Bytes that this process has read by system calls so far (Linux)."""
+    """Return the bytes that this process has read by system calls so far (Linux)."""
     lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
     return int(dict(line.split(": ") for line in lines)["rchar"])
 
@@ -26,10 +26,10 @@ def main() -> None:
     targets = []
     for t in sys.argv[5:]:
         value = LayerValues(rest=float(t))
-        words = {"method": method, "t" if "t" in METHODS[method].parameters else "scale": value}
+        settings = {"method": method, "t" if "t" in METHODS[method].parameters else "scale": value}
         folder = out / f"t{t}"
         folder.mkdir(parents=True)
-        parameters = MethodSettings.model_validate(words).parameters(1)
+        parameters = MethodSettings.model_validate(settings).parameters(1)
         targets.append(MergeTarget(folder, parameters, "bfloat16"))
     import torch  # noqa: F401 - its files are not the models'
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from hala_hpc.engines.models.files import TensorHeader
 from hala_hpc.engines.models.merging.checkpoint_writer import INDEX_FILE, encode_header, shard_name
 
-#: Random numbers that every tensor takes its own part of: drawing billions would take minutes.
+#: Random numbers, of which every tensor uses a different part: drawing billions would take minutes.
 POOL_NUMBERS = 2**23
 SPREAD = 0.02
 
@@ -22,12 +22,12 @@ class PairShape(NamedTuple):
     intermediate: int
     vocabulary: int
     changed_layers: int
-    """Layers that the tuned model has for itself, beside the embedding; files of the others are
-    hard links, so that the disk holds little more than one model."""
+    """Layers with weights of their own in the tuned model, beside the embedding; files of the
+    others are hard links, so that the disk has little more than one model."""
 
     @property
     def config(self) -> dict[str, Any]:
-        """What config.json holds."""
+        """Return the content of config.json."""
         return {
             "architectures": ["Qwen2ForCausalLM"],
             "model_type": "qwen2",
@@ -50,7 +50,7 @@ SHAPES = {
 
 
 def tensor_shapes(shape: PairShape) -> Iterator[dict[str, tuple[int, ...]]]:
-    """Names and shapes of the tensors of each file: embedding and last norm, then the layers."""
+    """Return names and shapes of the tensors of each file: embedding and last norm, then layers."""
     wide, narrow = shape.hidden, 256
     yield {"model.embed_tokens.weight": (shape.vocabulary, wide), "model.norm.weight": (wide,)}
     for number in range(shape.layers):
@@ -72,7 +72,7 @@ def tensor_shapes(shape: PairShape) -> Iterator[dict[str, tuple[int, ...]]]:
 
 
 def make_pair(shape: PairShape, base: Path, tuned: Path) -> None:
-    """Write both models. Takes the room of one model and the changed files of the other."""
+    """Write both models. They need the space of one model and the changed files of the other."""
     import torch
 
     draw = torch.Generator().manual_seed(0)

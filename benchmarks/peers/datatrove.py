@@ -2,7 +2,7 @@
 
     PYTHONPATH=<folder of benchmarks/peers/setup> python -m benchmarks.peers.datatrove JOB.json
 
-The job names the model, vLLM's options, a JSONL file of prompts (`words`, `max_tokens`), a folder
+The job names the model, vLLM's options, a JSONL file of prompts (`prompt`, `max_tokens`), a folder
 for results and whether datatrove writes checkpoints. datatrove starts `vllm serve` itself. A line
 `{"ready": ...}` means that the server has answered. Then each line on standard input runs all
 prompts. A line with the seconds from the first document to the last one written follows.
@@ -54,7 +54,7 @@ class Rounds:
         self.done.clear()
         for index, prompt in enumerate(prompts):
             more = {"max_tokens": prompt["max_tokens"]}
-            yield Document(text=prompt["words"], id=f"{name}-{index}", metadata=more)
+            yield Document(text=prompt["prompt"], id=f"{name}-{index}", metadata=more)
         # The runner only warns if a document could not be saved, and continues without it.
         if not self.done.wait(timeout=PATIENCE_S):
             raise TimeoutError(f"datatrove left {self.missing} documents unwritten")

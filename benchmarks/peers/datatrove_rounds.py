@@ -35,7 +35,7 @@ class DatatroveRounds:
         prompts = self.folder / "prompts.jsonl"
         with prompts.open("w", encoding="utf-8") as file:
             for text, length in zip(texts, lengths, strict=True):
-                file.write(json.dumps({"words": text, "max_tokens": length}) + "\n")
+                file.write(json.dumps({"prompt": text, "max_tokens": length}) + "\n")
         job = self.folder / "job.json"
         job.write_text(json.dumps(self._job(prompts)))
         path = os.pathsep.join([str(self.packages), str(Path.cwd())])

@@ -2,7 +2,7 @@
 
 `python -m benchmarks.prepare.with_datasets FILE FOLDER SHARDS PROCESSES WAY`, where WAY is
 
-- rows: `map` row by row in several processes, as most scripts have it, then `filter` keeps first
+- rows: `map` row by row in several processes, as scripts usually have it, then `filter` keeps first
   occurrences;
 - filter: the same with `map` in batches;
 - one_pass: `map` in batches in one process, which leaves duplicates out as well: the fastest way

@@ -8,7 +8,7 @@ seconds               of each node
 rows                  rows in, out and rejected by reason of each node
 right                 share of right answers of each model, with its interval
 perplexity            of each model, with its interval
-change                of perplexity against the base, with its interval; 1 lies in it: no difference
+change                of perplexity against the base, with its interval; 1 within it: no difference
 paragraphs            how many of them there are
 """
 
@@ -58,14 +58,19 @@ def main() -> int:
     )
     parser.add_argument("--work", type=Path, default=Path("runs/real-model"), help="of the run")
     parser.add_argument("--model", type=Path, default=default_folder(), help="its folder")
-    parser.add_argument("--rows", type=Path, help="JSON lines to learn from (the demo's own)")
+    parser.add_argument(
+        "--rows", type=Path, help="JSON lines to train on (default: those of the demo)"
+    )
     given = parser.parse_args()
     work, model = given.work.absolute(), fetched_model(given.model.absolute())
     rows = (given.rows or ROOT / "hala_hpc/demo/alpaca.jsonl").absolute()
     recipe = write_recipe(work, model, rows)
-    line = [f"recipe={recipe}", "stage=all", "launcher=local", f"work={work}"]
+    arguments = [f"recipe={recipe}", "stage=all", "launcher=local", f"work={work}"]
     done = subprocess.run(
-        [sys.executable, "-m", "hala_hpc.launch", *line], cwd=ROOT, check=False, timeout=END_LIMIT_S
+        [sys.executable, "-m", "hala_hpc.launch", *arguments],
+        cwd=ROOT,
+        check=False,
+        timeout=END_LIMIT_S,
     )
     if done.returncode:
         return done.returncode

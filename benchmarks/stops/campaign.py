@@ -1,4 +1,4 @@
-"""A campaign of stops: trainings in turn, each stopped several times and held to its result."""
+"""A campaign of stops: consecutive trainings, each stopped several times and then checked."""
 
 import time
 from collections import Counter
@@ -12,13 +12,13 @@ from benchmarks.stops.kinds import STOPS, StopMethod, kill_while_saving
 from benchmarks.stops.node import LIMIT_S, Shape, StopNode, StopRun
 
 SAVING, WALLTIME = "kill_while_saving", "walltime"
-#: Stops of one training at most.
+#: Maximum stops of one training.
 STOPS_A_RUN = 8
-#: Trainings in a row without a stop after which there are no more.
+#: Consecutive trainings without a stop after which the campaign ends.
 MAX_RUNS_WITHOUT_STOP = 3
-#: Share of the stops that come before the first step, at any instant of loading.
+#: Share of the stops before the first step, at any time of loading.
 BEFORE_STEPS = 0.25
-#: A stop comes within so many times the interval of saving after the step that was reached.
+#: A stop comes within this number of checkpoint intervals after the step that was reached.
 INTERVALS = 2
 #: Seconds within which a stop comes once the training waits for it.
 HELD_S = 0.5
@@ -26,7 +26,7 @@ HELD_S = 0.5
 
 @dataclass(frozen=True)
 class StopPlan:
-    """How many stops there are to be, and of which trainings."""
+    """Number of stops to make, and of which trainings."""
 
     stops: int
     saves: int
@@ -37,7 +37,7 @@ class StopPlan:
 
 @dataclass
 class Tally:
-    """What became of all stops."""
+    """Results of all stops."""
 
     kinds: Counter[str] = field(default_factory=Counter)
     deadlocks: int = 0
@@ -50,7 +50,7 @@ class Tally:
 
     @property
     def stops(self) -> int:
-        """Stops so far."""
+        """Return the number of stops so far."""
         return self.kinds.total()
 
 
@@ -61,7 +61,7 @@ class StoppedRun:
         self.run, self.chance, self.tally = run, chance, tally
 
     def stop(self, kind: str, stop_method: StopMethod) -> bool:
-        """Stop the training once; False when it came to its end before that."""
+        """Stop the training once; return False if it ended before that."""
         began, run = time.monotonic(), self.run
         goal = self.choose_step()
         run.hold_after(goal)
@@ -79,20 +79,20 @@ class StoppedRun:
             self.tally.deadlocks += 1
             self.tally.defects.append(f"{kind}: no end in {LIMIT_S} s: {run.artifact.folder}")
             run.end()
-        # An attempt says from where it goes on long after it has begun.
+        # An attempt logs where it resumes long after it has begun.
         self.check_resume(kind, attempts, last_step, whole)
         self.tally.seconds.append(time.monotonic() - began)
         return True
 
     def choose_step(self) -> int:
-        """The step after which the training waits for the next stop."""
+        """Return the step after which the training waits for the next stop."""
         shape, last_step = self.run.node.shape, self.run.last_step()
-        # Some steps are left for the stops that come after this one.
+        # Some steps are left for later stops.
         steps = min(INTERVALS * shape.save_steps, (shape.steps - last_step) // 2)
         return min(last_step + self.chance.randint(1, max(1, steps)), shape.steps)
 
     def wait_for_instant(self, kind: str, goal: int) -> bool:
-        """Wait for the instant of the stop; False when it never came."""
+        """Wait for the time of the stop; return False if it never came."""
         run = self.run
         run.max_step = 0
         if kind == WALLTIME:
@@ -106,34 +106,34 @@ class StoppedRun:
             return False
         if kind != SAVING:
             time.sleep(self.chance.uniform(0, HELD_S))
-            # The stop meets a training that makes steps, where it comes at once.
+            # If the stop comes at once, the training is making steps.
             run.hold_after(min(goal + run.node.shape.save_steps, run.node.shape.steps))
         return True
 
     def wait_while_queued(self, true: Callable[[], bool]) -> bool:
-        """Wait for something that the job does; whether it came before the job's end."""
+        """Wait for an action of the job; return whether it came before the job's end."""
         self.run.wait(lambda: true() or not self.run.is_queued())
         return true()
 
     def check_resume(self, kind: str, attempts: int, last_step: int, whole: set[int]) -> None:
-        """See from where the next attempt goes on, and what that lost."""
+        """Record where the next attempt resumes, and the lost steps."""
         run = self.run
         if not run.is_queued():
             run.submit()
         if not run.wait(lambda: run.is_done() or len(run.start_steps()) > attempts):
             self.tally.deadlocks += 1
-            self.tally.defects.append(f"{kind}: nothing went on: {run.artifact.folder}")
+            self.tally.defects.append(f"{kind}: nothing resumed: {run.artifact.folder}")
             run.end()
             return
         start = run.start_steps()[-1]
-        # A checkpoint that was whole may be gone by now, but none may come out of nothing.
+        # A complete checkpoint may be gone by now, but none may appear from nowhere.
         if start not in whole | run.whole():
             self.tally.torn_resumes += 1
-            self.tally.defects.append(f"{kind}: went on from {start}, whole are {sorted(whole)}")
+            self.tally.defects.append(f"{kind}: resumed from {start}, complete are {sorted(whole)}")
         self.tally.lost_steps.append(max(0, last_step - start))
 
     def finish(self, weights: bytes) -> None:
-        """Bring the training to its end in peace and look at what it learnt."""
+        """Run the training to its end undisturbed and check its weights."""
         run = self.run
         run.release()
         for _ in range(3):
@@ -150,7 +150,7 @@ class StoppedRun:
 
 
 def calm_weights(nodes: Mapping[int, StopNode]) -> dict[int, bytes]:
-    """The weights of undisturbed trainings, by ZeRO stage."""
+    """Return the weights of undisturbed trainings, by ZeRO stage."""
     weights = {stage: node.calm() for stage, node in nodes.items()}
     assert all(weights.values()), "an undisturbed training failed"
     print("undisturbed trainings are done", flush=True)
@@ -160,10 +160,9 @@ def calm_weights(nodes: Mapping[int, StopNode]) -> dict[int, bytes]:
 def stop_all(
     nodes: Mapping[int, StopNode], weights: Mapping[int, bytes], planned: StopPlan, chance: Random
 ) -> Tally:
-    """Trainings in turn with each ZeRO stage until there were as many stops of both sorts.
+    """Run trainings alternately with each ZeRO stage until there were enough stops and saves.
 
-    Ends with what there was, and a defect that says so, when three trainings in a row could not be
-    stopped.
+    After three consecutive trainings without a stop it ends with those so far, and a defect.
     """
     tally, stages, runs_without_stop = Tally(), cycle(nodes), 0
     while remaining_stops(tally, planned) and runs_without_stop < MAX_RUNS_WITHOUT_STOP:
@@ -175,14 +174,14 @@ def stop_all(
         print(f"run {tally.runs} {tally.defects[-2:]}", flush=True)
     if missing := remaining_stops(tally, planned):
         tally.defects.append(
-            f"{runs_without_stop} trainings in a row ended before any stop: {len(missing)} of "
+            f"{runs_without_stop} consecutive trainings ended before any stop: {len(missing)} of "
             f"{planned.stops + planned.saves} stops were not made"
         )
     return tally
 
 
 def stop_one(one: StoppedRun, planned: StopPlan) -> None:
-    """Stop one training until it has had its stops, or came to its end."""
+    """Stop one training until it has had its stops, or has ended."""
     tally = one.tally
     for _ in range(STOPS_A_RUN):
         sorts = remaining_stops(tally, planned)
@@ -197,29 +196,29 @@ def stop_one(one: StoppedRun, planned: StopPlan) -> None:
 
 
 def next_kind(tally: Tally, is_new: bool) -> str:
-    """The kind of stop of which there were fewest.
+    """Return the kind of stop of which there were fewest.
 
-    The time limit is that of a job that is still to be submitted, so it comes first or not at all.
+    The time limit is set when the job is submitted, so it comes first or not at all.
     """
     kinds = STOPS if is_new else [kind for kind in STOPS if kind != WALLTIME]
     return min(reversed(kinds), key=lambda kind: tally.kinds[kind])
 
 
 def missing_kinds(tally: Tally, planned: StopPlan) -> list[str]:
-    """Kinds of stops that never came, although so many stops were asked for that each has one."""
+    """Return the kinds without a stop, if enough stops were requested for each to have one."""
     kinds = [*(STOPS if planned.stops >= len(STOPS) else ()), *([SAVING] if planned.saves else ())]
     return [kind for kind in kinds if not tally.kinds[kind]]
 
 
 def remaining_stops(tally: Tally, planned: StopPlan) -> list[str]:
-    """A word for each stop that is still to come: `kill_while_saving` or `stop`."""
+    """Return an entry for each missing stop: `kill_while_saving` or `stop`."""
     saves = tally.kinds[SAVING]
     stops = tally.stops - saves
     return [SAVING] * (planned.saves - saves) + ["stop"] * (planned.stops - stops)
 
 
 def summary(tally: Tally, planned: StopPlan, began: float) -> dict[str, Any]:
-    """What came of it; `good` when nothing went wrong."""
+    """Return the result; `good` if there was no fault."""
     bound, missing = planned.shape.save_steps, missing_kinds(tally, planned)
     lost = max(tally.lost_steps, default=0)
     return {

@@ -15,11 +15,11 @@ from benchmarks.common.waiting import wait_until
 from benchmarks.stops.node import LIMIT_S, RANKS, StopRun
 from hala_hpc.engines.training.checkpoints import list_checkpoints, read_commit
 
-#: The largest distance between the signals that two ranks get, in seconds.
+#: Maximum seconds between the signals to two ranks.
 JITTER_S = 3.0
-#: The kill of a saving comes within so many times the seconds of the one before it.
+#: The kill while saving comes within this multiple of the seconds of the previous saving.
 SAVING_SHARE = 1.5
-#: Seconds of a saving where none is known yet.
+#: Seconds of a saving if none is known yet.
 SAVING_S = 0.4
 
 StopMethod = Callable[[StopRun, Random], bool]
@@ -46,7 +46,7 @@ def sigterm_with_jitter(run: StopRun, chance: Random) -> bool:
 
 
 def preemption(run: StopRun, _chance: Random) -> bool:
-    """A job of a higher partition takes the nodes for a moment."""
+    """A job of a partition with higher priority takes the nodes for a moment."""
     attempt = run.attempt()
     options = ["--partition=high", "--nodes=4", "--exclusive", "--output=/dev/null"]
     done = slurm("sbatch", "--parsable", *options, "--wrap=sleep 1")
@@ -56,7 +56,7 @@ def preemption(run: StopRun, _chance: Random) -> bool:
 
 
 def walltime(run: StopRun, _chance: Random) -> bool:
-    """The job's time is up: SLURM warns it and ends it. It was submitted with one minute."""
+    """The time limit: SLURM warns the job and ends it. It was submitted with one minute."""
     return run.wait(lambda: not run.is_queued())
 
 
@@ -67,7 +67,7 @@ def kill_of_a_rank(run: StopRun, chance: Random) -> bool:
 
 
 def kill_of_a_supervisor(run: StopRun, chance: Random) -> bool:
-    """SIGKILL to what watches over the model code of one rank."""
+    """SIGKILL to the supervisor of one rank."""
     pid = chance.choice(run.pids())
     if pid:
         send_signal(parent_of(pid), signal.SIGKILL)
@@ -75,7 +75,7 @@ def kill_of_a_supervisor(run: StopRun, chance: Random) -> bool:
 
 
 def kill_while_saving(run: StopRun, chance: Random) -> bool:
-    """SIGKILL to one rank or to all at once, at some instant of saving a checkpoint."""
+    """SIGKILL to one rank or to all at once, at a random time while a checkpoint is saved."""
     pids = run.pids()
     victims = chance.choice([[chance.choice(pids)], pids])
     staging = run.state_dir / ".staging"
@@ -86,7 +86,7 @@ def kill_while_saving(run: StopRun, chance: Random) -> bool:
     def is_saving_now() -> bool:
         if run.is_held():
             if run.held_step() == last:
-                return True  # the last one was over before anybody saw it
+                return True  # the last one ended between two polls
             run.hold_after(min(run.held_step() + run.node.shape.save_steps, last))
         return is_saving(staging)
 
@@ -101,12 +101,12 @@ def kill_while_saving(run: StopRun, chance: Random) -> bool:
 
 
 def saving_s(run: StopRun) -> float:
-    """Seconds that the newest checkpoint took to be saved."""
+    """Return the seconds of saving the newest checkpoint."""
     commits = [commit for path in list_checkpoints(run.state_dir) if (commit := read_commit(path))]
     return (commits[0].seconds if commits else None) or SAVING_S
 
 
-#: In this order they are taken in turn.
+#: Used in this order.
 STOPS: dict[str, StopMethod] = {
     "sigterm_with_jitter": sigterm_with_jitter,
     "kill_of_a_rank": kill_of_a_rank,
@@ -122,7 +122,7 @@ def is_saving(staging: Path) -> bool:
 
 
 def parent_of(pid: int) -> int:
-    """The process that started another: its supervisor. 0 where that is gone."""
+    """Return the parent of a process: its supervisor; 0 if it is gone."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
@@ -130,7 +130,7 @@ def parent_of(pid: int) -> int:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
+    """Whether a process exists and is no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -138,19 +138,19 @@ def is_alive(pid: int) -> bool:
 
 
 def send_signal(pid: int, number: int) -> None:
-    """Send a signal to a process if it is there."""
+    """Send a signal to a process if it exists."""
     if pid > 1:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
 def requeue(run: StopRun) -> None:
-    """What a scheduler does with a preempted job."""
+    """Requeue a job, as a scheduler does with a preempted one."""
     slurm("scontrol", "requeue", run.job)
 
 
 def slurm(*argv: str) -> str:
-    """What one of SLURM's commands printed."""
+    """Return the output of a SLURM command."""
     done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
     return done.stdout
 

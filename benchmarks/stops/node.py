@@ -25,7 +25,7 @@ from hala_hpc.jobs.spec import make_spec, worker_job
 
 ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = ROOT / "tests" / "standin"
-#: Seconds after which something that should have happened is a deadlock.
+#: Seconds after which a wait counts as a deadlock.
 LIMIT_S = WAIT_S
 RANKS = 2
 
@@ -39,9 +39,9 @@ class HeldStep(JsonRecord):
 
 @dataclass(frozen=True)
 class Shape:
-    """How long the training is and how often it saves.
+    """Steps of the training, and between its checkpoints.
 
-    No stop needs a training to be long: it waits for it (see `StopRun.hold_after`).
+    The training can be short, as it waits for its stop (see `StopRun.hold_after`).
     """
 
     steps: int = 300
@@ -49,7 +49,7 @@ class Shape:
 
 
 class StopNode:
-    """The node and its undisturbed result; a fresh artifact of it as often as one is wanted."""
+    """The node and its undisturbed result, and a new artifact of it for each run."""
 
     def __init__(self, base: Path, zero_stage: int, shape: Shape) -> None:
         self.base, self.zero_stage, self.shape = base, zero_stage, shape
@@ -76,14 +76,14 @@ class StopNode:
         """Seconds from the start of an attempt to its first step, once `calm` has measured it."""
 
     def fresh(self, name: str) -> "StopRun":
-        """A new artifact that no job has worked at."""
+        """Return a new artifact without results."""
         end = f"zero{self.zero_stage}-{self.step.fingerprint}"
         artifact = Artifact(self.base / "work" / f"{name}-{end}")
         artifact.write_config(self.step.config())
         return StopRun(self, artifact)
 
     def calm(self) -> bytes:
-        """The weights of a training that nobody disturbed."""
+        """Return the weights of an undisturbed training."""
         run = self.fresh("calm")
         run.submit()
         run.wait(lambda: run.is_running() or not run.is_queued())
@@ -95,17 +95,17 @@ class StopNode:
 
 
 class StopRun:
-    """One training that is stopped again and again."""
+    """One training that is stopped repeatedly."""
 
     def __init__(self, node: StopNode, artifact: Artifact) -> None:
         self.node, self.artifact = node, artifact
         self.state_dir = artifact.state_dir(0)
         self.job = ""
         self.max_step = 0
-        """The last step that was seen while this waited; the next attempt forgets it."""
+        """The last step that was read while this waited; reset by the next attempt."""
 
     def submit(self, timeout_min: int = 20) -> None:
-        """Hand in a job that goes on with the training."""
+        """Submit a job that resumes the training."""
         spec = self.node.spec
         resources = spec.resources.model_copy(update={"timeout_min": timeout_min})
         variables = spec.launcher.environment | {"HALA_STEP_GATE": str(self.gate)}
@@ -120,28 +120,28 @@ class StopRun:
         return self.node.base / f"{self.artifact.folder.name}.step-gate"
 
     def hold_after(self, step: int) -> None:
-        """Let the training wait after this step; one more than it has: when all is saved."""
+        """Let the training wait after this step; one more than it has: after the last save."""
         write_text(self.gate, str(step))
 
     def is_held(self) -> bool:
-        """Whether the newest attempt waits after the step that was named last, or a later one."""
+        """Whether the newest attempt waits after the step that was set last, or a later one."""
         return self.held_step() >= int(self.gate.read_text())
 
     def held_step(self) -> int:
-        """The step after which the newest attempt waited last; 0 before it did."""
+        """Return the step after which the newest attempt waited last; 0 if it has not yet."""
         held = HeldStep.read(self.gate.with_name(f"{self.gate.name}.held"))
         return held.step if held and held.attempt == self.attempt() else 0
 
     def release(self) -> None:
-        """Let the training go on to its end."""
+        """Let the training continue to its end."""
         self.gate.unlink(missing_ok=True)
 
     def is_queued(self) -> bool:
-        """Whether the job runs or waits."""
+        """Whether the job runs or is pending."""
         return bool(SlurmBackend().query_queue([self.job]))
 
     def wait(self, true: Callable[[], object], limit_s: float = LIMIT_S) -> bool:
-        """Wait for something; whether it happened in time. Whoever waited says what for."""
+        """Wait for a condition; return whether it became true in time."""
 
         def condition() -> object:
             value = true()
@@ -155,11 +155,11 @@ class StopRun:
         return True
 
     def is_done(self) -> bool:
-        """Whether the model is finished and marked."""
+        """Whether the model is finished and has its marker."""
         return self.artifact.marker(0) is not None
 
     def pids(self) -> list[int]:
-        """Process numbers of the model code of the running attempt, by rank; 0 where unknown."""
+        """Return the pids of the model code of the running attempt, by rank; 0 if unknown."""
         found = [self.artifact.rank_progress(0, rank) for rank in range(RANKS)]
         attempt = self.attempt()
         return [
@@ -171,16 +171,16 @@ class StopRun:
         return all(pid and Path(f"/proc/{pid}").exists() for pid in self.pids())
 
     def attempt(self) -> str:
-        """Name of the newest attempt; empty before the first."""
+        """Return the name of the newest attempt; empty before the first."""
         lease = self.artifact.worker_lease(0)
         return lease.attempt if lease else ""
 
     def last_step(self) -> int:
-        """The last step that was made, also by an attempt that was killed since."""
+        """Return the last finished step, also of an attempt that was killed since."""
         return retry_if_moved(self.read_last_step)
 
     def read_last_step(self) -> int:
-        """The same in one look; FileNotFoundError when a checkpoint goes meanwhile."""
+        """The same in one read. Raises: FileNotFoundError if a checkpoint is removed meanwhile."""
         steps = [0]
         for file in self.state_dir.glob("**/metrics.jsonl"):
             lines = file.read_text().split("\n")[:-1]
@@ -191,14 +191,14 @@ class StopRun:
         return max(steps)
 
     def start_steps(self) -> list[int]:
-        """The steps from which the attempts so far went on, in order; 0 is the start."""
+        """Return the steps from which the attempts so far resumed, in order; 0 is the start."""
         log = self.artifact.log_file(0)
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         starts = [line for line in lines if " starting from " in line]
         return [int(s.rpartition("-")[2]) if "/checkpoint-" in s else 0 for s in starts]
 
     def whole(self) -> set[int]:
-        """Steps of the checkpoints that are whole, read back here; 0 is the start of all."""
+        """Return the steps of the complete checkpoints, read back here; 0 is the start."""
 
         def read_steps() -> set[int]:
             marked = [path for path in list_checkpoints(self.state_dir) if read_commit(path)]
@@ -207,19 +207,19 @@ class StopRun:
         return retry_if_moved(read_steps)
 
     def weights(self) -> bytes:
-        """The weights of the finished model; nothing where there is none."""
+        """Return the weights of the finished model; empty if there is none."""
         file = self.artifact.unit_folder(0) / "model.safetensors"
         return file.read_bytes() if self.is_done() and file.exists() else b""
 
     def end(self) -> None:
-        """Take the job out of the queue, whatever it does."""
+        """Cancel the job, whatever its state."""
         if self.job:
             SlurmBackend().cancel([self.job])
             self.wait(lambda: not self.is_queued())
 
 
 def make_inputs(base: Path) -> None:
-    """A tiny model of random weights and token files, once."""
+    """Make a tiny model of random weights and token files, once."""
     if (base / "made").exists():
         return
     sys.path.insert(0, str(ROOT / "tests" / "support"))

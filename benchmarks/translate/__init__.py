@@ -1,1 +1,1 @@
-"""A worker of `translate` beside raw vLLM and datatrove."""
+"""A worker of `translate` compared with raw vLLM and datatrove."""

@@ -1,4 +1,4 @@
-"""How fast a worker translates, beside raw vLLM and datatrove, and how well it uses the engine.
+"""Speed of a worker compared with raw vLLM and datatrove, and its use of the engine.
 
     python -m benchmarks.translate [--data FILE ...] [--rows 2000] [--rounds 3] [--dtype float32]
 
@@ -10,8 +10,7 @@ without it its figure is null. The last line is a JSON object:
   those of one `LLM.generate` call on the same token ids, all in memory; median of the rounds.
 - `ratio_to_datatrove`: the same over datatrove's InferenceRunner with its own server.
 - `ratio_to_raw_duplicates`: with 30 % duplicate rows, over raw on all prompts.
-- `step_efficiency`: engine steps that the work needs at least over those that a worker of eight
-  units took.
+- `step_efficiency`: minimum engine steps of the work over those that a worker of eight units took.
 - `commit_share`: seconds that a worker's commits take over all of its seconds; median.
 - `prefix_hits`: prompt tokens from the prefix cache over those of the fixed prompt's whole blocks.
 - `memory_growth`: peak memory at ten times the rows over that at the rows.
@@ -41,30 +40,30 @@ from hala_hpc.core.environment import set_job_environment
 
 #: Share of the rows that repeat an earlier one.
 DUPLICATES = 0.3
-#: How many times the rows the larger run has whose memory is compared.
+#: The rows of the larger run of the memory comparison, as a multiple of the rows.
 LARGER = 10
 
 
 class Measurement:
-    """The sides in one process, each run once for a round."""
+    """The sides in one process, each run once in a round."""
 
     def __init__(self, worker: Worker, edge: EngineEdge, base: Path) -> None:
         self.worker, self.edge, self.base = worker, edge, base
         self.runs = 0
 
     def raw(self, prompts: Sequence[Ids]) -> tuple[float, Tally]:
-        """Seconds of raw vLLM for all prompts."""
+        """Return the seconds of raw vLLM for all prompts."""
         with self.edge.round(swaps=False) as tally:
             started = monotonic()
             self.edge.generate(prompts)
             return monotonic() - started, tally
 
     def prompts(self, corpus: Path) -> list[Ids]:
-        """Prompt ids of all texts of a corpus, as a worker first asks them."""
+        """Return the prompt ids of all texts of a corpus, as a worker first requests them."""
         return list(self.worker.prompts(corpus, self.base / f"asks-{corpus.name}"))
 
     def work(self, corpus: Path) -> tuple[WorkerRun, Tally]:
-        """A worker's run over a corpus."""
+        """Run a worker over a corpus."""
         self.runs += 1
         with self.edge.round(swaps=True) as tally:
             return self.worker.run(corpus, self.base / f"run-{self.runs}"), tally
@@ -81,7 +80,7 @@ class Side:
 def rounds_of(
     measurement: Measurement, plain: Side, repeated: Side, peer: Any, rounds: int
 ) -> list[dict[str, Any]]:
-    """Alternating rounds: seconds of every side, and what the engine did."""
+    """Run alternating rounds; return the seconds of every side, and the engine's counts."""
     if peer is not None:
         prompts = plain.prompts
         texts = [measurement.edge.prompt_text(ids) for ids in prompts]
@@ -93,7 +92,7 @@ def rounds_of(
         peer_s, peer_tokens = peer.run() if peer is not None else (None, None)
         raw_repeated_s, _ = measurement.raw(repeated.prompts)
         repeated_run, _ = measurement.work(repeated.corpus)
-        line = {
+        record = {
             "raw_s": raw_s,
             "worker_s": run.seconds,
             "commit_s": run.commit_seconds,
@@ -108,17 +107,17 @@ def rounds_of(
             "costs": run.costs,
             "costs_duplicates": repeated_run.costs,
         }
-        print(json.dumps(line), file=sys.stderr, flush=True)
+        print(json.dumps(record), file=sys.stderr, flush=True)
         # The first round warms up.
         if number >= 0:
-            found.append(line)
+            found.append(record)
     return found
 
 
 def figures(
     rounds: list[dict[str, Any]], prefix_tokens: int, seqs: int, caches: bool
 ) -> dict[str, Any]:
-    """The ratios of the rounds, and what the engine's counts say."""
+    """Return the ratios of the rounds, and the figures from the engine's counts."""
 
     def ratio(above: str, below: str) -> float | None:
         if rounds[0][above] is None:
@@ -139,8 +138,8 @@ def figures(
 
 
 def shared_tokens(prompts: Sequence[Ids], block: int) -> int:
-    """Tokens in the whole blocks that all prompts begin with."""
-    # The least and the greatest differ where any two do.
+    """Return the tokens in the complete blocks with which all prompts begin."""
+    # Minimum and maximum differ where any two do.
     pairs = zip(min(prompts), max(prompts), strict=False)
     shared = next((n for n, (a, b) in enumerate(pairs) if a != b), len(min(prompts)))
     return shared // block * block
@@ -201,26 +200,28 @@ def main() -> None:
         "--dtype",
         default="auto",
         choices=["auto", "float32", "bfloat16"],
-        help="float32 where a CPU has no instructions for bfloat16: else those hide all else",
+        help="float32 on a CPU without bfloat16 instructions, whose emulation would dominate",
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="48 rows, one round: does it run")
+    parser.add_argument(
+        "--quick", action="store_true", help="48 rows, one round, to see that it runs"
+    )
     parser.add_argument(
         "--peer",
         type=Path,
         default=Path("runs/peers/datatrove"),
-        help="folder of benchmarks/peers/setup; datatrove is left out where it is not",
+        help="folder of benchmarks/peers/setup; without it datatrove is left out",
     )
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rows, arguments.rounds = 48, 1
-    # As a launcher gives a worker its cores.
+    # As a launcher sets the cores of a worker.
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     set_job_environment()
     with tempfile.TemporaryDirectory(prefix="hala-benchmark-") as base:
         print(json.dumps(run(arguments, Path(base))), flush=True)
-    # Engines leave threads behind that can hold an ordinary exit for minutes.
+    # Remaining threads of engines can block an ordinary exit for minutes.
     os._exit(0)
 
 

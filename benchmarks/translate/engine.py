@@ -1,8 +1,8 @@
-"""The edge of the engine in the measurement: what goes in, what comes out, what it cost.
+"""A layer around the engine in the measurement: requests, answers and their cost.
 
 Random weights neither stop nor translate. So each answer gets the length of the stand-in
-translation of its text, whoever asks for it, and on the worker's side the engine's tokens are
-changed for those of the stand-in once they are made: decoding and checks then do their whole work.
+translation of its text on every side, and on the worker's side the engine's tokens are replaced by
+those of the stand-in after generation: decoding and checks then do their whole work.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ Ids = tuple[int, ...]
 
 @dataclass
 class Tally:
-    """What the engine did in one round."""
+    """Counts of the engine in one round."""
 
     steps: int = 0
     prompts: int = 0
@@ -28,7 +28,7 @@ class Tally:
     tokens_cached: int = 0
 
     def lower_bound(self, max_num_seqs: int) -> int:
-        """Engine steps that this work needs at least, with so many answers at once."""
+        """Return the minimum engine steps of this work, with so many answers at once."""
         return max(self.longest_out, -(-self.tokens_out // max_num_seqs))
 
     def count(self, output: Any) -> None:
@@ -42,10 +42,10 @@ class Tally:
 
 
 class EngineEdge:
-    """Stands between a vLLM engine and whoever drives it.
+    """Wraps a vLLM engine for its callers.
 
-    `most_tokens` cuts what the engine makes, never what is put in its place; `remembers` keeps
-    stand-ins for the next round, so that they cost a timed round nothing.
+    `max_tokens` limits what the engine generates, never its replacement; `remembers` stores
+    stand-ins for the next round, so that they take no time of a timed round.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class EngineEdge:
         driven.add_request, driven.step = self.add_request, self.step
 
     def prompt_text(self, ids: Ids) -> str:
-        """The user's words in a prompt."""
+        """Return the user's text in a prompt."""
         text: str = self.tokenizer.decode(ids[self.head : len(ids) - self.tail])
         return text
 
     def answer(self, ids: Ids) -> list[int]:
-        """Tokens of the stand-in translation of a prompt."""
+        """Return the tokens of the stand-in translation of a prompt."""
         if ids in self._answers:
             return self._answers[ids]
         text = stand_in(self.prompt_text(ids).partition(BEFORE_TEXT)[2])
@@ -77,17 +77,17 @@ class EngineEdge:
         return found
 
     def length(self, ids: Ids) -> int:
-        """Tokens that the engine makes of a prompt."""
+        """Return the number of tokens that the engine generates for a prompt."""
         return min(len(self.answer(ids)), self.max_tokens)
 
     def add_request(self, name: str, prompt: Any, params: Any, *more: Any, **named: Any) -> Any:
-        """Hand a request on with the length of its answer."""
+        """Forward a request with the length of its answer."""
         params.max_tokens = self.length(tuple(prompt["prompt_token_ids"]))
         params.ignore_eos = True
         return self._add(name, prompt, params, *more, **named)
 
     def step(self) -> list[Any]:
-        """One engine step, counted."""
+        """Do one engine step, and count it."""
         outputs: list[Any] = self._step()
         self.tally.steps += 1
         for output in outputs:
@@ -101,13 +101,13 @@ class EngineEdge:
 
     @contextmanager
     def round(self, swaps: bool) -> Iterator[Tally]:
-        """A tally of its own, with an empty prefix cache; `swaps` puts the stand-ins in place."""
+        """Start new counts with an empty prefix cache; `swaps` replaces answers by stand-ins."""
         self.llm.reset_prefix_cache()
         self.tally, self.swaps = Tally(), swaps
         yield self.tally
 
     def generate(self, prompts: Sequence[Ids]) -> None:
-        """One raw call of the engine with all prompts in memory: the bar to reach."""
+        """Run one raw call of the engine with all prompts in memory: the reference."""
         from vllm import SamplingParams
 
         params = [SamplingParams(temperature=0, detokenize=False) for _ in prompts]

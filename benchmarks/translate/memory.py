@@ -2,10 +2,10 @@
 
     python -m benchmarks.translate.memory MODEL WARM CORPUS BASE SETTINGS
 
-Prints MiB. SETTINGS are the engine's, as JSON. The engine makes few tokens of each answer, as
-memory is about rows; what is put in their place is as long as ever. The worker is warm: it has
-translated WARM, a corpus of its own, before, which fills what any run fills (the engine's kernels,
-a heap in use); only the peak after that counts.
+Prints MiB. SETTINGS are the engine's, as JSON. The engine generates few tokens of each answer,
+as memory depends on rows; their replacement has its full length. The worker is warm: it has
+translated another corpus, WARM, before, which allocates what any run does (the engine's kernels,
+the heap); only the peak after that counts.
 """
 
 import os
@@ -19,16 +19,16 @@ from benchmarks.translate.engine import EngineEdge
 from benchmarks.translate.worker import Worker, engine_config
 from hala_hpc.engines.generation.settings import EngineSettings
 
-#: Tokens that the engine makes of an answer.
+#: Tokens that the engine generates of an answer.
 FEW_TOKENS = 4
-#: Seconds after which the process is taken not to end at all.
+#: Timeout of the process in seconds.
 END_LIMIT_S = 4 * 3600
-#: GiB of the engine's cache, whose pages count once they are used: so small that all soon are.
+#: GiB of the engine's cache, whose pages count once they are used: small, so that all soon are.
 CACHE_GB = 0.1
 
 
 def peak_mib() -> float:
-    """Largest resident memory of this process since the last `reset_peak`."""
+    """Return the peak resident memory of this process since the last `reset_peak`."""
     status = Path("/proc/self/status").read_text()
     found = re.search(r"VmHWM:\s*(\d+) kB", status)
     assert found is not None
@@ -36,12 +36,12 @@ def peak_mib() -> float:
 
 
 def reset_peak() -> None:
-    """Let the peak be what is resident now (proc(5), clear_refs)."""
+    """Reset the peak to the resident memory of now (proc(5), clear_refs)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def measure(model: Path, warm: Path, corpus: Path, base: Path, settings: EngineSettings) -> float:
-    """Peak MiB of a fresh process that translates a corpus after another."""
+    """Return the peak MiB of a new process that translates a corpus after another."""
     arguments = [*map(str, (model, warm, corpus, base)), settings.model_dump_json()]
     command = [sys.executable, "-m", "benchmarks.translate.memory", *arguments]
     done = subprocess.run(

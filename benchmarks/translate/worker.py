@@ -1,4 +1,4 @@
-"""A worker of `translate` in this process: units in, committed units out, its start left out."""
+"""A worker of `translate` in this process, from units to committed units, without its start."""
 
 import time
 from collections import Counter
@@ -36,9 +36,9 @@ class LocalInputs:
 
 
 class TimedContext(JobContext):
-    """Results as a job writes them: checked, published, marked with digests, under a lease.
+    """Results as a job writes them: checked, published, with markers and digests, under a lease.
 
-    Only the supervisor and the watchers are left out. Counts the seconds of its commits.
+    Only the supervisor and the watchdogs are left out. Counts the seconds of its commits.
     """
 
     def __init__(self, base: Path, stage: Translate) -> None:
@@ -49,21 +49,21 @@ class TimedContext(JobContext):
 
     @property
     def seconds_left(self) -> float | None:
-        """Nobody ends this process."""
+        """Nothing ends this process."""
         return None
 
     def commit(self, unit: int) -> None:
-        """Check, publish and mark a unit, and count how long that takes."""
+        """Check and publish a unit, write its marker, and count the seconds."""
         started = time.monotonic()
         super().commit(unit)
         self.commit_seconds += time.monotonic() - started
 
     def abort(self, error: TransientError) -> NoReturn:
-        """Raise RuntimeError: the measurement does not go on without its worker."""
+        """Raise RuntimeError: the measurement cannot continue without its worker."""
         raise RuntimeError(str(error))
 
     def markers(self) -> list[UnitMarker]:
-        """What was written down of every unit; raises AssertionError where one has no marker."""
+        """Return the marker of every unit. Raises: AssertionError if one has none."""
         found = [self.artifact.marker(unit) for unit in range(UNITS)]
         assert None not in found
         return [marker for marker in found if marker]
@@ -71,18 +71,18 @@ class TimedContext(JobContext):
 
 @dataclass(frozen=True)
 class WorkerRun:
-    """What a worker did with a corpus."""
+    """Result of a worker for a corpus."""
 
     seconds: float
     commit_seconds: float
-    """Of these, what the commits of its units took."""
+    """Of these, the seconds of the commits of its units."""
     rows: int
     rejected: dict[str, int]
     costs: dict[str, float]
 
 
 class Worker:
-    """A worker with its engine, ready to take corpora."""
+    """A worker with its engine, started."""
 
     def __init__(self, engine: Engine, model: Path) -> None:
         self.engine, self.model = engine, model
@@ -116,7 +116,7 @@ class Worker:
         return WorkerRun(seconds, out.commit_seconds, rows, dict(rejected), dict(costs))
 
     def prompts(self, corpus: Path, base: Path) -> Iterator[tuple[int, ...]]:
-        """Prompt ids of all texts of a corpus as the worker asks them first, in their order."""
+        """Yield the prompt ids of all texts of a corpus as the worker first requests them."""
         from hala_hpc.data.corpus.reader import read_rows
         from hala_hpc.engines.generation.request_queue import RequestQueue
 
@@ -125,19 +125,19 @@ class Worker:
         task = stage.work.task
         task.fit(*RequestQueue(self.engine, stage.empty_prompt, out).measure())
         for row in read_rows(corpus):
-            # A row of nothing but code asks nothing.
+            # A row of nothing but code needs no answer.
             if not (prompts := next(task.program(row), [])):
                 continue
             yield from map(tuple, self.engine.prompt_ids([prompt.text for prompt in prompts]))
 
 
 def engine_config(model: Path, settings: EngineSettings) -> EngineConfig:
-    """What the engine of a worker is started for."""
+    """Return the settings with which the engine of a worker starts."""
     return EngineConfig(str(model), settings, template=PROMPT)
 
 
 def engine_settings(quick: bool) -> EngineSettings:
-    """The same for every side: few rows at once and a small step, as a CPU has it."""
+    """Return the options of every side: few rows at once and a small step, for a CPU."""
     seqs, tokens = (16, 1024) if quick else (128, 4096)
     return EngineSettings(
         max_model_len=2048, max_num_seqs=seqs, max_num_batched_tokens=tokens, cpu_cache_gb=0.5

@@ -1,4 +1,4 @@
-"""What is translated in the measurement: English texts, stand-in translations, a tiny model."""
+"""The work of the measurement: English texts, stand-in translations, a tiny model."""
 
 import hashlib
 import json
@@ -21,9 +21,9 @@ from hala_hpc.demo.tiny_models import Size, build_model
 from hala_hpc.demo.tokenizer import train_tokenizer
 from hala_hpc.demo.words import lexicon
 
-#: What stands right before the text of a row.
+#: The end of the prompt before the text of a row.
 BEFORE_TEXT = "into Arabic:\n\n"
-#: Longer than a block of vLLM's cache on the CPU (128 tokens), as nothing shorter is shared.
+#: Longer than a block of vLLM's cache on the CPU (128 tokens): nothing shorter is shared.
 PROMPT = """You are a translator who puts English texts into Modern Standard Arabic for readers \
 of every Arab country. Read the whole text before you begin. Say everything that the text says, \
 in its order, and say nothing that it does not say: no answer to a question that it asks, no \
@@ -38,14 +38,14 @@ sentence around it. Do not leave any English sentence as it is, and do not cut t
 Translate everything that follows into Arabic:
 
 {text}"""
-#: Words of a text that the benchmark makes itself; about the law of instruction data sets.
+#: Words of a generated text: median and deviation of the logarithm, about as in instruction data.
 MEDIAN_WORDS, SPREAD = 40, 0.8
 VOCABULARY = 4096
 DRAWS_A_ROUND = 100
 #: English letters for each Arabic one (see `hala_hpc.data.checks.settings`).
 LETTERS = 1.19
 LATIN = re.compile(r"[A-Za-zÀ-ɏ]+(?:['’][a-z]+)?")
-#: What no translation changes: code, tags, web addresses, placeholders, commands with a backslash.
+#: Spans that no translation changes: code, tags, addresses, placeholders, LaTeX commands.
 UNTRANSLATED = re.compile(
     r"```.*?```|`[^`\n]*`|<[^<>\n]*>|\{[^{}\n]*\}|https?://\S+|\S+@\S+|%\(?\w+\)?\w?|\\\w+|\$\w+",
     re.DOTALL,
@@ -53,11 +53,11 @@ UNTRANSLATED = re.compile(
 
 
 def texts_of(files: Sequence[Path], count: int, seed: int) -> list[str]:
-    """`count` different English texts from JSONL files, or made up where no file is given.
+    """Return `count` different English texts from JSONL files, or generated without a file.
 
     Those whose stand-in translation the checks reject are left out, 1 in 200: random words that
-    read as a comment would be asked again, which raw vLLM is not. Raises UserError (65) when the
-    files hold fewer.
+    read as a comment would be generated again, but not by raw vLLM. Raises: UserError (65) if the
+    files have fewer.
     """
     every = read_texts(files) if files else made_texts(count + count // 20 + 20, seed)
     found = [text for text in dict.fromkeys(every) if is_good(text)]
@@ -69,12 +69,12 @@ def texts_of(files: Sequence[Path], count: int, seed: int) -> list[str]:
 
 @cache
 def checks() -> OutputChecks:
-    """The checks as a recipe has them."""
+    """Return the checks as in a recipe."""
     return OutputChecks(CheckSettings(), "en", "ar")
 
 
 def is_good(text: str) -> bool:
-    """Whether the checks take the stand-ins of a text and of its pieces for translations."""
+    """Whether the checks accept the stand-ins of a text and of its segments."""
     segments = [
         segment.text for segment in lay_out(text, 512, lambda part: len(part) // 4).segments
     ]
@@ -82,7 +82,7 @@ def is_good(text: str) -> bool:
 
 
 def read_texts(files: Iterable[Path]) -> Iterator[str]:
-    """The English text of each row, in the shapes of Alpaca, OPUS and messages."""
+    """Yield the English text of each row, in the layouts of Alpaca, OPUS and messages."""
     for file in files:
         for line in file.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
@@ -97,7 +97,7 @@ def read_texts(files: Iterable[Path]) -> Iterator[str]:
 
 
 def made_texts(count: int, seed: int) -> list[str]:
-    """Different texts of the demo's sentences with lengths as in instruction data sets."""
+    """Return different texts of the demo's sentences with lengths as in instruction data sets."""
     from hala_hpc.demo.pairs import distinct_pairs
 
     draw = random.Random(seed)
@@ -105,7 +105,7 @@ def made_texts(count: int, seed: int) -> list[str]:
     found: dict[str, None] = {}
 
     def one_round() -> None:
-        # Short texts come again now and then, long ones never.
+        # Short texts are sometimes repeated, long ones never.
         for _ in range(DRAWS_A_ROUND):
             if len(found) < count:
                 found[made_text(draw, pairs)] = None
@@ -115,7 +115,7 @@ def made_texts(count: int, seed: int) -> list[str]:
 
 
 def made_text(draw: random.Random, sentences: Sequence[str]) -> str:
-    """A text of some of these sentences, with a length as in instruction data sets."""
+    """Make a text of some of these sentences, with a length as in instruction data sets."""
     wanted = min(MEDIAN_WORDS * draw.lognormvariate(0, SPREAD), 400)
     chosen: list[str] = []
     words = 0
@@ -127,7 +127,7 @@ def made_text(draw: random.Random, sentences: Sequence[str]) -> str:
 
 @cache
 def arabic_words() -> dict[int, tuple[str, ...]]:
-    """Arabic words for English ones, by the length of the English word: things and qualities."""
+    """Return Arabic words by the length of the English word: nouns and adjectives."""
     every = sorted(
         {
             forms[""]
@@ -144,9 +144,9 @@ def arabic_words() -> dict[int, tuple[str, ...]]:
 
 
 def stand_in(text: str) -> str:
-    """What a good translation of a text looks like to counts and checks, and what it weighs.
+    """Return a text that passes counts and checks as a translation, with a similar length.
 
-    Every English word becomes an Arabic one, always the same; all else stays as it is.
+    Every English word becomes an Arabic one, always the same; everything else stays.
     """
 
     def word(match: re.Match[str]) -> str:
@@ -159,7 +159,7 @@ def stand_in(text: str) -> str:
 
 
 def write_corpus(folder: Path, texts: Sequence[str]) -> Path:
-    """A corpus of one conversation of one message for each text, in one shard."""
+    """Write a corpus of one conversation of one message for each text, in one shard."""
     with CorpusWriter(folder / part_name(0), "conversations") as writer:
         for number, text in enumerate(texts):
             writer.add(row_of(number, text))
@@ -167,14 +167,14 @@ def write_corpus(folder: Path, texts: Sequence[str]) -> Path:
 
 
 def row_of(number: int, text: str) -> Row:
-    """A row whose id differs even where the text does not."""
+    """Return a row whose id differs even if the text does not."""
     name = hashlib.blake2b(f"{number} {text}".encode(), digest_size=16).hexdigest()
     messages = [{"role": "user", "content": text}]
     return {"id": name, "origin": "benchmark", "messages": messages}
 
 
 def make_model(folder: Path, texts: Sequence[str], family: str = "lfm2") -> Path:
-    """A tiny model of random weights with a tokenizer that knows both languages."""
+    """Make a tiny model of random weights with a tokenizer for both languages."""
     tokenizer: Any = train_tokenizer(
         [PROMPT, *texts, *(stand_in(text) for text in texts)], VOCABULARY, family
     )
@@ -183,7 +183,7 @@ def make_model(folder: Path, texts: Sequence[str], family: str = "lfm2") -> Path
 
 
 def with_duplicates(texts: Sequence[str], share: float, draw: random.Random) -> list[str]:
-    """As many texts, that share of them repetitions of others, in any order."""
+    """Return as many texts, of which that share repeats others, in random order."""
     unique = list(texts[: len(texts) - int(share * len(texts))])
     repeated = unique + draw.choices(unique, k=len(texts) - len(unique))
     draw.shuffle(repeated)

@@ -125,7 +125,7 @@ def test_no_text_of_a_row_becomes_a_control_token(family: str, folder: Path) -> 
 
 
 @every_family
-def test_a_system_turn_is_kept_or_its_row_is_refused(family: str, folder: Path) -> None:
+def test_a_system_turn_stays_or_its_row_is_refused(family: str, folder: Path) -> None:
     tokenizer = load_tokenizer(folder / family)
     made = example(tokenizer, "Hello", "Good morning.", system="You are kind.")
     if family == "gemma2":

@@ -65,7 +65,7 @@ def offered(script: Path, *typed: str, cwd: Path = ROOT, program: object = HALA)
     return [candidate for candidate in candidates if candidate]
 
 
-def test_the_first_word_is_a_command(script: Path) -> None:
+def test_the_first_argument_is_a_command(script: Path) -> None:
     assert offered(script, "") == [*COMMANDS, "--help", "--version"]
     assert offered(script, "sta") == ["status"]
 
@@ -196,7 +196,7 @@ def test_the_script_has_no_mistake_that_shellcheck_knows(script: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_an_unknown_shell_is_named_and_help_says_how_to_load_it() -> None:
+def test_an_unknown_shell_is_named_and_help_shows_how_to_load_it() -> None:
     ended = hala("completion", "zhs")
     assert (ended.code, ended.err) == (64, "error: completion zhs: did you mean 'zsh'?\n")
     assert "hala completion bash" in hala("completion", "--help").out

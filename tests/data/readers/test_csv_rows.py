@@ -23,7 +23,7 @@ def reasons(path: Path, text: str, text_format: TextFormat = PLAIN_TEXT) -> list
     return [record.reason for record in read(path, text, text_format)]
 
 
-def test_quotation_marks_in_tsv_belong_to_the_text(tmp_path: Path) -> None:
+def test_quotes_in_tsv_belong_to_the_text(tmp_path: Path) -> None:
     lines = [f"{source}\tجملة {number}" for number, source in enumerate(PAIRS)]
     (tmp_path / "a.tsv").write_text("\n".join(["en\tar", *lines, ""]), encoding="utf-8")
     (tmp_path / "b.csv").write_text("en;ar\nfrom b;نعم\n", encoding="utf-16")
@@ -47,7 +47,7 @@ def test_the_encoding_can_be_set(tmp_path: Path) -> None:
     assert questions(tmp_path) == ["Yes"]
 
 
-def test_fields_that_a_writer_put_in_quotation_marks_are_undone_in_tsv(tmp_path: Path) -> None:
+def test_fields_that_a_writer_put_in_quotes_are_undone_in_tsv(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     doubled = read(path, 'en\tar\n"He said ""hi"""\tx\n"plain"\ty\n')
     assert [record.value and record.value["en"] for record in doubled] == [
@@ -75,7 +75,7 @@ def test_a_row_of_csv_may_have_several_lines_unless_they_are_rows(tmp_path: Path
     assert reasons(path, 'en,ar\n"one,1\n"two" x,2\n') == ["open-quote", ""]
 
 
-def test_every_line_of_a_file_with_open_marks_is_accounted_for(tmp_path: Path) -> None:
+def test_every_line_of_a_file_with_open_quotes_is_accounted_for(tmp_path: Path) -> None:
     lines = ['"a,1', '"b,2', "c,3", '"d""e,4', 'f",5', "g", '"h",6', '"i,7']
     records = read(tmp_path / "a.csv", "\n".join(["x,y", *lines]))
     assert [record.line for record in records] == list(range(2, len(lines) + 2))

@@ -70,7 +70,7 @@ def test_a_row_with_such_a_text_is_dropped_or_translated_on_demand(
     assert text in [prompt.text.partition("\n\n")[2] for prompt in asked]
 
 
-def test_lines_in_both_languages_are_kept_and_translated_one_by_one() -> None:
+def test_lines_in_both_languages_stay_and_are_translated_one_by_one() -> None:
     row, asked = run(task_of(), row_of("the red house\n\nأنقرة في تركيا.\nthe river", "42"), good)
     assert texts_of(row)[0] == "ال حمراء دار\n\nأنقرة في تركيا.\nال نهر"
     assert len(asked) == 2
