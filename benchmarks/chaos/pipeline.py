@@ -71,7 +71,7 @@ def linger(event, arguments):
     if event in ("os.rename", "os.link", "subprocess.Popen"):
         time.sleep(random.uniform(0, LINGER_S))
 
-if LINGER_S and any(word.startswith("hala_hpc.") for word in sys.orig_argv):
+if LINGER_S and any(argument.startswith("hala_hpc.") for argument in sys.orig_argv):
     sys.addaudithook(linger)
 """
 #: Maximum pause in seconds before a process renames, links or starts a program.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from benchmarks.chaos import queued_jobs, run_processes
-from benchmarks.chaos.acts import Injection, FaultInjector
+from benchmarks.chaos.acts import FaultInjector, Injection
 from benchmarks.chaos.caretaker import Caretaker
 from benchmarks.chaos.cluster import Cluster
 from benchmarks.chaos.ghosts import Ghosts

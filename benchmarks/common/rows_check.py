@@ -180,11 +180,11 @@ class RowsCheck:
                 self.expect(f"bytes of {file}", size, path.stat().st_size if path.exists() else 0)
             total.update({key: marker.get(key, 0) for key in ("rows_in", "rows_out")})
         summary = read_json(self.artifact / "summary.json")
-        self.expect("marks", len(list((self.artifact / "done").glob("*.json"))), self.units)
+        self.expect("markers", len(list((self.artifact / "done").glob("*.json"))), self.units)
         self.expect("summary rows_in", summary.get("rows_in"), self.found.rows_in)
         self.expect("summary rows_out", summary.get("rows_out"), len(good))
         self.expect("summary rows_rejected", summary.get("rows_rejected"), len(rejected))
-        self.expect("rows_in of all marks", total["rows_in"], self.found.rows_in)
+        self.expect("rows_in of all markers", total["rows_in"], self.found.rows_in)
 
     def expect(self, what: str, reported: Any, true: Any) -> None:
         """Record a count that differs from the files."""

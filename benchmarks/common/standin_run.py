@@ -52,7 +52,7 @@ class StandInRun:
     @property
     def release_file(self) -> Path:
         """Held jobs wait for this file."""
-        return self.base / "word"
+        return self.base / "release"
 
     def launcher(self, name: str, options: str, hold_after: int | None = None) -> str:
         """Write a launcher whose jobs find the stand-in; return its argument.

@@ -86,7 +86,7 @@ class AtInstant:
 
 @dataclass(frozen=True)
 class AtCall:
-    """SIGKILL instead of the n-th system call of a kind that some thread of the job makes."""
+    """SIGKILL instead of the n-th system call of a kind of some thread of the job."""
 
     call: str
     number: int
@@ -109,7 +109,7 @@ STRACE = ["strace", "-f", "-qq"]
 
 
 def calls_made(start: Starter, into: Path) -> dict[str, int]:
-    """How often the busiest thread of a job makes each call when nobody kills it."""
+    """Return how often the busiest thread of an undisturbed job makes each call."""
     names = ",".join(CALLS.values())
     job = start([*STRACE, "-o", str(into), "-e", f"trace={names}"])
     assert job.wait(END_LIMIT_S) == 0, "an undisturbed job failed"

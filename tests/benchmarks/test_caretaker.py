@@ -1,4 +1,4 @@
-"""What the campaign of blows does by hand for its cluster, on stand-ins for SLURM's commands."""
+"""What the campaign of faults does by hand for its cluster, on stand-ins for SLURM's commands."""
 
 import shutil
 import subprocess
@@ -116,7 +116,7 @@ def test_a_missing_slurmd_is_restarted_at_the_first_check(nodes: TwoNodes, care:
     assert (care.tally.slurmds_restarted, care.tally.nodes_resumed) == (1, 0)
 
 
-def test_what_a_blow_has_taken_away_is_left_to_the_blow(nodes: TwoNodes, care: Caretaker) -> None:
+def test_what_an_injected_fault_removed_is_left_to_it(nodes: TwoNodes, care: Caretaker) -> None:
     nodes.put("node1", "drained", "chaos")
     with care.cluster.alone() as mine:
         assert mine

@@ -1,4 +1,4 @@
-"""The campaign of blows: what judges an answer or a run finds what is wrong, and a short one."""
+"""The campaign of injected faults: its checks of answers and runs find faults, and a short one."""
 
 import json
 import shutil

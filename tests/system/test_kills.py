@@ -37,11 +37,11 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> KillNode:
 
 
 def run(
-    node: KillNode, name: str, blows: Iterable[KillMethod], gate_blows: list[KillMethod]
+    node: KillNode, name: str, kills: Iterable[KillMethod], gate_kills: list[KillMethod]
 ) -> int:
-    """A run under these blows, finished and checked; returns how many of them killed."""
+    """Make a run with these kills, finish and check it; return how many of them killed."""
     one = KillRun(node, name, Random(name))
-    report = one.run(blows, gate_blows, None)
+    report = one.run(kills, gate_kills, None)
     assert (report.defects, report.found.faults, report.left_over) == ([], [], [])
     assert report.found.rows_in == report.found.rows_out + report.found.rows_rejected == SHAPE.rows
     assert all(loss.answers <= SHAPE.redone_bound for loss in report.losses), report.losses
@@ -51,24 +51,24 @@ def run(
 def test_kills_at_random_instants_cost_no_row(node: KillNode, tmp_path: Path) -> None:
     chance = Random(7)
     # At least two attempts have something to do when they are killed, though each gives answers
-    # for longer than most blows wait.
+    # for longer than a kill usually waits.
     held = JobHold(tmp_path, after=SHAPE.rows // 4)
 
-    def blows() -> Iterator[KillMethod]:
+    def kills() -> Iterator[KillMethod]:
         node.variables = held.variables
         for target in ("child", "supervisor", "both", "child"):
             yield AtInstant(target, chance.uniform(0, 0.15), node.log)
         node.variables = {}
 
     try:
-        assert run(node, "instants", blows(), []) >= 2
+        assert run(node, "instants", kills(), []) >= 2
     finally:
         node.variables = {}
 
 
 @pytest.mark.long
 def test_kills_between_the_steps_of_a_commit_cost_no_row(node: KillNode) -> None:
-    blows: list[KillMethod] = [
+    kills: list[KillMethod] = [
         AtCall("link", 3),
         AtCall("rename", 9),
         AtCall("fsync", 25),
@@ -76,12 +76,12 @@ def test_kills_between_the_steps_of_a_commit_cost_no_row(node: KillNode) -> None
         AtCall("mkdir", 9),
         AtCall("write", 60),
     ]
-    assert run(node, "calls", blows, []) >= 4
+    assert run(node, "calls", kills, []) >= 4
 
 
 def test_a_gate_that_is_killed_leaves_nothing_behind(node: KillNode) -> None:
-    blows: list[KillMethod] = [AtCall("link", 2), AtCall("rename", 1), AtCall("fsync", 11)]
-    assert run(node, "gates", [], blows) == 3
+    kills: list[KillMethod] = [AtCall("link", 2), AtCall("rename", 1), AtCall("fsync", 11)]
+    assert run(node, "gates", [], kills) == 3
 
 
 @pytest.fixture(scope="module")
