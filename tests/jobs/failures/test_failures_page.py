@@ -31,7 +31,7 @@ def run(*arguments: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]"
 
 def test_the_table_of_the_page_is_that_of_the_policy() -> None:
     done = run("docs/failures_table.py", "check")
-    assert done.returncode == 0, "python docs/failures_table.py writes it anew"
+    assert done.returncode == 0, "python docs/failures_table.py writes it again"
 
 
 def test_every_class_stands_on_the_page() -> None:
