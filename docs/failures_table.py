@@ -1,6 +1,6 @@
 """Write the table of docs/failures.md from POLICY: `python docs/failures_table.py [check]`.
 
-With `check` nothing is written; the exit code is 1 where the page is not current.
+With `check` nothing is written; the exit code is 1 if the page is not current.
 """
 
 import ast
@@ -16,18 +16,18 @@ from hala_hpc.core.files import write_text
 from hala_hpc.jobs.failures.policy import POLICY, Action, Blame, Remedy
 
 PAGE = Path(__file__).with_name("failures.md")
-#: The table stands between these lines of the page.
+#: The table is between these lines of the page.
 BEGIN, END = "<!-- made by docs/failures_table.py -->\n", "<!-- end -->\n"
 HEAD = ("class", "recognized by", "next round", "until", "blamed")
 
 #: How `jobs/failures/classify.py` recognizes each class.
 RECOGNIZED: Mapping[FailureClass, str] = {
-    FailureClass.PREEMPTED: "SLURM's state PREEMPTED, REQUEUED or REVOKED; a signal to leave long "
-    "before the time limit",
-    FailureClass.TIMEOUT: "SLURM's state TIMEOUT or DEADLINE; a signal to leave within "
+    FailureClass.PREEMPTED: "SLURM's state PREEMPTED, REQUEUED or REVOKED; a termination signal "
+    "long before the time limit",
+    FailureClass.TIMEOUT: "SLURM's state TIMEOUT or DEADLINE; a termination signal within "
     "`signal_delay_s` of the time limit",
     FailureClass.NODE_FAILURE: "SLURM's state NODE_FAIL, BOOT_FAIL or LAUNCH_FAILED; `BadNode`, by "
-    "which a job says that its node is not fit; `NODE_PATTERNS` in the log",
+    "which a job reports that its node is unfit; `NODE_PATTERNS` in the log",
     FailureClass.HOST_OOM: "a kill by the kernel in the job's cgroup; SLURM's state OUT_OF_MEMORY; "
     "`MemoryError`",
     FailureClass.GPU_OOM: "torch's `OutOfMemoryError`; messages of CUDA, vLLM and NCCL in the log",
@@ -35,10 +35,10 @@ RECOGNIZED: Mapping[FailureClass, str] = {
     "`RankHung`",
     FailureClass.BAD_DATA: "exit code 65",
     FailureClass.EXCEPTION: "exit code 70, a traceback",
-    FailureClass.CONFIG_ERROR: "exit codes 64, 66, 69, 73, 78; a job that ends before code of ours "
+    FailureClass.CONFIG_ERROR: "exit codes 64, 66, 69, 73, 78; a job that ends before our code "
     "begins; `SET_UP_PATTERNS` in the log",
     FailureClass.CANCELLED: "SLURM's state CANCELLED",
-    FailureClass.KILLED: "an end by a signal that nobody explains",
+    FailureClass.KILLED: "an end by a signal of unknown origin",
     FailureClass.NO_REPORT: "no record of the attempt, and nothing in SLURM's accounting",
     FailureClass.SECONDARY: "`RankLost`, `LeaseLost`, `StopRequested`",
     FailureClass.EARLY: "`InputNotFinished`",
@@ -85,7 +85,7 @@ def format_action(remedy: Remedy, text: str) -> str:
 
 
 def main() -> None:
-    """Write the page anew, or say that it is not current."""
+    """Write the page again, or report that it is not current."""
     page = PAGE.read_text(encoding="utf-8")
     head, rest = page.split(BEGIN)
     current = f"{head}{BEGIN}\n{format_table()}\n{END}{rest.split(END)[1]}"

@@ -47,7 +47,7 @@ class Merge(Stage[Settings]):
         return self.settings.model_copy(update={"beside": beside})
 
     def preflight(self) -> list[str]:
-        """Find parameters that do not fit, kinds without a tensor, and models alike."""
+        """Find wrong parameters, kinds without a tensor, and equal models."""
         settings = self.settings
         faults = method_faults(settings, len(settings.model))
         for setting, model in (
@@ -62,7 +62,7 @@ class Merge(Stage[Settings]):
         return faults
 
     def alike_faults(self) -> list[str]:
-        """A line where two of the models are one and the same."""
+        """Return a line for each model that is named twice."""
         named = [("base", self.settings.base)] + [("model", one) for one in self.settings.model]
         for number, (setting, one) in enumerate(named):
             for other_setting, other in named[:number]:
@@ -76,7 +76,7 @@ class Merge(Stage[Settings]):
         return []
 
     def kind_faults(self) -> list[str]:
-        """A line for each kind of layer that hits no tensor of the base, as far as it is here."""
+        """Return a line for each kind of layer without a tensor in the base, if it is here."""
         place = self.inputs.path(self.settings.base)
         folder = find_folder(place)
         if folder is None:
@@ -116,7 +116,10 @@ class Merge(Stage[Settings]):
             out.commit(unit)
 
     def _parents(self) -> "Parents":
-        """The folders of base and tuned models. Raises UserError where they cannot be merged."""
+        """Return the folders of base and tuned models.
+
+        Raises: UserError if they cannot be merged.
+        """
         from hala_hpc.engines.models.merging.merge_pass import Parents
         from hala_hpc.engines.models.merging.parents import require_matching_parents
 
@@ -130,7 +133,7 @@ class Merge(Stage[Settings]):
             require_safetensors(model, f"model={model}")
             if base.resolve() == model.resolve():
                 raise UserError(f"base and model are both {base}: a merge needs two models")
-        # Once more: what nodes make was not there when the launch looked.
+        # Again: results of nodes did not exist when the launch checked.
         if faults := method_faults(settings, len(models)) + self.kind_faults():
             raise UserError(faults)
         parents = Parents(base, models)
@@ -138,7 +141,7 @@ class Merge(Stage[Settings]):
         return parents
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
-        """All tensors of the base are there, in its shapes, and finite."""
+        """Check that all tensors of the base are there, in its shapes, and finite."""
         from hala_hpc.engines.models.merging.merge_record import MERGE_FILE, MergeRecord
         from hala_hpc.engines.models.merging.parents import require_same_shapes
         from hala_hpc.engines.models.tensors import require_finite, weight_bytes
@@ -154,7 +157,7 @@ class Merge(Stage[Settings]):
 
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
-        """Method and parameters, and how far the models were apart."""
+        """Return method, parameters and distances of the models."""
         from hala_hpc.engines.evaluation.report import format_count
 
         if "method" not in details:
@@ -165,7 +168,7 @@ class Merge(Stage[Settings]):
 
 
 def describe_changes(details: Mapping[str, Any]) -> str:
-    """How far the tuned models were from the base, kind by kind, and what was answered."""
+    """Return the distances of the tuned models from the base by kind, and the answer."""
     texts = []
     for change in details.get("changes", ()):
         angles = "/".join(f"{angle:.3g}" for angle in change["angle_degrees"])

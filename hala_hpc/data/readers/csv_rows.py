@@ -1,9 +1,9 @@
 """Read CSV and TSV files whose first line has the names of the columns.
 
-A row of TSV is a line. In CSV a row may have several lines, but a quotation mark that swallows
-other rows must not pass unseen: see `read_quoted_row`. The module csv splits the fields; which
-lines belong to a row is decided here, as csv.Sniffer guesses from letters and no reader holds the
-lines of a row against its columns.
+A row of TSV is a line. In CSV a row may have several lines, but an open quote that includes other
+rows must be detected: see `read_quoted_row`. The module csv splits the fields; which lines belong
+to a row is decided here, as csv.Sniffer guesses from letters and no reader compares the lines of a
+row with its columns.
 """
 
 import csv
@@ -20,7 +20,7 @@ from hala_hpc.data.readers.text_files import PLAIN_TEXT, Quoting, TextFormat, op
 #: Separators that are tried in the first line, in this order.
 SEPARATORS = (",", ";", "\t", "|")
 TSV_SUFFIXES = {".tsv", ".tab"}
-#: What Excel writes above the names of the columns.
+#: The line that Excel writes above the column names.
 EXCEL_LINE = "sep="
 QUOTE = '"'
 
@@ -129,13 +129,13 @@ def find_separator(header: str, is_named_tsv: bool) -> str:
 
 
 def read_fields(line: str, lines: PhysicalLines, columns: Columns) -> list[str] | None:
-    """Return the fields of the row that begins with a line; None for an open quotation mark."""
+    """Return the fields of the row that begins with a line; None for an open quote."""
     if QUOTE not in line or columns.quoting == "none":
         return split_plain(line, columns.separator)
     if not columns.is_tsv:
         return read_quoted_row(line, lines, columns)
     if columns.quoting == "csv":
-        # An odd number of marks: a field goes on in the next line, or comes from the line before.
+        # An odd number of quotes: a field continues in the next line or comes from the last one.
         return None if line.count(QUOTE) % 2 else split_quoted(line, columns.separator)
     return [undo_quotes(field) for field in split_plain(line, columns.separator)]
 
@@ -143,9 +143,9 @@ def read_fields(line: str, lines: PhysicalLines, columns: Columns) -> list[str] 
 def read_quoted_row(first: str, lines: PhysicalLines, columns: Columns) -> list[str] | None:
     """Return the fields of a row of CSV with quotation marks, which may have several lines.
 
-    None, and only the first line is used up, if the mark is never closed, if it is closed in the
+    None, and only the first line is used up, if the quote is never closed, if it is closed in the
     middle of a field of a later line, or if each line has as many fields as there are columns:
-    then the lines are rows and the mark belongs to the text. The last rule is left out for the
+    then the lines are rows and the quote belongs to the text. The last rule is left out for the
     quoting `csv`.
     """
     taken, is_at_end = [first], False
@@ -194,7 +194,7 @@ def split_quoted(line: str, separator: str) -> list[str] | None:
 
 
 def is_quoted(field: str) -> bool:
-    """Whether a field stands in quotation marks."""
+    """Whether a field is in quotation marks."""
     return len(field) > 1 and field.startswith(QUOTE) and field.endswith(QUOTE)
 
 

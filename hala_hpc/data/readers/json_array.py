@@ -36,7 +36,7 @@ def json_elements(path: Path, text_format: TextFormat, found: JsonLayout) -> Ite
     """Read the objects of a file in bounded memory.
 
     ijson is not used: its fast backend replaces lone surrogates by question marks and does not
-    keep the text of a row.
+    return the text of a row.
 
     Raises: UserError (BAD_DATA) if the file is malformed; the rows after that point cannot be
     separated.
@@ -94,7 +94,7 @@ class JsonElements:
             raise self._error(number, "the next element is not JSON, or the array has no end")
 
     def _check_rest(self, rest: str, number: int) -> None:
-        """Check what follows the last element: nothing, or other fields that hold no rows."""
+        """Check what follows the last element: nothing, or other fields without rows."""
         rest += self.file.read(ROW_BYTES)
         if self.found.layout == "array":
             if rest.strip():
@@ -114,7 +114,7 @@ class JsonElements:
 
 
 def second_list_error(path: Path, name: str) -> UserError:
-    """Make the error for an object that holds several lists of rows."""
+    """Make the error for an object with several lists of rows."""
     return UserError(
         f"data file {path}: is one object with several lists of objects, {name!r} is the second; "
         "write each list that is to be read to a file of its own, for example with "

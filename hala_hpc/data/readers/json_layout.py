@@ -1,4 +1,4 @@
-"""Find out how a JSON file holds its rows: by lines, in one array, as objects, in one object."""
+"""Detect the layout of a JSON file: rows on lines, in one array, as objects, in one object."""
 
 import json
 import re
@@ -13,7 +13,7 @@ Layout = Literal["lines", "array", "objects", "list"]
 #: Characters that are read first; most files show their layout in them.
 HEAD_CHARACTERS = 64 * 1024
 BLANKS = re.compile(r"[\s,]*")
-#: Fields of rows of known formats: an object that has one of them is a row and holds no rows.
+#: Fields of rows of known formats: an object that has one of them is a row.
 ROW_FIELDS = {"instruction", "output", "question", "response", "prompt", "completion"} | {
     "translation",
     "messages",
@@ -24,7 +24,7 @@ ROW_FIELDS = {"instruction", "output", "question", "response", "prompt", "comple
 
 @dataclass(frozen=True)
 class JsonLayout:
-    """How a file holds its rows."""
+    """The layout of a file."""
 
     layout: Layout
     start: int = 0
@@ -32,7 +32,7 @@ class JsonLayout:
 
 
 def find_layout(path: Path, text_format: TextFormat = PLAIN_TEXT) -> JsonLayout:
-    """Return the layout of a JSON file; `lines` also if it is none that is known."""
+    """Return the layout of a JSON file; `lines` also for an unknown one."""
     with open_text(path, text_format.encoding) as file:
         text = file.read(HEAD_CHARACTERS)
         while not text.strip() and (more := file.read(HEAD_CHARACTERS)):
@@ -47,7 +47,7 @@ def find_layout(path: Path, text_format: TextFormat = PLAIN_TEXT) -> JsonLayout:
 def judge(text: str, is_all: bool = False) -> JsonLayout | None:
     """Return the layout by the start of a file; None if more of it must be read.
 
-    With `is_all` nothing more can be read.
+    With `is_all` the start is the whole file.
     """
     start = text.lstrip()
     if not start:
@@ -73,7 +73,7 @@ def has_whole_lines(start: str) -> bool:
     others = [line for line in others if line.strip()]
     if is_json(first) and others:
         return True
-    # After a first line that is cut off the others are whole; within an array a comma ends them.
+    # After a first line that is cut off the others are complete; within an array a comma ends them.
     return len(others) > 1 and all(is_object(line) for line in others[:2])
 
 
@@ -92,7 +92,7 @@ def is_object(line: str) -> bool:
 
 
 def find_end(text: str) -> int | None:
-    """Return the end of the JSON value that a text begins with; None if it is not whole."""
+    """Return the end of the JSON value that a text begins with; None if it is incomplete."""
     try:
         return json.JSONDecoder().raw_decode(text)[1]
     except (ValueError, RecursionError):
@@ -102,7 +102,7 @@ def find_end(text: str) -> int | None:
 def find_list(text: str) -> int | None:
     """Return where the list of rows begins in an object; None if there is none.
 
-    Its first element is an object, and no turn: an object with a list of turns is a row.
+    Its first element is an object and not a turn: an object with a list of turns is a row.
     """
     decoder, at = json.JSONDecoder(), 1
     try:

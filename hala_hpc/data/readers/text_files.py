@@ -18,8 +18,8 @@ from typing import IO, Any, Literal, cast
 from zipfile import ZipFile
 
 Quoting = Literal["auto", "csv", "none"]
-"""Quotation marks of CSV and TSV: `csv` undoes them as RFC 4180 says, `none` takes them as they
-are, `auto` finds out: undone in CSV, in TSV only where the file proves that they were added.
+"""Quotation marks of CSV and TSV: `csv` removes them by RFC 4180, `none` leaves them, `auto`
+detects: removed in CSV, in TSV only if the file proves that they were added.
 """
 
 #: Suffixes of compressed files.
@@ -42,14 +42,14 @@ BAD_BYTES = "hala-bad-bytes"
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How text files are read; empty fields are found out for each file."""
+    """How text files are read; empty fields are detected for each file."""
 
     encoding: str = ""
     separator: str = ""
     quoting: Quoting = "auto"
 
 
-#: Everything is found out.
+#: Everything is detected.
 PLAIN_TEXT = TextFormat()
 
 

@@ -22,7 +22,7 @@ MACRO_MEAN = "mean"
 
 
 class DifferenceVerdict(StrEnum):
-    """What a comparison shows."""
+    """Result of a comparison."""
 
     HIGHER = "higher"
     LOWER = "lower"
@@ -97,7 +97,7 @@ def adjusted_p_values(rows: Sequence[TableRow], resamples: int = RESAMPLES) -> l
 
 def detectable_in_table(row: TableRow, rows: Sequence[TableRow]) -> float | None:
     """The smallest true difference that a row of this table finds with a power of 80 %."""
-    # The first of Holm's steps is at this level: a lone difference has to pass it.
+    # The first of Holm's steps is at this level: a single difference has to pass it.
     return smallest_detectable(row.pairs, FAMILY_LEVEL / len(rows))
 
 

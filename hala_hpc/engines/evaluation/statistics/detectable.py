@@ -1,7 +1,7 @@
-"""The smallest difference that a comparison could have seen: found with a power of 80 %.
+"""The smallest difference that a comparison could have found with a power of 80 %.
 
-For McNemar's test it is that of the exact test, at the share of discordant items that was seen; a
-formula of the normal distribution would print too small a difference for small tasks.
+For McNemar's test it is that of the exact test, at the observed share of discordant items; a
+formula of the normal distribution would give too small a difference for small tasks.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def smallest_detectable(tasks: Sequence[PairedTask], level: float) -> float | No
         return mcnemar_detectable(items, sum(tasks[0].count_discordant()) / items, level)
     normal = NormalDist()
     error = null_error(tasks)
-    # Equal answers to all items say nothing about how much two other models would differ.
+    # Equal answers to all items do not show how much two other models would differ.
     return (normal.inv_cdf(1 - level / 2) + normal.inv_cdf(POWER)) * error if error else None
 
 
@@ -49,7 +49,7 @@ def mcnemar_power(items: int, discordant: float, difference: float, level: float
     """Probability that McNemar's exact test at this level rejects.
 
     `difference` is the true difference of the two shares of correct answers; if it is larger than
-    the share of discordant items, all of as many items differ in one direction.
+    the share of discordant items, that many items differ, all in one direction.
     """
     import numpy as np
     from scipy.special import bdtr, bdtrc

@@ -1,6 +1,6 @@
 """Choose on one half of the items and report on the other.
 
-The best of several arms on some items is partly luck on these items: its score there is too high.
+The best of several arms on some items is partly the best by chance: its score there is too high.
 """
 
 from collections.abc import Mapping, Sequence

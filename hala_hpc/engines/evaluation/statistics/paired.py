@@ -19,7 +19,7 @@ RESAMPLES = 10_000
 #: Sums that differ by rounding only are equal.
 ROUNDING_DIGITS = 12
 ROUNDING = 10.0**-ROUNDING_DIGITS
-#: Numbers that a step of the bootstrap holds in memory: 32 MB.
+#: Numbers of a bootstrap step in memory: 32 MB.
 MAX_COUNTS = 4_000_000
 
 

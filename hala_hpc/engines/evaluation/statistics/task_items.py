@@ -17,7 +17,7 @@ class TaskItems:
 
     task: str
     hashes: Sequence[str]
-    """Of document, prompt and target together: what has to be equal for two items to be a pair."""
+    """Hash of document, prompt and target of each item; two items with equal hashes are a pair."""
     values: Sequence[float]
     """Score of each item; 0 and 1 for wrong and correct."""
     clusters: Sequence[str] | None = None

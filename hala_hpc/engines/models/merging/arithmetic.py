@@ -1,6 +1,6 @@
-"""The methods that our own arithmetic makes part by part: linear, slerp, task_arithmetic.
+"""The methods of our own arithmetic, by parts of a tensor: linear, slerp, task_arithmetic.
 
-Each does in float32 what mergekit 0.1.5 does, in the same order, so that both round alike: where
+Each computes in float32 what mergekit 0.1.5 does, in the same order, so that both round alike: if
 two large numbers cancel, another order gives another bfloat16.
 """
 
@@ -13,7 +13,7 @@ from hala_hpc.engines.models.merging.layer_values import weights_of_models
 from hala_hpc.engines.models.merging.methods import MergeParameters
 from hala_hpc.engines.models.merging.moments import Moments
 
-#: Cosine above which the arc is taken for its chord, length below which a tensor counts as 0, and
+#: Cosine above which slerp interpolates linearly, length below which a tensor counts as 0, and
 #: numbers that are summed at once; those of mergekit.
 LINEAR_COSINE = 0.9995
 SMALLEST_LENGTH = 1e-8
@@ -21,14 +21,14 @@ ARC_CHUNK_NUMBERS = 2**20
 #: Sum of weights below which `normalize` divides by 1, as in mergekit.
 SMALLEST_SUM = 1e-8
 
-#: Makes a part of the merged tensor of parts of base and tuned models, in float32.
+#: Computes a part of the merged tensor from parts of base and tuned models, in float32.
 MergeParts = Callable[[Sequence[Any]], Any]
 
 
 def prepare_merge(
     parameters: MergeParameters, place: LayerPlace, tensors: Sequence[Any]
 ) -> MergeParts:
-    """What merges the parts of a tensor; `tensors` are flat, as stored, that of the base first."""
+    """Return what merges parts of a tensor; `tensors` are flat, as stored, base first."""
     kind, depth = place
     t = parameters.t.at(kind, depth)
     weights = weights_of_models(parameters.weights, kind, depth)
@@ -40,7 +40,7 @@ def prepare_merge(
 
 
 def prepare_mean(weights: Sequence[float]) -> MergeParts:
-    """The weighted mean of base and tuned models."""
+    """Return the weighted mean of base and tuned models."""
     import torch
 
     factors = torch.tensor(weights, dtype=torch.float32)
@@ -56,7 +56,7 @@ def prepare_mean(weights: Sequence[float]) -> MergeParts:
 
 
 def prepare_changes(weights: Sequence[float], scale: float, normalize: bool) -> MergeParts:
-    """The base and the scaled sum of the weighted changes from it."""
+    """Return the base plus the scaled sum of the weighted changes from it."""
     import torch
 
     factors = torch.tensor(weights, dtype=torch.float32)
@@ -79,7 +79,7 @@ def prepare_changes(weights: Sequence[float], scale: float, normalize: bool) -> 
 
 
 def prepare_slerp(t: float, tensors: Sequence[Any]) -> MergeParts:
-    """The point at `t` of the arc from the base to the tuned model."""
+    """Return the point at `t` of the arc from the base to the tuned model."""
     import torch
 
     place = torch.tensor(t, dtype=torch.float32)
@@ -93,14 +93,14 @@ def prepare_slerp(t: float, tensors: Sequence[Any]) -> MergeParts:
 
     def merge(parts: Sequence[Any]) -> Any:
         base, tuned = parts
-        # Two products and a sum: fused, it would round otherwise.
+        # Two products and a sum: a fused operation would round differently.
         return torch.mul(base, base_share).add_(torch.mul(tuned, tuned_share))
 
     return merge
 
 
 def arc_cosine(tensors: Sequence[Any]) -> Any:
-    """Cosine of the angle between two flat tensors, summed in float32; a torch scalar."""
+    """Return the cosine of the angle of two flat tensors, summed in float32: a torch scalar."""
     import torch
 
     lengths = []
@@ -116,13 +116,13 @@ def arc_cosine(tensors: Sequence[Any]) -> Any:
 
 
 def arc_rows(tensor: Any) -> Iterator[Any]:
-    """Parts of a flat tensor in float32, each as one row."""
+    """Yield parts of a flat tensor in float32, each as one row."""
     for begin in range(0, len(tensor), ARC_CHUNK_NUMBERS):
         yield tensor[begin : begin + ARC_CHUNK_NUMBERS].float().unsqueeze(0)
 
 
 def is_interpolated_linearly(moments: Moments) -> bool:
-    """Whether slerp takes the chord for the arc, as both tensors point almost the same way."""
+    """Whether slerp interpolates linearly, as both tensors have almost the same direction."""
     base, tuned = math.sqrt(moments.base_square), math.sqrt(moments.squares[0])
     base = base if base > SMALLEST_LENGTH else 1.0
     tuned = tuned if tuned > SMALLEST_LENGTH else 1.0

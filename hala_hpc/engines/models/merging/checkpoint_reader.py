@@ -13,12 +13,12 @@ from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.engines.models.files import TensorHeader, read_header
 from hala_hpc.engines.models.tensors import tensor_files
 
-#: Types of safetensors by the words of torch.
+#: Types of safetensors by torch's names.
 DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
 class TensorPlace(NamedTuple):
-    """Where a tensor lies."""
+    """Position of a tensor in its file."""
 
     file: Path
     begin: int
@@ -28,7 +28,7 @@ class TensorPlace(NamedTuple):
 class CheckpointReader:
     """The tensors of a model folder. Use as a context manager.
 
-    Raises UserError (BAD_DATA) for a file that is no safetensors file.
+    Raises: UserError (BAD_DATA) for a file that is no safetensors file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,10 +39,11 @@ class CheckpointReader:
         self._buffer: Any = None
 
     def read(self, name: str) -> Any:
-        """A tensor as stored, flat: torch, of the type in the file, or uint8 for other types.
+        """Return a tensor as stored: a flat torch tensor of its type, or of uint8 for other types.
 
-        It lies in a buffer that the next call fills again.
-        Raises UserError (BAD_DATA) for a file that ends before the tensor does.
+        It is in a buffer that the next call overwrites.
+
+        Raises: UserError (BAD_DATA) for a file that ends before the tensor does.
         """
         import torch
 
@@ -64,7 +65,7 @@ class CheckpointReader:
         file = self._files[place.file]
         file.seek(place.begin)
         done = 0
-        # One call reads 2 GiB at most.
+        # One call reads up to 2 GiB.
         while done < len(view) and (count := file.readinto(view[done:])):  # type: ignore[attr-defined]
             done += count
         return done
@@ -84,7 +85,7 @@ class CheckpointReader:
 
 
 def find_tensors(folder: Path) -> Iterator[tuple[str, TensorPlace]]:
-    """Every tensor of a model folder, in the order in which the files hold them."""
+    """Return every tensor of a model folder, in the order of the files."""
     for file in tensor_files(folder):
         header = read_header(file)
         if header is None:
@@ -94,9 +95,9 @@ def find_tensors(folder: Path) -> Iterator[tuple[str, TensorPlace]]:
 
 
 def find_main_dtype(folder: Path) -> str:
-    """The type that most tensors of a model have, as torch calls it.
+    """Return the most frequent type of a model's tensors, by torch's name.
 
-    Raises UserError (BAD_DATA) for one that cannot be merged, as that of a compressed model.
+    Raises: UserError (BAD_DATA) for one that cannot be merged, such as that of a compressed model.
     """
     types = [place.header.dtype for _, place in find_tensors(folder)]
     main_dtype = max(sorted(set(types)), key=types.count)

@@ -1,7 +1,7 @@
 """Write a checkpoint as safetensors files while its tensors are made.
 
-The functions of safetensors want all tensors of a file in memory. Types and shapes are known before
-the numbers are, so the header is written first and the numbers follow.
+The functions of safetensors need all tensors of a file in memory. Types and shapes are known before
+the numbers, so the header is written first and the numbers follow.
 """
 
 import json
@@ -12,18 +12,18 @@ from typing import IO, Any
 from hala_hpc.core.files import write_json
 from hala_hpc.engines.models.files import TensorHeader
 
-#: Bytes of a file at most, unless one tensor is larger; that of transformers 5.
+#: Maximum bytes of a file, unless one tensor is larger; that of transformers 5.
 SHARD_BYTES = 50_000_000_000
 INDEX_FILE = "model.safetensors.index.json"
-#: A header is filled up with spaces, so that the tensors begin at a multiple of this.
+#: A header is padded with spaces, so that the tensors begin at a multiple of this.
 ALIGNMENT = 8
 
 
 class CheckpointWriter:
-    """The weights of one model, written in the order of `headers` and nothing beside.
+    """Writes the weights of one model in the order of `headers`.
 
-    `write` takes the numbers of the next tensor, whole or in parts; `close` writes the index where
-    there are several files, `discard` removes what was written.
+    `write` takes the numbers of the next tensor, whole or in parts; `close` writes the index if
+    there are several files, `discard` removes all files.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class CheckpointWriter:
         self._left_in_shard = 0
 
     def write(self, numbers: Any) -> None:
-        """Add numbers, a flat torch tensor of the type of the tensor that they are of."""
+        """Append numbers: a flat torch tensor of the type of the tensor that they belong to."""
         import torch
 
         view = memoryview(numbers.contiguous().view(torch.uint8).numpy())
@@ -62,7 +62,7 @@ class CheckpointWriter:
         self._left_in_shard = sum(self.headers[name].size_bytes for name in names)
 
     def close(self) -> None:
-        """End the last file; write the index where there are several."""
+        """Close the last file; write the index if there are several."""
         if self._file is not None:
             self._file.close()
         if self.left:
@@ -78,7 +78,7 @@ class CheckpointWriter:
             write_json(self.folder / INDEX_FILE, index)
 
     def discard(self) -> None:
-        """Remove what was written."""
+        """Remove all files."""
         if self._file is not None:
             self._file.close()
         for path in self._paths:
@@ -86,7 +86,7 @@ class CheckpointWriter:
 
 
 def split_shards(headers: Mapping[str, TensorHeader], shard_bytes: int) -> Iterator[list[str]]:
-    """The names of the tensors of each file, in order."""
+    """Return the names of the tensors of each file, in order."""
     names: list[str] = []
     size = 0
     for name, header in headers.items():
@@ -107,7 +107,7 @@ def shard_name(number: int, total: int) -> str:
 
 
 def encode_header(headers: Mapping[str, TensorHeader]) -> bytes:
-    """The head of a safetensors file: 8 bytes of length (little endian), and the JSON text."""
+    """Return the head of a safetensors file: 8 bytes of length (little endian), and JSON."""
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     begin = 0
     for name, header in headers.items():

@@ -1,7 +1,7 @@
-"""Threads that each take a part of a tensor through all its steps, while it is in a core's cache.
+"""Threads that do all steps of a part of a tensor while it is in a core's cache.
 
-torch would share out every single step of a part over its own threads, and each waits for the
-slowest: where cores are busy with other work as well, that takes many times as long.
+torch would divide every single step among its own threads, and each step waits for the slowest: on
+cores with other load that takes many times as long.
 """
 
 import os
@@ -11,9 +11,9 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-#: Numbers that are taken at once: 1 MiB in float32, which a core's cache holds.
+#: Numbers of a part: 1 MiB in float32, which fits into a core's cache.
 CHUNK_NUMBERS = 2**18
-#: Threads at most, and parts of each whose results are held at once.
+#: Maximum number of threads, and parts of each whose results are in memory at once.
 MAX_THREADS = 16
 PARTS_OF_THREAD = 4
 
@@ -28,7 +28,7 @@ class ChunkWorkers:
         self._pool = ThreadPoolExecutor(self.threads, initializer=compute_alone)
 
     def map(self, step: Callable[[list[Any]], T], tensors: Sequence[Any]) -> Iterator[T]:
-        """What a step makes of the parts of flat torch tensors of one length, in their order.
+        """Yield the result of a step for each part of flat torch tensors of one length, in order.
 
         The step gets a part of each tensor in float32; that of a float32 tensor is no copy.
         """
@@ -54,7 +54,7 @@ class ChunkWorkers:
 
 
 def compute_alone() -> None:
-    """Have torch use no other threads for what the calling thread asks of it."""
+    """Make torch use no other threads for calls of this thread."""
     import torch
 
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
 """Which tensors of a model are attention, feed-forward, convolution, norm and embedding.
 
-Tensors have other names in every family: what Qwen2 calls `mlp` is `feed_forward` for LFM2. The
-names are those of the checkpoints, as transformers 5.19 writes them.
+Tensor names differ between families: `mlp` of Qwen2 is `feed_forward` of LFM2. The names are those
+of checkpoints, as transformers 5.19 writes them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ NORM, EMBEDDING, REST = "norm", "embedding", "rest"
 #: Kinds that a setting may name.
 KINDS = (ATTENTION, FEED_FORWARD, CONV, NORM, EMBEDDING)
 
-#: What most families call their modules.
+#: Module names that families usually have.
 COMMON = {
     "self_attn": ATTENTION,
     "mlp": FEED_FORWARD,
@@ -52,16 +52,16 @@ MODULE_KINDS: dict[str, dict[str, str]] = {
 
 
 class LayerPlace(NamedTuple):
-    """Where a tensor stands in its model."""
+    """Kind and depth of a tensor in its model."""
 
     kind: str
-    """One of KINDS; REST for what the family's table does not know."""
+    """One of KINDS; REST if it is not in the family's table."""
     depth: float
-    """0 for the first layer to 1 for the last; 0 for what stands in no layer, as in mergekit."""
+    """0 for the first layer to 1 for the last; 0 outside of the layers, as in mergekit."""
 
 
 class LayerMap:
-    """Kind and depth of every tensor of a model, by its config and the names of its tensors."""
+    """Return kind and depth of every tensor of a model, by its config and the tensor names."""
 
     def __init__(self, config: Mapping[str, Any], names: Iterable[str]) -> None:
         self.family = str(config.get("model_type", ""))
@@ -71,26 +71,26 @@ class LayerMap:
         self.layers = max(numbers, default=-1) + 1
 
     def place(self, name: str) -> LayerPlace:
-        """Kind and depth of a tensor."""
+        """Return kind and depth of a tensor."""
         number = layer_number(name)
-        # mergekit gives the only layer of a model the end of a gradient.
+        # In mergekit the only layer of a model has the end of a gradient.
         depth = 1.0 if self.layers == 1 else (number or 0) / max(1, self.layers - 1)
         return LayerPlace(self.kind(name), depth if number is not None else 0.0)
 
     def kind(self, name: str) -> str:
-        """Kind of a tensor; the innermost module decides, so that a norm in attention is one."""
+        """Return the kind of a tensor, by its innermost module: a norm in attention is a norm."""
         for module in reversed(name.split(".")[:-1]):
             if module in self.modules:
                 return self.modules[module]
         return REST
 
     def touched(self, kind: str) -> list[str]:
-        """The tensors of a kind."""
+        """Return the tensors of a kind."""
         return [name for name in self.names if self.kind(name) == kind]
 
 
 def layer_number(name: str) -> int | None:
-    """Number of the layer that a tensor stands in: 3 for `model.layers.3.mlp.up_proj.weight`."""
+    """Return the layer number of a tensor: 3 for `model.layers.3.mlp.up_proj.weight`."""
     parts = name.split(".")
     for before, number in pairwise(parts):
         if before == "layers" and number.isdigit():
@@ -99,7 +99,7 @@ def layer_number(name: str) -> int | None:
 
 
 def kind_faults(setting: str, kinds: Iterable[str], layers: LayerMap) -> list[str]:
-    """A line for each kind that a setting names and that hits no tensor of the model."""
+    """Return a line for each kind of a setting that has no tensor in the model."""
     wanted = list(kinds)
     if wanted and not layers.modules:
         known = ", ".join(MODULE_KINDS)

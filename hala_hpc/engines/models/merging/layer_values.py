@@ -26,34 +26,34 @@ class LayerValues(TableOrValue):
     embedding: Gradient | None = None
     """The table of the tokens, and the output layer."""
     rest: Gradient
-    """What no other field names."""
+    """All other tensors."""
 
     def at(self, kind: str, depth: float) -> float:
-        """The value for a kind of layer at a depth from 0 (first layer) to 1 (last layer).
+        """Return the value for a kind of layer at a depth from 0 (first layer) to 1 (last layer).
 
-        Between two numbers of a gradient it is interpolated linearly, as mergekit does.
+        Between two numbers of a gradient it is interpolated linearly, as in mergekit.
         """
         chosen = getattr(self, kind, None) if kind in KINDS else None
         return interpolate(self.rest if chosen is None else chosen, depth)
 
     @property
     def named_kinds(self) -> tuple[str, ...]:
-        """The kinds that have a value of their own."""
+        """Return the kinds with a value of their own."""
         return tuple(kind for kind in KINDS if getattr(self, kind) is not None)
 
     def numbers(self) -> Iterator[tuple[str, float]]:
-        """Every number with the field that it stands in."""
+        """Return every number with the name of its field."""
         for field in (*self.named_kinds, "rest"):
             value = getattr(self, field)
             for number in value if isinstance(value, list) else [value]:
                 yield field, number
 
     def empty_gradients(self) -> list[str]:
-        """The fields that are a gradient without numbers."""
+        """Return the fields that are a gradient without numbers."""
         return [field for field in (*KINDS, "rest") if getattr(self, field) == []]
 
     def depths(self) -> set[float]:
-        """The depths at which a gradient has a number: between them it is linear."""
+        """Return the depths at which a gradient has a number: between them it is linear."""
         found = {0.0, 1.0}
         for field in (*self.named_kinds, "rest"):
             value = getattr(self, field)
@@ -69,7 +69,7 @@ class LayerValues(TableOrValue):
 
 
 def interpolate(value: Gradient, depth: float) -> float:
-    """The number of a gradient at a depth from 0 to 1."""
+    """Return the value of a gradient at a depth from 0 to 1."""
     if not isinstance(value, list):
         return value
     place = depth * (len(value) - 1)
@@ -86,5 +86,5 @@ def format_gradient(value: Gradient) -> str:
 
 
 def weights_of_models(weights: Sequence[LayerValues], kind: str, depth: float) -> list[float]:
-    """The weight of each model for a kind of layer at a depth."""
+    """Return the weight of each model for a kind of layer at a depth."""
     return [one.at(kind, depth) for one in weights]

@@ -33,18 +33,18 @@ class MergeJob:
     ) -> None:
         self.settings, self.parents, self.out = settings, parents, out
         self.held_out = held_out
-        """Folder of the held-out rows; empty where there are none."""
+        """Folder of the held-out rows; empty without any."""
         self.folder = out.folder(unit)
         parameters = settings.parameters(len(parents.models))
         self.target = MergeTarget(self.folder, parameters, self.dtype())
 
     def dtype(self, wanted: str = "") -> str:
-        """Type of the merged weights, as torch calls it."""
+        """Type of the merged weights, by torch's name."""
         wanted = wanted or self.settings.dtype
         return find_main_dtype(self.parents.base) if wanted == "auto" else wanted
 
     def make_weights(self) -> bool:
-        """Make the weights, or take those that another job has made; False when told to stop."""
+        """Make the weights or take those of another job; return False on a stop request."""
         others = self.other_targets()
         if not others:
             self.run_pass([self.target], lambda: None)
@@ -54,7 +54,7 @@ class MergeJob:
             if self.out.stop_requested:
                 return False
             if shared.was_made(self.target):
-                # Taken by an attempt that was ended before it was done.
+                # Taken by an attempt that ended before it had finished.
                 self.run_pass([self.target], lambda: None)
                 return True
             if shared.begin():
@@ -64,7 +64,7 @@ class MergeJob:
         return True
 
     def other_targets(self) -> list[MergeTarget]:
-        """The other models of a sweep that have the same parents; their folders are not set."""
+        """Return the other models of a sweep with the same parents; their folders are not set."""
         found = []
         for values in self.settings.beside:
             if [values["base"], values["model"]] != [self.settings.base, self.settings.model]:
@@ -76,7 +76,7 @@ class MergeJob:
         return [one for one in found if one[1:] != self.target[1:]]
 
     def run_shared_pass(self, shared: SharedPass, others: list[MergeTarget]) -> None:
-        """Make this model, and those of the sweep that nobody has made, in one pass."""
+        """Make this model, and those of the sweep that no job has made, in one pass."""
         attempt = self.out.attempt
         try:
             missing = [
@@ -102,7 +102,7 @@ class MergeJob:
             self.record_of(target, figures, len(targets)).write(target.folder / MERGE_FILE)
 
     def record_of(self, target: MergeTarget, figures: PassFigures, number: int) -> MergeRecord:
-        """What a pass has done for a target."""
+        """Return the record of a pass for a target."""
         changes = figures.changes(target.parameters.method)
         return MergeRecord(
             method=target.parameters.method,
@@ -118,7 +118,7 @@ class MergeJob:
         )
 
     def finish(self) -> None:
-        """Add config, tokenizer and card; try the model and note what it did."""
+        """Add config, tokenizer and card; try the model and record the result."""
         first = self.parents.models[0]
         of_the_weights = {"dtype": self.target.dtype}
         config: Mapping[str, Any] = read_json(first / "config.json")
@@ -135,7 +135,7 @@ class MergeJob:
         write_merge_card(self.folder, record, self.parents.base)
 
     def tried(self, record: MergeRecord) -> MergeRecord:
-        """The record with what the model did in the libraries that are to load it."""
+        """Return the record with the trial of the model in the libraries that load it."""
         settings, trial = self.settings, record.trial
         if "transformers" in settings.try_with:
             rows = HeldOutRows(self.held_out, settings.held_out_rows) if self.held_out else None

@@ -1,8 +1,8 @@
 """One pass over the tensors of base and tuned models that makes any number of merged models.
 
-Every parent is read once, whatever the number of models: what is written of a tensor is made while
-it is in memory. Memory holds the largest tensor of each parent and parts of 1 MiB; methods of
-mergekit take it in float32 several times.
+Every parent is read once, whatever the number of models: the merged tensors are computed while
+those of the parents are in memory. Memory has the largest tensor of each parent and parts of 1 MiB;
+methods of mergekit need the tensor in float32 several times.
 """
 
 import logging
@@ -41,7 +41,7 @@ STORED_NAMES = {torch_name: name for name, torch_name in DTYPES.items()}
 
 
 class Parents(NamedTuple):
-    """The folders that a merge is made of."""
+    """The folders of the parents of a merge."""
 
     base: Path
     models: tuple[Path, ...]
@@ -53,22 +53,22 @@ class MergeTarget(NamedTuple):
     folder: Path
     parameters: MergeParameters
     dtype: str
-    """Of its weights, as torch calls it."""
+    """Of its weights, by torch's name."""
 
 
 @dataclass
 class KindSums:
-    """What was found of the tensors of one kind."""
+    """Sums over the tensors of one kind."""
 
     moments: Moments
     tensors: int = 0
     linear_weights: int = 0
-    """Weights where slerp takes the chord for the arc."""
+    """Weights that slerp interpolates linearly."""
 
 
 @dataclass
 class PassFigures:
-    """What a pass has read and found."""
+    """Counts and measurements of a pass."""
 
     models: int
     kinds: dict[str, KindSums] = field(default_factory=dict)
@@ -83,14 +83,14 @@ class PassFigures:
             sums.linear_weights += moments.weights
 
     def changes(self, method: str) -> tuple[KindChange, ...]:
-        """A record for each kind, and one for all."""
+        """Return a record for each kind, and one for all."""
         order = [kind for kind in (*KINDS, REST) if kind in self.kinds]
         found = [describe_change(kind, [self.kinds[kind]], method) for kind in order]
         return (*found, describe_change("all", list(self.kinds.values()), method))
 
 
 def describe_change(kind: str, sums: Sequence[KindSums], method: str) -> KindChange:
-    """The record of one or several kinds together."""
+    """Return the record of one or several kinds together."""
     models = len(sums[0].moments.squares)
     moments = empty_moments(models)
     for one in sums:
@@ -111,8 +111,8 @@ def merge_models(
 ) -> PassFigures:
     """Write the weights of all targets; `heartbeat` is called after every tensor.
 
-    Raises UserError (BAD_DATA) for a number that is not finite, and for a tuned model that is the
-    base; then nothing that was written is left.
+    Raises: UserError (BAD_DATA) for a number that is not finite, and for a tuned model equal to the
+    base; the written files are then removed.
     """
     with ExitStack() as stack:
         readers = [
@@ -140,7 +140,7 @@ class MergePass:
     ) -> None:
         self.readers, self.targets, self.workers = readers, targets, workers
         shared = set.intersection(*(set(reader.places) for reader in readers))
-        # An output layer that is tied to the embedding may be written by one and not by another.
+        # An output layer that is tied to the embedding is in some checkpoints and not in others.
         self.names = [name for name in readers[0].places if name in shared]
         config: dict[str, Any] = read_json(readers[0].folder / "config.json") or {}
         self.layers = LayerMap(config, self.names)
@@ -150,7 +150,7 @@ class MergePass:
         ]
 
     def output_headers(self, dtype: str) -> dict[str, TensorHeader]:
-        """Type and shape of every tensor of a merged model."""
+        """Return type and shape of every tensor of a merged model."""
         found = {}
         for name in self.names:
             header = self.readers[0].places[name].header
@@ -175,7 +175,7 @@ class MergePass:
             writer.close()
 
     def copy_tensor(self, name: str, tensors: Sequence[Any]) -> None:
-        """Write what is no floating point number: a table of whole numbers, the same everywhere."""
+        """Write a tensor of integers, which must be the same in all models."""
         if not all(tensor.equal(tensors[0]) for tensor in tensors[1:]):
             dtype = self.readers[0].places[name].header.dtype
             raise UserError(
@@ -198,7 +198,7 @@ class MergePass:
                 writer.write(self.ask_mergekit(name, tensors, target, place))
 
     def write_parts(self, tensors: Sequence[Any], place: LayerPlace) -> None:
-        """Write a tensor of those targets that our own arithmetic makes, part by part."""
+        """Write a tensor of the targets of our own arithmetic, part by part."""
         import torch
 
         own = [
@@ -219,7 +219,7 @@ class MergePass:
     def ask_mergekit(
         self, name: str, tensors: Sequence[Any], target: MergeTarget, place: LayerPlace
     ) -> Any:
-        """The tensor of a target that mergekit makes, flat and in its type."""
+        """Return the tensor of a target by mergekit, flat and in its type."""
         import torch
 
         shape = self.readers[0].places[name].header.shape
@@ -228,7 +228,7 @@ class MergePass:
         return merged.to(getattr(torch, target.dtype)).reshape(-1)
 
     def require_finite_inputs(self, name: str, tensors: Sequence[Any], moments: Moments) -> None:
-        """Raise UserError that names the model whose tensor has a NaN or an infinity."""
+        """Raise UserError with the model whose tensor has a NaN or an infinity."""
         if math.isfinite(moments.base_square + sum(moments.squares) + sum(moments.changes)):
             return
         for reader, tensor in zip(self.readers, tensors, strict=True):

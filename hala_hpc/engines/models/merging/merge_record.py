@@ -1,4 +1,4 @@
-"""What a merge did: `merge.json` beside the weights."""
+"""The record of a merge: `merge.json` beside the weights."""
 
 from hala_hpc.core.record import JsonRecord
 
@@ -6,7 +6,7 @@ MERGE_FILE = "merge.json"
 
 
 class KindChange(JsonRecord):
-    """How far the tuned models are from the base, in the layers of a kind; a number a model."""
+    """Distances of the tuned models from the base, in the layers of a kind; one for each model."""
 
     kind: str
     tensors: int
@@ -14,9 +14,9 @@ class KindChange(JsonRecord):
     angle_degrees: tuple[float, ...]
     """Between base and model, all tensors of the kind as one vector."""
     relative_change: tuple[float, ...]
-    """Length of the difference by the length of the base."""
+    """Length of the difference divided by the length of the base."""
     linear_share: float | None = None
-    """Share of the weights where slerp took the chord for the arc; None for other methods."""
+    """Share of the weights that slerp interpolated linearly; None for other methods."""
 
 
 class ModelPerplexity(JsonRecord):
@@ -30,18 +30,18 @@ class ModelPerplexity(JsonRecord):
 
 
 class TrialRecord(JsonRecord):
-    """What the merged model did when it was tried."""
+    """Result of the trial of the merged model."""
 
     loaded_in: tuple[str, ...] = ()
     """Libraries that have loaded it, and in which it has answered."""
     prompt: str = ""
     answer: str = ""
-    """Its greedy answer, the first tokens of it."""
+    """The first tokens of its greedy answer."""
     perplexities: tuple[ModelPerplexity, ...] = ()
 
 
 class MergeRecord(JsonRecord):
-    """Parents, method, and what was found."""
+    """Parents, method and measurements."""
 
     method: str
     parameters: dict[str, str]
@@ -51,7 +51,7 @@ class MergeRecord(JsonRecord):
     weights: int
     tensors: int
     changes: tuple[KindChange, ...]
-    """Each kind of layer, and `all` in the end."""
+    """Each kind of layer, `all` last."""
     bytes_read: int
     """Of all parents together, in the pass that made it."""
     merged_in_pass: int

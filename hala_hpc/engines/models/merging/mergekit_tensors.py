@@ -1,7 +1,7 @@
 """One tensor through a method of mergekit.
 
-mergekit's own functions make it, not its command: that reads the models for each value again, and
-its filters are parts of tensor names that may hit nothing.
+mergekit's own functions compute it. Its command is not used: it reads the models again for each
+value, and its filters are parts of tensor names that may match nothing.
 """
 
 import hashlib
@@ -15,10 +15,10 @@ from hala_hpc.engines.models.merging.methods import MergeParameters, mergekit_pa
 def merge_with_mergekit(
     tensors: Sequence[Any], parameters: MergeParameters, name: str, place: LayerPlace
 ) -> Any:
-    """The merged tensor in float32: of float32 tensors in their shape, that of the base first.
+    """Return the merged tensor in float32, from float32 tensors in their shape, base first.
 
-    What is drawn at random follows from the seed and the name of the tensor, so that neither the
-    order of tensors nor other merges of the same pass change it.
+    Random numbers depend on the seed and the name of the tensor only: neither the order of tensors
+    nor other merges of the same pass change them.
     """
     import torch
     from mergekit.merge_methods.api import merge_tensors
@@ -38,7 +38,7 @@ def merge_with_mergekit(
             parameters={"weight": {"base": 1 - t, ids[0]: t}},
         )
     if parameters.method == "karcher":
-        # It knows no base: that is one of the points of the mean, where there is one model only.
+        # It has no base: with one model only, the base is the second point of the mean.
         points = tensors if len(ids) == 1 else tensors[1:]
         found = mergekit_parameters(parameters, kind, depth, ids)
         return merge_tensors(points, "karcher", parameters=found, name=name)
@@ -53,17 +53,17 @@ def merge_with_mergekit(
 
 
 def rows_of(tensor: Any) -> Any:
-    """The tensor as rows of several numbers, in which della ranks the changes.
+    """Return the tensor as rows of several numbers, in which della ranks the changes.
 
-    mergekit ranks along the second axis, which is of length 1 in LFM2's convolutions: there it
-    divides by 0. A row is all that belongs to the first axis, and one row of all where that is a
-    single number.
+    mergekit ranks along the second axis, which has length 1 in LFM2's convolutions: there it
+    divides by 0. A row has all numbers of an index of the first axis; if that is a single number,
+    all numbers are one row.
     """
     rows = tensor.reshape(tensor.shape[0], -1) if tensor.dim() > 1 else tensor
     return rows if rows.shape[-1] > 1 else rows.reshape(1, -1)
 
 
 def tensor_seed(seed: int, name: str) -> int:
-    """A seed of 63 bits for one tensor."""
+    """Return a seed of 63 bits for one tensor."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

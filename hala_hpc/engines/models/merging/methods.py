@@ -1,4 +1,4 @@
-"""The methods of a merge by name, what parameters each takes, and what is wrong with given ones.
+"""The methods of a merge by name, their parameters, and the checks of given parameters.
 
 Names and defaults are those of mergekit 0.1.5, whose `lambda` is `scale` here.
 """
@@ -24,17 +24,17 @@ MethodName = Literal[
     "model_stock",
     "karcher",
 ]
-#: How far weights may be from a sum of 1.
+#: Tolerance of the sum of weights, which must be 1.
 SUM_TOLERANCE = 1e-6
 
 
 class Method(NamedTuple):
-    """What a method takes."""
+    """Inputs of a method."""
 
     parameters: tuple[str, ...]
-    """Settings that it reads beside the models."""
+    """Settings that it reads in addition to the models."""
     min_models: int = 1
-    """Tuned models, the base not counted."""
+    """Allowed numbers of tuned models, without the base."""
     max_models: int | None = None
     is_own: bool = False
     """Whether it is a weighted sum of the tensors, which needs no mergekit."""
@@ -54,7 +54,7 @@ METHODS: dict[str, Method] = {
     "model_stock": Method((), min_models=2),
     "karcher": Method(("max_iterations",)),
 }
-#: What mergekit takes for `normalize`.
+#: mergekit's default of `normalize`.
 NORMALIZED = {"task_arithmetic": False, "ties": True, "dare_ties": False, "della": True}
 PARAMETERS = ("t", "weights", "scale", "density", "epsilon", "normalize", "seed", "max_iterations")
 
@@ -64,42 +64,42 @@ class MethodSettings(StageSettings):
 
     method: MethodName = "slerp"
     """linear: a mean of the weights. slerp: on the arc between base and model. nuslerp: the same
-    without a threshold; of two models, the arc between their changes. task_arithmetic: the base and
-    the sum of the models' changes. ties: small changes, and those of the smaller sign, are cut.
-    dare_ties: changes are cut at random, the rest made larger. della: the same, small ones sooner.
-    model_stock: a mean whose distance from the base follows from the angles between the models.
-    karcher: the mean on the sphere, of the models, and of the base where there is one model. The
-    paper: slerp."""
+    without a threshold; of two models, the arc between their changes. task_arithmetic: the base
+    plus the sum of the models' changes. ties: the same without small changes and those of the
+    minority sign. dare_ties: changes are dropped at random and the others rescaled. della: the
+    same, with small ones dropped more often. model_stock: a mean whose distance from the base
+    follows from the angles between the models. karcher: the mean on the sphere of the models; of
+    one model, of it and the base. The paper: slerp."""
     t: LayerValues | None = None
-    """How far from the base (0) to the tuned model (1); none: 0.5, the paper's value. Of slerp,
-    linear, and nuslerp of one model. A table gives kinds of layers values of their own,
-    `{ attention = 0.3, rest = 0.5 }`, and a list in it is a gradient from the first layer to the
-    last: `{ rest = [0, 0.5, 1] }`. So it is with all values by layers."""
+    """Position between the base (0) and the tuned model (1); none: 0.5, the paper's value. For
+    slerp, linear, and nuslerp of one model. A table gives kinds of layers values of their own, `{
+    attention = 0.3, rest = 0.5 }`, and a list in it is a gradient from the first layer to the last:
+    `{ rest = [0, 0.5, 1] }`. The same holds for all values by layers."""
     weights: list[LayerValues] | None = None
-    """A weight for each tuned model, in their order. Of linear they sum to 1; none: equal ones. Of
-    task_arithmetic, ties, dare_ties and della those of the changes; none: 1 each."""
+    """A weight for each tuned model, in their order. For linear they sum to 1; none: equal weights.
+    For task_arithmetic, ties, dare_ties and della they are weights of the changes; none: 1 each."""
     scale: LayerValues | None = None
-    """What the summed changes are multiplied by (mergekit's `lambda`); none: 1."""
+    """Factor of the summed changes (mergekit's `lambda`); none: 1."""
     density: LayerValues | None = None
-    """Share of the changes that is kept, above 0 and up to 1; ties, dare_ties and della need it."""
+    """Share of the changes that is used, above 0 and up to 1; ties, dare_ties and della need it."""
     epsilon: LayerValues | None = None
-    """Of della: how far the share of the smallest and largest changes is from `density`; none:
-    0.15."""
+    """For della: deviation from `density` of the shares of the smallest and the largest changes;
+    none: 0.15."""
     normalize: bool | None = None
     """Divide the summed changes by the sum of their weights; none: yes for ties and della."""
     seed: NonNegativeInt | None = None
-    """Of dare_ties and della, which draw at random; none: 0."""
+    """Seed of the random numbers of dare_ties and della; none: 0."""
     max_iterations: PositiveInt | None = None
-    """Of karcher: rounds at most; none: 10."""
+    """For karcher: maximum number of iterations; none: 10."""
 
     def values(self) -> dict[str, LayerValues]:
-        """All values by layers, by the name that a message gives them."""
+        """Return all values by layers, by their names in messages."""
         found = {name: getattr(self, name) for name in ("t", "scale", "density", "epsilon")}
         found |= {f"weights[{n}]": value for n, value in enumerate(self.weights or [])}
         return {name: value for name, value in found.items() if value is not None}
 
     def parameters(self, models: int) -> "MergeParameters":
-        """The parameters with the defaults of the method, for so many tuned models."""
+        """Return the parameters with the defaults of the method, for a number of tuned models."""
         weight = 1 / models if self.method == "linear" else 1.0
         weights = self.weights or [LayerValues(rest=weight)] * models
         normalize = self.normalize
@@ -117,7 +117,7 @@ class MethodSettings(StageSettings):
 
 
 class MergeParameters(NamedTuple):
-    """What a merge does, with nothing left open."""
+    """The parameters of a merge, with all defaults filled in."""
 
     method: str
     t: LayerValues
@@ -131,11 +131,11 @@ class MergeParameters(NamedTuple):
 
     @property
     def is_own(self) -> bool:
-        """Whether our own arithmetic makes it."""
+        """Whether our own arithmetic computes it."""
         return METHODS[self.method].is_own
 
     def describe(self) -> dict[str, str]:
-        """The parameters that the method reads, as texts for a table."""
+        """Return the parameters that the method reads, as texts for a table."""
         taken = METHODS[self.method].parameters
         texts = {name: str(getattr(self, name)) for name in taken if name != "weights"}
         if "weights" in taken and len(self.weights) > 1:
@@ -146,7 +146,7 @@ class MergeParameters(NamedTuple):
 
 
 def method_faults(settings: MethodSettings, models: int) -> list[str]:
-    """What is wrong with the parameters for so many tuned models; a line each."""
+    """Return the faults of the parameters for a number of tuned models, a line each."""
     method, name = METHODS[settings.method], settings.method
     faults = []
     if models < method.min_models or (method.max_models and models > method.max_models):
@@ -169,7 +169,7 @@ def method_faults(settings: MethodSettings, models: int) -> list[str]:
 
 
 def value_faults(settings: MethodSettings, models: int) -> list[str]:
-    """What is wrong with the numbers."""
+    """Return the faults of the numbers."""
     faults = []
     for name, values in settings.values().items():
         faults += [
@@ -189,7 +189,7 @@ def value_faults(settings: MethodSettings, models: int) -> list[str]:
 
 
 def number_problem(name: str, number: float) -> str:
-    """Why a parameter cannot have a value; empty where it can."""
+    """Return why a parameter cannot have a value; empty if it can."""
     if not math.isfinite(number):
         return "it must be a finite number"
     if name == "t" and not 0 <= number <= 1:
@@ -202,7 +202,7 @@ def number_problem(name: str, number: float) -> str:
 
 
 def model_weight_faults(settings: MethodSettings, models: int) -> list[str]:
-    """Weights that are too many or too few, or that do not sum to what the method needs."""
+    """Return the faults of weights: too many or too few, or another sum than the method needs."""
     if settings.weights is None:
         return []
     if len(settings.weights) != models:
@@ -228,7 +228,7 @@ def is_by_layers(weights: Sequence[LayerValues]) -> bool:
 
 
 def weight_sums(weights: Sequence[LayerValues]) -> list[tuple[float, str, float]]:
-    """Sum of the weights for every kind, and every depth at which one of them bends."""
+    """Return the sum of the weights for every kind, at every depth with a number of a gradient."""
     depths = sorted(set().union(*(one.depths() for one in weights)))
     return [
         (sum(weights_of_models(weights, kind, depth)), kind, depth)
@@ -238,7 +238,7 @@ def weight_sums(weights: Sequence[LayerValues]) -> list[tuple[float, str, float]
 
 
 def epsilon_faults(settings: MethodSettings) -> list[str]:
-    """Of della: shares that leave the range from 0 to 1."""
+    """Return the faults of della's shares that are outside of the range from 0 to 1."""
     if settings.method != "della" or settings.density is None:
         return []
     epsilon = settings.epsilon or LayerValues(rest=0.15)
@@ -256,7 +256,7 @@ def epsilon_faults(settings: MethodSettings) -> list[str]:
 def mergekit_parameters(
     parameters: MergeParameters, kind: str, depth: float, ids: Sequence[str]
 ) -> Mapping[str, Any]:
-    """The parameters of a tensor by mergekit's names; `ids` are the tuned models'."""
+    """Return the parameters of a tensor by mergekit's names; `ids` are the tuned models'."""
     weights = dict(zip(ids, weights_of_models(parameters.weights, kind, depth), strict=True))
     if parameters.method == "karcher":
         return {"max_iter": parameters.max_iterations}

@@ -9,17 +9,17 @@ from hala_hpc.engines.models.files import TensorHeader, read_object
 from hala_hpc.engines.models.merging.merge_pass import Parents
 from hala_hpc.engines.models.tensors import tensor_headers
 
-#: Keys of a config without which two models of one `model_type` are not of one architecture.
+#: Keys of a config that must be equal for two models of one `model_type`.
 ARCHITECTURE_KEYS = ("model_type", "architectures")
 OUTPUT_LAYER = "lm_head.weight"
 CHARACTERS_SHOWN = 40
 
 
 def require_matching_parents(parents: Parents, same_template: bool) -> None:
-    """Raise UserError (BAD_DATA) that names the first difference of a tuned model from the base.
+    """Raise UserError (BAD_DATA) with the first difference of a tuned model from the base.
 
     Reads config, tokenizer and the headers of the weights. `same_template`: whether chat templates
-    may not differ where base and model both have one.
+    must be equal if base and model both have one.
     """
     for model in parents.models:
         require_same_architecture(parents.base, model)
@@ -30,7 +30,7 @@ def require_matching_parents(parents: Parents, same_template: bool) -> None:
 
 
 def require_same_architecture(base: Path, other: Path) -> None:
-    """Raise UserError for configs of two architectures."""
+    """Raise UserError for configs of different architectures."""
     one, two = read_object(base / "config.json") or {}, read_object(other / "config.json") or {}
     for key in ARCHITECTURE_KEYS:
         if one.get(key) != two.get(key):
@@ -42,9 +42,9 @@ def require_same_architecture(base: Path, other: Path) -> None:
 
 
 def require_same_shapes(base: Path, other: Path) -> None:
-    """Raise UserError 65 that names the first tensor that one model lacks or has in another shape.
+    """Raise UserError 65 with the first tensor that one model lacks or has in another shape.
 
-    An output layer that is tied to the embedding may be written or not.
+    An output layer that is tied to the embedding may be absent.
     """
     first, second = tensor_headers(base), tensor_headers(other)
     for name in sorted(first.keys() | second.keys()):
@@ -58,14 +58,14 @@ def require_same_shapes(base: Path, other: Path) -> None:
 
 
 def shape_of(headers: Mapping[str, TensorHeader], name: str) -> str:
-    """Shape of a tensor in words, e.g. `[64, 128]` or `absent`."""
+    """Format the shape of a tensor, e.g. `[64, 128]` or `absent`."""
     return str(list(headers[name].shape)) if name in headers else "absent"
 
 
 def require_same_tokens(base: Path, other: Path) -> None:
-    """Raise UserError 65 where tokenizers differ in a token of the vocabulary or an added one.
+    """Raise UserError 65 if tokenizers differ in a token of the vocabulary or an added one.
 
-    Nothing is known of a model without tokenizer.json.
+    A model without tokenizer.json is not checked.
     """
     first, second = read_object(base / "tokenizer.json"), read_object(other / "tokenizer.json")
     if first is None or second is None:
@@ -84,22 +84,22 @@ def require_same_tokens(base: Path, other: Path) -> None:
 
 
 def vocabulary_of(tokenizer: Mapping[str, Any]) -> dict[str, int]:
-    """Numbers of the tokens of a tokenizer.json, whatever its kind."""
+    """Return the ids of the tokens of a tokenizer.json, whatever its kind."""
     vocabulary = (tokenizer.get("model") or {}).get("vocab") or {}
     if isinstance(vocabulary, dict):
         return vocabulary
-    # Of a Unigram model: pairs of a token and its score, by their numbers.
+    # Of a Unigram model: pairs of a token and its score, in the order of the ids.
     return {str(pair[0]): number for number, pair in enumerate(vocabulary)}
 
 
 def added_tokens_of(tokenizer: Mapping[str, Any]) -> dict[str, int]:
-    """Numbers of the tokens that were added to a vocabulary."""
+    """Return the ids of the tokens that were added to a vocabulary."""
     added: Sequence[Mapping[str, Any]] = tokenizer.get("added_tokens") or []
     return {str(token.get("content")): int(token.get("id", -1)) for token in added}
 
 
 def first_difference(one: Mapping[str, int], two: Mapping[str, int]) -> str | None:
-    """The token of the lowest number that two tokenizers do not share; None if they are alike."""
+    """Return the token with the lowest id that differs between tokenizers; None if equal."""
     if one == two:
         return None
     different = [token for token in one.keys() | two.keys() if one.get(token) != two.get(token)]
@@ -112,7 +112,7 @@ def number_of(token: str, numbers: Mapping[str, int]) -> str:
 
 
 def require_same_template(base: Path, other: Path) -> None:
-    """Raise UserError 65 where both models have a chat template, and not the same."""
+    """Raise UserError 65 if both models have a chat template, and they differ."""
     one, two = read_chat_template(base), read_chat_template(other)
     if one is None or two is None or one == two:
         return
@@ -130,7 +130,7 @@ def require_same_template(base: Path, other: Path) -> None:
 
 
 def read_chat_template(folder: Path) -> str | None:
-    """The chat template of a model folder as it was written; None where there is none."""
+    """Return the chat template of a model folder as stored; None if there is none."""
     file = folder / "chat_template.jinja"
     if file.is_file():
         return file.read_text(encoding="utf-8").strip()

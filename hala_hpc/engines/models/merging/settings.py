@@ -18,16 +18,16 @@ class MergeSettings(MethodSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type of the merged weights; auto: that of the base. The sums are made in float32."""
     chat_template: Literal["same", "any"] = "same"
-    """same: base and tuned models that have a chat template must have the same. any: that of the
-    first tuned model is taken whatever it is."""
+    """same: base and tuned models that have a chat template must have the same one. any: that of
+    the first tuned model is used in any case."""
     try_with: list[Literal["transformers", "vllm"]] = runtime(["transformers"])
-    """What loads the merged model and has it answer a question before it counts. vllm needs what
-    vLLM needs: a GPU, unless its build is for CPUs."""
+    """Libraries that load the merged model and let it answer a question before it is published.
+    vllm needs a GPU, unless its build is for CPUs."""
     held_out: CorpusRef | None = None
     """Rows on which the perplexity of the merged model and of its parents is measured; none: it is
     not measured."""
     held_out_rows: PositiveInt = 64
-    """How many of them count; of each 1024 tokens."""
+    """Number of these rows that are used; 1024 tokens of each."""
     beside: list[dict[str, Any]] = runtime([])
-    """Settings of the other merges of a sweep, which a launch fills in: with the same parents all
-    are made in one pass over them."""
+    """Settings of the other merges of a sweep, set by the launch: with the same parents all are
+    made in one pass over them."""

@@ -1,9 +1,9 @@
-"""One pass for all values of a sweep: who makes it, who waits, and where models lie meanwhile.
+"""One pass for all values of a sweep: which job makes it, which ones wait, and where models are.
 
 The nodes of a sweep are jobs of their own. The first of them makes the weights of all in one pass
-and leaves those of the others in a folder of the run, `cache/merges/<key>`; the others take theirs
-from there. The key is that of all parents with what lies in them. Nothing depends on it: where a
-pass is given up, each job makes its own model, which is the same.
+and writes those of the others to a folder of the run, `cache/merges/<key>`; the others take theirs
+from there. The key is that of all parents with their content. Results do not depend on it: if a
+pass is abandoned, each job makes its own model, which is the same.
 """
 
 import logging
@@ -20,15 +20,15 @@ from hala_hpc.engines.models.merging.merge_record import MERGE_FILE
 
 logger = logging.getLogger(__name__)
 
-#: Seconds without a sign of life after which a pass is taken for dead, and between two looks.
+#: Seconds without a heartbeat after which a pass counts as dead, and between two polls.
 STALL_LIMIT_S = 180.0
 POLL_INTERVAL_S = 1.0
-#: Seconds between two signs of life.
+#: Seconds between two heartbeats.
 HEARTBEAT_S = 5.0
 
 
 class SharedPass:
-    """The folder in which jobs of one sweep meet, for one set of parents."""
+    """The folder that jobs of one sweep share, for one set of parents."""
 
     def __init__(self, cache: Path, parents: Parents) -> None:
         facts = [[str(one), fingerprint_path(one)] for one in (parents.base, *parents.models)]
@@ -37,7 +37,7 @@ class SharedPass:
         self._last_beat = 0.0
 
     def model_folder(self, target: MergeTarget) -> Path:
-        """Where the finished weights of a model lie until its job takes them."""
+        """Folder of the finished weights of a model until its job takes them."""
         values = [
             value.model_dump() if hasattr(value, "model_dump") else value
             for value in target.parameters._replace(weights=())
@@ -50,41 +50,41 @@ class SharedPass:
         return self.model_folder(target).with_suffix(".made").exists()
 
     def begin(self) -> bool:
-        """Claim the pass; False where another job has it."""
+        """Claim the pass; return False if another job has it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return claim_text(self.sign, uuid4().hex)
 
     def beat(self) -> None:
-        """Give a sign of life; to be called often."""
+        """Write a heartbeat; to be called often."""
         now = time.monotonic()
         if now - self._last_beat >= HEARTBEAT_S:
             self._last_beat = now
             write_text(self.sign, uuid4().hex)
 
     def end(self) -> None:
-        """Let others have the pass."""
+        """Release the pass to other jobs."""
         self.sign.unlink(missing_ok=True)
 
     def staging(self, attempt: str, target: MergeTarget) -> Path:
-        """Empty folder for weights that another job will take."""
+        """Return an empty folder for weights that another job will take."""
         folder = self.folder / f".{attempt}" / self.model_folder(target).name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder
 
     def publish(self, staged: Path, target: MergeTarget) -> None:
-        """Give finished weights their place; those of another job win."""
+        """Move finished weights to their place; those of another job take precedence."""
         place = self.model_folder(target)
         if not place.exists():
             staged.rename(place)
         place.with_suffix(".made").touch()
 
     def clean(self, attempt: str) -> None:
-        """Remove what an attempt has left unfinished."""
+        """Remove unfinished weights of an attempt."""
         shutil.rmtree(self.folder / f".{attempt}", ignore_errors=True)
 
     def take(self, target: MergeTarget, folder: Path) -> bool:
-        """Move the finished weights of a model into `folder`; False where there are none."""
+        """Move the finished weights of a model into `folder`; return False if there are none."""
         place = self.model_folder(target)
         taken = folder / f".taken-{uuid4().hex[:8]}"
         try:
@@ -100,7 +100,7 @@ class SharedPass:
         return True
 
     def wait(self, target: MergeTarget, stop_requested: Callable[[], bool]) -> None:
-        """Wait while another job's pass gives signs of life and this model is not there yet."""
+        """Wait while another job's pass has heartbeats and this model is not there yet."""
         seen, since = "", time.monotonic()
         while self.sign.exists() and not self.model_folder(target).exists():
             if stop_requested():
@@ -112,7 +112,7 @@ class SharedPass:
             if sign != seen:
                 seen, since = sign, time.monotonic()
             elif time.monotonic() - since > STALL_LIMIT_S:
-                logger.warning("the pass in %s gives no sign of life; it is made here", self.folder)
+                logger.warning("the pass in %s has no heartbeat; it is made here", self.folder)
                 self.end()
                 return
             time.sleep(POLL_INTERVAL_S)

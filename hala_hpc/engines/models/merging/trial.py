@@ -1,4 +1,4 @@
-"""Try a merged model: load it, have it answer, and weigh held-out rows beside its parents."""
+"""Try a merged model: load it, let it answer, and compare perplexities with its parents."""
 
 import gc
 import logging
@@ -15,22 +15,22 @@ from hala_hpc.engines.models.merging.merge_record import ModelPerplexity, TrialR
 logger = logging.getLogger(__name__)
 
 MERGED = "merged"
-#: What a merged model is asked.
+#: The question to a merged model.
 PROMPT = "What is the capital of France?"
 ANSWER_TOKENS = 16
-#: Tokens of a held-out row that count.
+#: Tokens of a held-out row that are used.
 ROW_TOKENS = 1024
 
 
 class HeldOutRows(NamedTuple):
-    """Rows for the perplexity: a corpus folder, and how many of its rows count."""
+    """Rows for the perplexity: a corpus folder, and the number of rows used."""
 
     corpus: str
     rows: int
 
 
 class LoadedModel:
-    """A model in transformers, on the GPU where there is one, with its tokenizer."""
+    """A model in transformers with its tokenizer, on the GPU if there is one."""
 
     def __init__(self, folder: Path) -> None:
         import torch
@@ -48,9 +48,9 @@ class LoadedModel:
         self.model = model.to(self.device).eval()
 
     def answer(self, prompt: str) -> str:
-        """The first tokens of the greedy answer.
+        """Return the first tokens of the greedy answer.
 
-        Raises UserError (BAD_DATA) where the model gives numbers that are none.
+        Raises: UserError (BAD_DATA) if the model's logits are not finite.
         """
         import torch
 
@@ -62,13 +62,13 @@ class LoadedModel:
                     "parameters do not suit these models",
                     BAD_DATA,
                 )
-            # Lengths of its own: what generation_config.json says is of no matter here.
+            # With its own lengths: those of generation_config.json do not apply here.
             made = self.model.generate(ids, max_new_tokens=ANSWER_TOKENS, do_sample=False)
         text: str = self.tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
         return text
 
     def prompt_ids(self, prompt: str) -> list[int]:
-        """Ids of a question, through the chat template where there is one."""
+        """Return the token ids of a question, by the chat template if there is one."""
         if not self.tokenizer.chat_template:
             return list(self.tokenizer(prompt)["input_ids"])
         messages = [{"role": "user", "content": prompt}]
@@ -78,7 +78,7 @@ class LoadedModel:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def surprise(self, text: str) -> tuple[float, int]:
-        """Negative log likelihood of a text in nats, and its tokens but the first."""
+        """Return a text's negative log likelihood in nats, and its tokens without the first."""
         import torch
 
         ids = self.tokenizer(text, truncation=True, max_length=ROW_TOKENS)["input_ids"]
@@ -94,9 +94,9 @@ class LoadedModel:
 def try_in_transformers(
     merged: Path, parents: Mapping[str, Path], held_out: HeldOutRows | None
 ) -> TrialRecord:
-    """Load the merged model, ask it, and where rows are given weigh them by it and its parents.
+    """Load the merged model and ask it; with rows measure its perplexity and that of its parents.
 
-    `parents`: folders by the names that the settings give them. One model is loaded at a time.
+    `parents`: folders by their names in the settings. One model is loaded at a time.
     """
     texts = read_texts(held_out) if held_out else []
     loaded = LoadedModel(merged)
@@ -113,9 +113,9 @@ def try_in_transformers(
 
 
 def read_texts(held_out: HeldOutRows) -> list[str]:
-    """The texts of the first held-out rows: all messages of a row, or the target of a pair.
+    """Return the texts of the first held-out rows: all messages of a row, or the target of a pair.
 
-    Raises UserError (BAD_DATA) where there is none.
+    Raises: UserError (BAD_DATA) if there are none.
     """
     from hala_hpc.data.corpus.reader import read_rows
 
@@ -133,7 +133,7 @@ def read_texts(held_out: HeldOutRows) -> list[str]:
 
 
 def measure_perplexity(name: str, loaded: LoadedModel, texts: Sequence[str]) -> ModelPerplexity:
-    """Perplexity over all tokens of the texts but the first of each."""
+    """Return the perplexity over all tokens of the texts except the first of each."""
     surprises = [loaded.surprise(text) for text in texts]
     tokens = sum(count for _, count in surprises)
     mean = sum(nats for nats, _ in surprises) / max(1, tokens)
@@ -143,7 +143,7 @@ def measure_perplexity(name: str, loaded: LoadedModel, texts: Sequence[str]) -> 
 
 
 def try_in_vllm(merged: Path, out: UnitContext) -> str:
-    """Load the merged model in vLLM and have it answer; the answer."""
+    """Load the merged model in vLLM and return its answer."""
     from hala_hpc.engines.generation.batch import AnswerCount, answer_all
     from hala_hpc.engines.generation.engine import EngineConfig
     from hala_hpc.engines.generation.engine_choice import make_engine
