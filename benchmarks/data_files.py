@@ -150,7 +150,7 @@ def judge(file: MadeFile, result: int | str | None) -> str:
 
 
 def measure(files: int, seed: int) -> Counter[str]:
-    """Write, read and judge all files."""
+    """Write, read and check all files."""
     ends: Counter[str] = Counter()
     for first in range(0, files, FILES_OF_A_PROCESS):
         with tempfile.TemporaryDirectory() as folder:

@@ -25,7 +25,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 @pytest.fixture(scope="session", autouse=True)
 def own_defaults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Lines without a launcher run on this machine, whether it has SLURM or not, and whatever its
+    """Commands without a launcher run on this machine, with or without SLURM, and whatever its
     user chose: other programs find their settings as before.
     """
     if (ROOT / FOLDER_FILE).exists():

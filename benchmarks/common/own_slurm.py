@@ -90,7 +90,7 @@ def stop_daemon(folder: Path, daemon: str, number: int = signal.SIGTERM) -> None
 
 
 def read_command_output(*argv: str) -> str:
-    """Return the output of a command, whatever its exit code."""
+    """Return the output of a command, with any exit code."""
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=WAIT_S).stdout
 
 

@@ -1,1 +1,1 @@
-"""Damages to the files of a finished run, and whether a relaunch heals them."""
+"""Damages to the files of a finished run, and whether a relaunch repairs them."""

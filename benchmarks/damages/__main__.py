@@ -1,4 +1,4 @@
-"""Damage every kind of file of a finished run, and check whether a relaunch heals it.
+"""Damage every kind of file of a finished run, and check whether a relaunch repairs it.
 
 `python -m benchmarks.damages [--drawn 100] [--seed 1] [--jobs 2]` makes one finished run: rows are
 prepared, tokenized, and translated by a stand-in for the engine. Each damage gets a copy of it.
@@ -28,7 +28,7 @@ from benchmarks.damages.finished_run import FinishedRun
 from benchmarks.damages.listed import listed
 from benchmarks.damages.trial import NODES, Bench, Outcome, Trial
 
-#: Minimum share of cells that a relaunch heals.
+#: Minimum share of cells that a relaunch repairs.
 HEALED_SHARE = 0.8
 
 

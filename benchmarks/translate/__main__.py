@@ -71,7 +71,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Side:
-    """A corpus and the prompts that a worker makes of it."""
+    """A corpus and a worker's prompts for it."""
 
     corpus: Path
     prompts: list[Ids]

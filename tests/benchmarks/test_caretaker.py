@@ -21,7 +21,7 @@ from benchmarks.chaos.run import ChaosRun, Surroundings
 from benchmarks.chaos.tally import Tally
 from benchmarks.common.waiting import wait_until
 
-#: Maximum seconds that the process which stands for all daemons lives.
+#: Maximum lifetime in seconds of the process that stands in for all daemons.
 DAEMON_LIVES_S = "600"
 
 

@@ -54,7 +54,7 @@ def attempt(worker: int, job: str, number: int = 2, restarts: int = 0) -> str:
 
 
 class Folder:
-    """A run of two nodes whose workers left the files that a test wants."""
+    """A run of two nodes whose workers left the files that a test needs."""
 
     def __init__(self, work: Path) -> None:
         self.work = work

@@ -315,7 +315,7 @@ def submitted(tmp_path: Path, work: Path, cluster: FakeSlurm) -> None:
     (tmp_path / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
     one = f'stage = "prepare"\ndata = "{tmp_path}/rows.jsonl"\nunits = 1\n'
     arguments = [recipe(tmp_path, f"[first]\n{one}[second]\n{one}limit = 1\n"), f"work={work}"]
-    # The doctor, who wants to know more of a cluster, is asked before the first submission only.
+    # The doctor's queries of the cluster are made before the first submission only.
     assert launch("stage=first", *arguments).code == 0
     assert launch("stage=second", *arguments, "launcher=slurm").code == 0
 

@@ -198,7 +198,7 @@ def test_a_launch_goes_on_with_a_node_whose_gate_has_just_failed_it(
     cluster.queue.write_text(text)
     with work_lease(command_line.work) as lease:
         submit_steps(command_line, steps, lease)
-    assert cluster.submitted() == [], "its jobs are at it"
+    assert cluster.submitted() == [], "its jobs are running"
     step.artifact.write_failure(NO_INPUT, ["its input was not finished"])
     with work_lease(command_line.work) as lease:
         submit_steps(command_line, steps, lease)

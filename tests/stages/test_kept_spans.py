@@ -12,7 +12,7 @@ from hala_hpc.data.segmentation.spans import lost_spans
 from hala_hpc.engines.generation.row_program import Answer, Rejection
 from hala_hpc.stages.translate import PairTask, Settings, text_fault
 
-#: Checks of the words, which mean nothing here.
+#: Checks of the language, which mean nothing here.
 CHECKS_OF_LANGUAGE = sorted(set(CHECKS) - {"placeholders", "markup", "marks"})
 PROMPT = "Translate everything that follows into Arabic:\n\n"
 

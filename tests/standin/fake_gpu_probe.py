@@ -1,4 +1,4 @@
-"""The look at the GPUs of a node, with fake ones: run as `hala_hpc.jobs.node_health_probe` is."""
+"""The probe of the GPUs of a node, with fake ones: run as `hala_hpc.jobs.node_health_probe` is."""
 
 from fake_gpus import FakeGpus
 

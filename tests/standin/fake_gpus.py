@@ -76,7 +76,7 @@ class FakeGpus(Gpus):
 
 
 def use_fake_gpus(bad_nodes: list[str], cuda: str) -> None:
-    """Let the look at a node find these; on bad nodes the first of them has counted errors.
+    """Let the probe of a node find these; on bad nodes the first of them has counted errors.
 
     `cuda`: of the driver, "" for that of torch.
     """

@@ -18,7 +18,7 @@ from hala_hpc.core.files import write_json
 from hala_hpc.engines.training.callbacks import TrainingCallback
 from hala_hpc.engines.training.collectives import any_rank
 
-#: Seconds between two looks at the file.
+#: Seconds between two polls of the file.
 PAUSE_S = 0.05
 
 

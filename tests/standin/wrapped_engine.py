@@ -11,7 +11,7 @@ from standin_engine import is_trial, note_question
 from hala_hpc.engines.generation.engine import Completion, Engine, Request
 from hala_hpc.engines.generation.settings import EngineSettings
 
-#: Seconds between two looks for the release file.
+#: Seconds between two polls for the release file.
 PAUSE_S = 0.02
 #: Longer than any test: no test is left to release what is held after that.
 LIMIT_S = 1800

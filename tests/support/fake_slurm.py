@@ -1,4 +1,4 @@
-"""Stand-ins for SLURM's commands: scripts with the output that a test wants, first on the PATH."""
+"""Stand-ins for SLURM's commands: scripts with the output that a test sets, first on the PATH."""
 
 import os
 from pathlib import Path

@@ -246,7 +246,7 @@ def test_verify_does_not_forget_a_whole_result_for_units_that_are_not(
         shutil.rmtree(node(run) / "units")
         shutil.rmtree(node(run) / "done")
     for marker in (node(run) / "done").glob("*.json"):
-        # What is done needs no marker, and the line of the launch looks at none.
+        # A finished node needs no marker, and the launch reads none.
         marker.write_bytes(marker.read_bytes()[:50])
     ended = run_command(f"work={run}", "repair=true", module="verify")
     assert ended.code == 0, ended

@@ -29,7 +29,7 @@ CHANGED = (
     f"{NODE}.engine.name={HELD_VLLM}",
 )
 ANOTHER_T = "merge.t=0.3"
-#: Several ranks and workers only where a test looks at them: each imports everything again.
+#: Several ranks and workers only where a test checks them: each imports everything again.
 ALONE = ("teacher-trained", "judge")
 OVERRIDES = (
     "stage=all",

@@ -17,7 +17,7 @@ from fake_slurm import FakeSlurm, on_path
 
 from benchmarks.common.waiting import WAIT_S
 
-#: Makes what env/setup looks at later, and notes what it was asked for.
+#: Makes what env/setup reads later, and records its arguments.
 STAND_IN = """#!/bin/sh
 echo "$@" >>"$UV_LOG"
 for last; do :; done
@@ -28,7 +28,7 @@ venv*) rm -rf "$last"; mkdir -p "$last/bin"
 *sync*) [ ! -e "$UV_LOG.fails" ] ;;
 esac
 """
-#: Free space that the two environments for GPUs and uv's cache want, in bytes.
+#: Free space that the two environments for GPUs and uv's cache need, in bytes.
 CUDA_BYTES = 25 * 10**9
 
 
@@ -208,7 +208,7 @@ def test_a_folder_with_another_build_of_the_same_version_is_no_obstacle(machine:
     lock = f"tiny==1.0 \\\n    --hash=sha256:{wheel(folder, '1.0')}\n"
     for name in ("main", "quantize"):
         (machine.folder / f"env/{name}-cuda.txt").write_text(lock)
-    # The real uv, which is not asked for this package itself.
+    # The real uv, without this package itself.
     uv = f'case "$*" in *--editable*) exit 0 ;; esac; exec "{sys.executable}" -m uv "$@"'
     machine.set_up("which")
     (program,) = (machine.folder.parent / "cache" / "hala_hpc").glob("uv-*")

@@ -86,7 +86,7 @@ def test_a_gate_that_is_killed_leaves_nothing_behind(node: KillNode) -> None:
 
 @pytest.fixture(scope="module")
 def calm(node: KillNode) -> Artifact:
-    """A run in peace."""
+    """An undisturbed run."""
     artifact = node.fresh("calm")
     assert node.start_worker(artifact, 0).wait(WAIT_S) == 0
     assert node.start("gate", artifact.folder).wait(WAIT_S) == 0
@@ -223,5 +223,5 @@ def test_a_worker_that_is_asked_to_stop_keeps_every_answer(node: KillNode, tmp_p
     assert node.start("gate", artifact.folder).wait(WAIT_S) == 0
     found = RowsCheck(node.corpus, artifact.folder, by_letters=True).run()
     assert (found.faults, found.rows_in) == ([], SHAPE.rows)
-    # Only what rows in flight had been answered, of those that are asked again and again.
+    # Only answers of rows in flight, of those that are generated more than once.
     assert sum(loss.answers for loss in losses(node.log, 3600)) <= SHAPE.in_flight_answers

@@ -104,7 +104,7 @@ def test_a_folder_that_slurm_cannot_name_is_refused(
     assert caught.value.code == 78
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root is asked for first")
+@pytest.mark.skipif(os.geteuid() != 0, reason="root rights are required first")
 @pytest.mark.parametrize("command", ["up", "down"])
 def test_a_folder_of_somebody_else_is_left_alone(command: str, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")

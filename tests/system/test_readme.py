@@ -23,7 +23,7 @@ ELSEWHERE = {
 #: Of templates, with a place for a number: test_templates_on_slurm.py gives such lines.
 BY_HAND = re.compile(r"(sbatch|bash) .*slurm/[a-z]+\.sbatch ")
 
-#: They look at a run, and there is none yet.
+#: They read a run, and there is none yet.
 LOOKING = re.compile(r"-m hala_hpc\.(status|logs|retry|cancel|verify|rehearsal) ")
 
 

@@ -1,4 +1,4 @@
-"""One line does it, the same line resumes it, whatever happened before."""
+"""One command makes a result, and the same command resumes it, whatever happened before."""
 
 import json
 import os

@@ -38,7 +38,7 @@ CUT, CUT_BYTES, BLOCK_BYTES = "model.safetensors", 12 * 2**20, 10 * 2**20
 
 
 class Fetched(NamedTuple):
-    """A line that was fetched, and what the hub was asked for meanwhile."""
+    """A run whose dependencies were fetched, and the requests to the hub meanwhile."""
 
     folder: Path
     arguments: list[str]
@@ -138,7 +138,7 @@ def gone(snapshot: Path) -> None:
 
 
 def of_another_revision(snapshot: Path) -> None:
-    """Damage: the snapshot is that of main, not of the revision that is asked for."""
+    """Damage: the snapshot is that of main, not of the requested revision."""
     references = snapshot.parent.parent / "refs"
     (references / "v2").rename(references / "main")
 

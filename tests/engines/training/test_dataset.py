@@ -26,7 +26,7 @@ BATCH, MICRO = 64, 8
 
 
 def lengths_like_real_ones(rows: int) -> Any:
-    """Most rows are short and a few are long, as in real corpora."""
+    """Nearly all rows are short and a few are long, as in real corpora."""
     import numpy as np
 
     return np.clip(np.random.default_rng(0).lognormal(5, 0.8, rows), 8, 2048).astype(np.int32)

@@ -10,7 +10,7 @@ from hala_hpc.engines.training.passes import StepCut, count_passes, padded_size,
 
 
 def drawn(rows: int, seed: int, longest: int = 4096) -> list[int]:
-    """Lengths as real corpora have them: most are short, a few are long."""
+    """Lengths as in real corpora: nearly all are short, a few are long."""
     chance = random.Random(seed)
     return [min(longest, max(1, round(chance.lognormvariate(5, 1.2)))) for _ in range(rows)]
 

@@ -184,7 +184,7 @@ def test_a_rank_that_hangs_is_named_with_its_node(tmp_path: Path, options: dict[
     assert "no step ended in" in log
     assert "rank 1 on " in log
     assert "is silent for" in log
-    assert "Thread" in log  # where everybody was
+    assert "Thread" in log  # the position of each rank
 
 
 @pytest.mark.slow

@@ -294,7 +294,7 @@ def test_the_same_traceback_stops_across_rounds_and_ranks_of_an_attempt_are_one(
     assert_message(decision.reasons[0].text, "3 attempts ended with the same traceback, same: ")
     fresh = make_spec()
     assert fails(artifact, fresh, at(FailureClass.EXCEPTION, "node1", "d", "same")).code == 0, (
-        "a person asked again"
+        "a user launched again"
     )
 
 

@@ -17,7 +17,7 @@ from hala_hpc.engines.training.tokens.packing_check import LEAK, measure_leak, p
 
 
 def lengths_like_real_ones(number: int, longest: int) -> list[int]:
-    """Most rows are short and a few are long, as in real corpora."""
+    """Nearly all rows are short and a few are long, as in real corpora."""
     chance = random.Random(0)
     return [min(max(8, int(chance.lognormvariate(5, 0.8))), longest) for _ in range(number)]
 

@@ -118,5 +118,5 @@ def test_no_global_batch_is_full_of_one_text(folder: Path, tmp_path: Path) -> No
         assert set(rows.tolist()) == set(range(len(sequences)))
         for batch in rows.reshape(-1, BATCH_ROWS).tolist():
             texts = Counter(sequences[row] for row in batch)
-            # At most twice: the last batch is filled up with rows of the same epoch.
+            # Up to twice: the last batch is filled up with rows of the same epoch.
             assert max(texts.values()) / BATCH_ROWS <= MAX_SHARE_OF_ONE_TEXT
