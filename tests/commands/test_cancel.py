@@ -38,7 +38,7 @@ def job_ids(work: Path, node: str) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.slurm
 @pytest.mark.usefixtures("minislurm")
-def test_jobs_of_a_run_end_gates_first_and_the_same_line_goes_on(
+def test_jobs_of_a_run_end_gates_first_and_the_same_command_resumes(
     tmp_path: Path, work: Path
 ) -> None:
     arguments = ["stage=all", write_stand_in_recipe(tmp_path), f"work={work}"]

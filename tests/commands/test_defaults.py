@@ -68,7 +68,9 @@ def test_without_sbatch_the_demo_runs_here(home: Path) -> None:
     )
 
 
-def test_what_the_line_names_takes_precedence_and_is_printed_without_a_reason(home: Path) -> None:
+def test_what_the_command_names_takes_precedence_and_is_printed_without_a_reason(
+    home: Path,
+) -> None:
     (home / ".hala.toml").write_text(
         'recipe = "hala"\nlauncher = "h100-site"\nwork = "results"\nbudget_gpu_hours = 5\n'
     )

@@ -58,7 +58,7 @@ def test_a_folder_of_the_run_belongs_to_it(finished: Path, inside: str) -> None:
     assert ended == run_command("format=json", module="status", cwd=folder)
 
 
-def test_what_the_line_names_is_stronger(finished: Path, tmp_path: Path) -> None:
+def test_what_the_command_names_takes_precedence(finished: Path, tmp_path: Path) -> None:
     ended = hala("status", f"work={tmp_path / 'other'}", cwd=finished)
     assert (ended.code, "other holds no run" in ended.err) == (66, True), ended
     ended = hala("status", "recipe=demo", cwd=finished)
@@ -66,7 +66,7 @@ def test_what_the_line_names_is_stronger(finished: Path, tmp_path: Path) -> None
     assert "corpus" not in ended.out
 
 
-def test_a_clone_that_somebody_keeps_in_a_work_folder_is_no_part_of_it(run: Path) -> None:
+def test_a_clone_inside_a_work_folder_is_no_part_of_it(run: Path) -> None:
     clone = run / "clone" / "deep"
     clone.mkdir(parents=True)
     ended = hala("status", cwd=clone)

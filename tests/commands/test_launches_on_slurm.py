@@ -16,7 +16,7 @@ pytestmark = [
 ]
 
 
-def test_two_launches_of_one_line_submit_every_job_once(tmp_path: Path) -> None:
+def test_two_launches_of_one_command_submit_every_job_once(tmp_path: Path) -> None:
     tally = Tally()
     site = Site(tmp_path)
     for _ in range(2):

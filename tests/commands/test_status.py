@@ -289,7 +289,7 @@ def test_reasons_of_slurm_are_explained_in_plain_english(reason: str, explained:
     assert_message(explain_pending_reason(reason, "12"), explained)
 
 
-def test_a_node_that_was_repaired_while_somebody_watches_is_damaged_no_more(tmp_path: Path) -> None:
+def test_a_node_that_was_repaired_while_status_follows_is_damaged_no_more(tmp_path: Path) -> None:
     artifact = Artifact(tmp_path / "node-0123456789ab")
     artifact.output.mkdir(parents=True)
     summary = NodeSummary(node="node", stage="prepare", units=1, files={"part": 4})

@@ -127,7 +127,7 @@ def test_the_lease_of_a_process_that_is_gone_is_taken_over(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("text", ["{", "", "null", "[]", '{"host": "%s", "pid": -1, "since": "x"}'])
-def test_a_damaged_lease_is_nobodys_and_is_put_aside(tmp_path: Path, text: str) -> None:
+def test_a_damaged_lease_belongs_to_no_process_and_is_put_aside(tmp_path: Path, text: str) -> None:
     launch_lease_file(tmp_path).write_text(text.replace("%s", socket.gethostname()))
     assert find_launch_process(tmp_path) is None
     with work_lease(tmp_path) as lease:

@@ -225,7 +225,7 @@ def test_accounting_that_is_down_is_reported_and_is_no_failure(site: Path, folde
         start("slurmdbd", MYSQL_UNIX_PORT=f"{site.parent}/mariadb.socket")
 
 
-def test_a_compute_node_is_looked_at_when_asked_to(site: Path, folder: Path) -> None:
+def test_a_compute_node_is_checked_on_request(site: Path, folder: Path) -> None:
     assert site.exists()
     path = folder.parent / "site.toml"
     path.write_text(SITE.format(partition="low", account="team"))
@@ -266,7 +266,7 @@ def test_the_gpus_of_a_compute_node_are_tried_all_together(site: Path, folder: P
     ) in findings_text(ended, "good"), ended
 
 
-def test_a_controller_that_is_away_is_bad_and_the_rest_is_looked_at(
+def test_a_controller_that_is_away_is_an_error_and_the_rest_is_checked(
     site: Path, folder: Path
 ) -> None:
     end(site.parent, "slurmctld")

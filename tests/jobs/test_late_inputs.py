@@ -133,7 +133,7 @@ def test_a_gate_whose_input_is_at_work_submits_its_node_again_behind_that(
     assert (second.last_round(), spec.rounds_without_progress, spec.since_round) == (2, 1, 1)
 
 
-def test_a_gate_whose_input_nobody_makes_fails_with_the_reason(
+def test_a_gate_whose_input_no_job_makes_fails_with_the_reason(
     cluster: Cluster, first: Artifact, second: Artifact
 ) -> None:
     # The id was reused for another job.
@@ -183,7 +183,7 @@ def test_a_gate_waits_for_a_launch_that_may_submit_its_input(
     assert LaunchLease.read(work / "launch.lease") is None
 
 
-def test_a_launch_goes_on_with_a_node_whose_gate_has_just_failed_it(
+def test_a_launch_resumes_a_node_that_its_gate_has_just_failed(
     cluster: Cluster, tmp_path: Path, work: Path
 ) -> None:
     """The gate is still in the queue, but submits nothing."""

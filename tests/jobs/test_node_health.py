@@ -67,7 +67,7 @@ def output_of(child: subprocess.Popen[str]) -> str:
     return out.strip()
 
 
-def test_only_jobs_of_a_scheduler_are_looked_at(tmp_path: Path) -> None:
+def test_only_jobs_of_a_scheduler_are_checked(tmp_path: Path) -> None:
     assert output_of(start(tmp_path, "bad_nodes=node7", HALA_NODE="")) == ""
     assert output_of(start(tmp_path, "bad_nodes=node7", UNCHECKED="1")) == "", "it was switched off"
 
@@ -237,7 +237,7 @@ def test_a_machine_without_a_driver_shows_no_gpus() -> None:
 
 
 @pytest.mark.slow
-def test_a_kernel_of_triton_is_run_and_its_numbers_are_looked_at(
+def test_a_kernel_of_triton_is_run_and_its_numbers_are_checked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # On the CPU, with Triton's interpreter.

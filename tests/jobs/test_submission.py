@@ -325,7 +325,7 @@ def test_a_gate_whose_stage_is_gone_reports_it(artifact: Artifact, tmp_path: Pat
     assert "gone.py" in report.reasons[0].text
 
 
-def test_a_launch_by_a_person_asks_for_all_nodes_again(
+def test_a_launch_by_a_user_requests_all_nodes_again(
     cluster: Cluster, tmp_path: Path, work: Path
 ) -> None:
     command_line = parse_command_line(

@@ -69,7 +69,7 @@ def test_t_of_zero_is_the_base_and_of_one_the_tuned_model(folder: Path, tmp_path
             assert (merged[key] - tensor).abs().max() < 1e-6, key
 
 
-def test_the_tuned_model_gives_template_config_and_the_wanted_type(
+def test_the_tuned_model_gives_template_config_and_the_requested_type(
     folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(folder / "tuned", tmp_path / "tuned")
@@ -222,7 +222,7 @@ def test_della_takes_the_convolutions_of_lfm2(folder: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_merged_model_is_asked_and_weighed_beside_its_parents(
+def test_a_merged_model_is_asked_and_its_perplexity_is_compared_with_its_parents(
     folder: Path, tmp_path: Path
 ) -> None:
     with CorpusWriter(tmp_path / "rows" / "part-00000.parquet", "pairs") as corpus:
@@ -281,7 +281,7 @@ t = 0.7
 """
 
 
-def test_a_recipe_merges_snapshots_and_a_line_gives_kinds_a_gradient(tmp_path: Path) -> None:
+def test_a_recipe_merges_snapshots_and_an_override_gives_kinds_a_gradient(tmp_path: Path) -> None:
     (tmp_path / "tokens").mkdir()
     recipe = tmp_path / "mine.toml"
     recipe.write_text(RECIPE.replace("owner/tokens", str(tmp_path / "tokens")))

@@ -135,7 +135,7 @@ def test_rows_that_teach_nothing_are_named_and_none_is_cut(folder: Path) -> None
     assert isinstance(made[3], Example)
 
 
-def test_a_template_that_hides_older_turns_learns_the_last(tmp_path: Path) -> None:
+def test_with_a_template_that_hides_older_turns_the_last_is_trained_on(tmp_path: Path) -> None:
     make_tokenizer(tmp_path)
     tokenizer = load_tokenizer(tmp_path)
     tokenizer.chat_template = (
@@ -258,7 +258,7 @@ def undisturbed(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_two_ranks_of_deepspeed_learn_and_count_every_row(undisturbed: Path) -> None:
+def test_two_ranks_of_deepspeed_train_on_and_count_every_row(undisturbed: Path) -> None:
     facts = facts_of(undisturbed)
     # The row that was too long is not in the token files.
     assert (facts["rows_in"], facts["rows_out"], facts["rejected"]) == (96, 96, {})

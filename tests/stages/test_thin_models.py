@@ -137,7 +137,7 @@ def test_a_system_turn_stays_or_its_row_is_refused(family: str, folder: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("family", "packing"), [("lfm2", False), ("gemma2", True)])
-def test_a_step_learns_every_tensor_and_carries_the_makers_keys(
+def test_a_step_trains_every_tensor_and_preserves_the_makers_keys(
     family: str, packing: bool, folder: Path, tmp_path: Path
 ) -> None:
     # Some published configs name only the end of text as the stop token.

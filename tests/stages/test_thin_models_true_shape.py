@@ -26,7 +26,7 @@ LIMIT_S = 1200
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(2400)
-def test_lfm2_350m_learns_a_step_is_merged_and_answers(tmp_path: Path) -> None:
+def test_lfm2_350m_is_trained_a_step_is_merged_and_answers(tmp_path: Path) -> None:
     model = make_thin_model("lfm2", tmp_path / "model", **LFM2_350M)
     headers = tensor_headers(model)
     assert round(sum(prod(header.shape) for header in headers.values()) / 1e6) == 354

@@ -194,7 +194,7 @@ def test_all_messages_of_a_translated_conversation_share_its_fate(
     assert len(trained) + len(measured) == 60
 
 
-def test_nothing_to_learn_from_is_a_mistake_with_the_reasons(folder: Path, tmp_path: Path) -> None:
+def test_no_row_to_train_on_is_a_mistake_with_the_reasons(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         make_tokens(tmp_path, **settings(folder, "few") | {"max_length": 4})
     assert "40 read, rejected {'too_long': 40}, held out 0" in str(caught.value)

@@ -269,7 +269,7 @@ def run(module: str, damage: str, *arguments: str) -> CommandResult:
 
 
 @pytest.mark.parametrize(("place", "damage"), cells())
-def test_a_damaged_file_is_healed_by_the_same_command_or_named_with_a_fix(
+def test_a_damaged_file_is_repaired_by_the_same_command_or_named_with_a_fix(
     finished: Path, tmp_path: Path, place: Place, damage: str
 ) -> None:
     work = tmp_path / "work"

@@ -176,7 +176,7 @@ def test_the_launcher_of_a_lab_decides_which(machine: Machine) -> None:
     assert "(set by launcher site.toml)" in machine.set_up("launcher=site.toml").stderr
 
 
-def test_a_set_up_that_is_cut_short_goes_on_with_the_same_build(machine: Machine) -> None:
+def test_an_interrupted_set_up_resumes_with_the_same_build(machine: Machine) -> None:
     fails = machine.log.with_name("uv.log.fails")
     fails.touch()
     assert machine.set_up().returncode != 0

@@ -106,7 +106,7 @@ def test_a_folder_that_slurm_cannot_name_is_refused(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root rights are required first")
 @pytest.mark.parametrize("command", ["up", "down"])
-def test_a_folder_of_somebody_else_is_left_alone(command: str, tmp_path: Path) -> None:
+def test_a_folder_of_another_user_is_left_alone(command: str, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     done = run_minislurm(command, "--folder", tmp_path)
     assert done.returncode in (69, 73)

@@ -54,7 +54,7 @@ def test_torch_is_one_version_on_both_devices(name: str) -> None:
     assert not {"torch", "torchvision", "torchaudio", "torchcodec", "vllm"} & set(locked)
 
 
-def test_locks_agree_with_what_the_project_asks_for() -> None:
+def test_locks_agree_with_the_requirements_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for name in ("main", "quantize"):
         wanted = project["dependencies"] + project["optional-dependencies"][name]

@@ -126,7 +126,7 @@ def test_what_belongs_to_another_user_is_not_run(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of other users")
-def test_nobody_launches_into_the_run_of_another_user(finished: Path, unfinished: Path) -> None:
+def test_no_launch_is_made_into_the_run_of_another_user(finished: Path, unfinished: Path) -> None:
     before = (unfinished / "run.json").read_bytes()
     os.chown(unfinished / "run.json", NOBODY, -1)
     refused = launch(*arguments_for(finished, unfinished))

@@ -143,7 +143,7 @@ def test_two_rounds_without_progress_end_and_the_same_command_starts_again(
 
 
 @pytest.mark.slow
-def test_a_killed_launch_leaves_no_process_and_its_line_goes_on(
+def test_a_killed_launch_leaves_no_process_and_its_command_resumes(
     tmp_path: Path, work: Path, held: JobHold
 ) -> None:
     argument = one_unit_recipe(tmp_path)

@@ -156,7 +156,7 @@ def chain(folder: Path, work: Path) -> None:
     wait_until(lambda: idle(folder), "the end of a chain", pause_s=1)
 
 
-def test_a_chain_ends_after_a_failed_link_and_goes_on_when_it_is_mended(
+def test_a_chain_ends_after_a_failed_link_and_resumes_when_it_is_repaired(
     tmp_path: Path, work: Path
 ) -> None:
     good = '{"instruction": "Say hello.", "output": "Hello."}\n'

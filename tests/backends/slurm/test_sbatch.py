@@ -110,7 +110,7 @@ def test_variables_that_only_sound_like_secrets_are_allowed(tmp_path: Path) -> N
         ({"gres": "nvme:1"}, ["gpus-per-node=2", "gres=nvme:1"]),
     ],
 )
-def test_gpus_are_asked_for_as_the_site_wants(
+def test_gpus_are_requested_as_the_site_requires(
     options: dict[str, str], lines: list[str], tmp_path: Path
 ) -> None:
     arguments = SlurmBackend().command(

@@ -303,7 +303,7 @@ def test_the_templates_run_as_they_are(
     assert output == [f"-u -m hala_hpc.{call}" for call in calls]
 
 
-def test_a_preempted_job_comes_back_and_knows_it(preempted: tuple[Path, str, str]) -> None:
+def test_a_preempted_job_comes_back_and_reports_it(preempted: tuple[Path, str, str]) -> None:
     folder, low, high = preempted
     wait_for_end(low, high)
     restarts = [note["HALA_RESTARTS"] for note in notes(folder, low)]

@@ -82,7 +82,7 @@ def test_an_argument_that_is_given_is_not_offered_again(script: Path) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_it_is_known_what_may_stand_behind_every_argument(command: str) -> None:
+def test_the_values_of_every_argument_are_known(command: str) -> None:
     assert set(find_meanings(command)) <= set(ARGUMENT_VALUES)
 
 
@@ -151,7 +151,7 @@ def test_nodes_of_a_run_are_those_of_its_work_folder(script: Path, tmp_path: Pat
     assert offered(script, "retry", "node", "=", "m", cwd=folder) == ["mine"]
 
 
-def test_nothing_that_stands_in_a_recipe_or_is_typed_is_run(script: Path, tmp_path: Path) -> None:
+def test_nothing_that_is_in_a_recipe_or_typed_is_run(script: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(
         '["$(touch ran)"]\n[a]\nstage = "$(touch ran)"\n["x y"]\nlike = "x y"\n'
     )
@@ -169,7 +169,7 @@ def test_what_is_not_there_offers_nothing(script: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_tabulator_completes_the_line_that_is_typed(shell: str, tmp_path: Path) -> None:
+def test_a_tabulator_completes_the_command_that_is_typed(shell: str, tmp_path: Path) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed here: its completion is not tried")
     (tmp_path / "site.toml").write_text("")
@@ -187,7 +187,7 @@ def test_a_tabulator_completes_the_line_that_is_typed(shell: str, tmp_path: Path
         typing.complete("hala launch recipe=demo merge.resources.mem_g", "mem_gb=")
 
 
-def test_the_script_has_no_mistake_that_shellcheck_knows(script: Path) -> None:
+def test_the_script_has_no_mistake_that_shellcheck_finds(script: Path) -> None:
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not here")
     done = subprocess.run(

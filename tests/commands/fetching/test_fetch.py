@@ -220,7 +220,7 @@ def test_only_what_is_read_is_fetched_and_its_size_printed_first(fetched: Fetche
     assert not any("safetensors" in line and ".json" not in line for line in lists)
 
 
-def test_a_line_that_breaks_goes_on_where_it_broke(fetched: Fetched) -> None:
+def test_an_interrupted_download_resumes_where_it_stopped(fetched: Fetched) -> None:
     assert any(line.endswith(f"{CUT} bytes={BLOCK_BYTES}-") for line in fetched.hub.ranges)
 
 

@@ -121,7 +121,7 @@ def test_the_limit_of_the_launcher_is_weaker_than_that_of_the_line(tmp_path: Pat
     assert (ended.code, "max_gpu_hours" in ended.err) == (UNAVAILABLE, False), ended
 
 
-def test_a_budget_that_is_too_small_for_a_line_refuses_it(tmp_path: Path) -> None:
+def test_a_budget_that_is_too_small_for_a_launch_refuses_it(tmp_path: Path) -> None:
     site = slurm_launcher(tmp_path, "budget_gpu_hours = 0.01")
     ended = launch(*with_gpus(tmp_path, site, f"work={tmp_path}/work"))
     assert ended.code == 78

@@ -48,7 +48,7 @@ def test_a_build_for_cpus_is_refused_by_dry_run_launch_and_doctor(tmp_path: Path
     assert not (tmp_path / "work").exists()
 
 
-def test_a_build_for_gpus_goes_on_to_what_is_not_fetched(tmp_path: Path) -> None:
+def test_a_build_for_gpus_leads_to_what_is_not_fetched(tmp_path: Path) -> None:
     arguments = arguments_for(tmp_path, table=pythons(tmp_path, "cuda"))
     assert launch("stage=all", *arguments, DRY).code == 0
     ended = launch("stage=all", *arguments, HF_HOME=str(tmp_path), PATH="/nowhere")

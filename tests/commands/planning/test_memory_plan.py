@@ -88,7 +88,7 @@ def cell(ended: CommandResult, node: str, column: str) -> str:
     return row[begin : begin + width].strip()
 
 
-def test_the_shipped_teacher_fits_what_the_recipe_asks_for(
+def test_the_shipped_teacher_fits_what_the_recipe_requests(
     tmp_path: Path, teacher_hub: Path
 ) -> None:
     for launcher in ("slurm", "h100-site"):

@@ -91,7 +91,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["stage=all", *named, f"work={tmp_path}/work"]
 
 
-def test_models_are_looked_into_where_the_launcher_has_its_hub_cache(
+def test_models_are_checked_in_the_hub_cache_of_the_launcher(
     arguments: list[str], tmp_path: Path
 ) -> None:
     put_all(tmp_path / "scratch", is_good=False)

@@ -87,7 +87,7 @@ def test_every_tensor_and_the_config_are_those_of_the_whole_model(both: dict[str
     assert "lm_head.weight" not in bits(parts), "it is tied to the table of tokens"
 
 
-def test_an_attempt_goes_on_behind_the_parts_of_the_one_before(both: dict[str, Any]) -> None:
+def test_an_attempt_resumes_after_the_parts_of_the_one_before(both: dict[str, Any]) -> None:
     assert both["ended"] == [False, True]
     first, second = both["seen"]
     assert len(first) == 2

@@ -90,7 +90,7 @@ def alone(folder: Path) -> Path:
         pytest.param(3, 4, marks=pytest.mark.long),
     ],
 )
-def test_passes_of_many_rows_on_many_ranks_learn_as_one_row_at_a_time(
+def test_passes_of_many_rows_on_many_ranks_train_as_one_row_at_a_time(
     folder: Path, alone: Path, zero_stage: int, ranks: int
 ) -> None:
     options = training(folder, zero_stage=zero_stage, **TOGETHER)
@@ -105,7 +105,7 @@ def test_passes_of_many_rows_on_many_ranks_learn_as_one_row_at_a_time(
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("zero_stage", [0, 2, 3])
-def test_one_rank_goes_on_with_other_passes_where_two_stopped(
+def test_one_rank_resumes_with_other_passes_where_two_stopped(
     folder: Path, alone: Path, zero_stage: int
 ) -> None:
     base, options = folder / f"resumed-{zero_stage}", training(folder, zero_stage=zero_stage)

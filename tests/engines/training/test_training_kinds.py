@@ -106,7 +106,7 @@ def test_the_host_keeps_only_what_the_stage_of_zero_cuts_up() -> None:
     assert TrainingSettings(offload="optimizer").offload_faults() == []
 
 
-def test_metrics_go_on_at_the_step_of_the_checkpoint(tmp_path: Path) -> None:
+def test_metrics_continue_at_the_step_of_the_checkpoint(tmp_path: Path) -> None:
     first = MetricsFile(tmp_path, 0)
     for step in range(1, 6):
         first.write(StepFigures(step=step, loss=float(step)))

@@ -122,7 +122,7 @@ def test_the_curve_after_a_stop_is_the_same_to_the_last_bit(
         pytest.param(3, 2, 1, marks=pytest.mark.long),
     ],
 )
-def test_another_number_of_ranks_goes_on_with_the_same_curve(
+def test_another_number_of_ranks_resumes_with_the_same_curve(
     tmp_path: Path, request: pytest.FixtureRequest, stage: int, first: int, then: int
 ) -> None:
     options = request.getfixturevalue("options") | {"zero_stage": stage}
@@ -153,7 +153,7 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
 
 
 @pytest.mark.slow
-def test_a_kill_after_the_last_step_learns_nothing_more(
+def test_a_kill_after_the_last_step_trains_no_further_step(
     tmp_path: Path, options: dict[str, Any], calm: dict[int, Path]
 ) -> None:
     ranks = Ranks(tmp_path, 2, hold_at=options["max_steps"] + 1, **options)

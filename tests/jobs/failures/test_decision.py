@@ -270,7 +270,7 @@ def test_time_that_runs_out_without_progress_is_idle(tmp_path: Path) -> None:
         spec = next_spec(artifact, spec)
 
 
-def test_a_job_that_somebody_cancelled_is_not_tried_again(tmp_path: Path) -> None:
+def test_a_cancelled_job_is_not_tried_again(tmp_path: Path) -> None:
     decision = fails(
         node(tmp_path), make_spec(), at(FailureClass.PREEMPTED), at(FailureClass.CANCELLED)
     )
@@ -299,7 +299,7 @@ def test_the_same_traceback_stops_across_rounds_and_ranks_of_an_attempt_are_one(
 
 
 @pytest.mark.slow
-def test_a_translation_without_room_on_the_gpu_goes_on_with_fewer_rows(
+def test_a_translation_out_of_gpu_memory_continues_with_fewer_rows(
     tmp_path: Path, work: Path
 ) -> None:
     variables: dict[str, Any] = standin_variables(0)

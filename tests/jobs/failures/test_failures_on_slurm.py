@@ -133,7 +133,7 @@ def test_nodes_with_a_bad_gpu_are_excluded_and_named(tmp_path: Path, work: Path)
 
 
 @pytest.mark.usefixtures("minislurm")
-def test_a_driver_that_is_too_old_ends_the_node_at_once_and_excludes_nobody(
+def test_a_driver_that_is_too_old_ends_the_node_at_once_and_excludes_no_node(
     tmp_path: Path, work: Path
 ) -> None:
     gpu = 'gpus_per_node = 1\noptions.gpu_type = "h100"'

@@ -34,7 +34,7 @@ def test_the_table_of_the_page_is_that_of_the_policy() -> None:
     assert done.returncode == 0, "python docs/failures_table.py writes it again"
 
 
-def test_every_class_stands_on_the_page() -> None:
+def test_every_class_is_on_the_page() -> None:
     text = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
     assert [kind for kind in FailureClass if f"| `{kind}`: " not in text] == []
 

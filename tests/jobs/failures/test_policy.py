@@ -13,7 +13,7 @@ UNCHANGED = {Action.RESUBMIT, Action.STOP, Action.LEAVE_TO_USER}
 
 
 @pytest.mark.parametrize("kind", FailureClass)
-def test_every_class_has_a_remedy_a_bound_a_text_and_somebody_to_blame(kind: FailureClass) -> None:
+def test_every_class_has_a_remedy_a_bound_a_text_and_a_blame(kind: FailureClass) -> None:
     remedy = POLICY[kind]
     assert remedy.action in REMEDIES or remedy.action in UNCHANGED
     assert remedy.bound.limit >= 1
