@@ -27,7 +27,7 @@ HEAVY = {
     "nltk",
     "evaluate",
 }
-#: What each room may import of the others, lowest room first.
+#: What each sub-package may import of the others, lowest layer first.
 ALLOWED = {
     "core": {"core"},
     "data": {"core", "data"},
@@ -39,8 +39,8 @@ ALLOWED = {
     "commands": {"core", "data", "engines", "backends", "jobs", "commands"},
     "doctor": {"core", "data", "engines", "backends", "jobs", "commands", "doctor"},
 }
-#: Files that are the story of one command or job each; they may import every room.
-DOORS = {
+#: Modules of one command or job each; they may import every sub-package.
+COMMANDS = {
     "launch",
     "fetch",
     "status",
@@ -74,11 +74,11 @@ def own_imports(path: Path) -> Iterator[str]:
             yield rest
 
 
-def test_every_file_is_in_a_room_or_is_a_door() -> None:
+def test_every_file_is_in_a_sub_package_or_is_a_command() -> None:
     files = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
-    assert files == DOORS
-    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert rooms == set(ALLOWED)
+    assert files == COMMANDS
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert packages == set(ALLOWED)
 
 
 def test_no_import_points_upwards() -> None:
@@ -91,12 +91,12 @@ def test_no_import_points_upwards() -> None:
     assert wrong == []
 
 
-def test_nothing_imports_a_door() -> None:
+def test_nothing_imports_a_command() -> None:
     wrong = [
         f"{path.relative_to(PACKAGE)} imports {name}"
         for path in PACKAGE.rglob("*.py")
         for name in own_imports(path)
-        if name.split(".")[0] in DOORS
+        if name.split(".")[0] in COMMANDS
     ]
     assert wrong == []
 
@@ -135,13 +135,13 @@ def test_no_heavy_library_is_imported_at_the_top_of_a_file() -> None:
 
 
 def test_only_commands_print() -> None:
-    doors = {PACKAGE / f"{name}.py" for name in ("worker", "gate")}
-    rooms = ("core", "data", "backends", "engines", "stages", "jobs")
+    commands = {PACKAGE / f"{name}.py" for name in ("worker", "gate")}
+    packages = ("core", "data", "backends", "engines", "stages", "jobs")
     # Its answer is read by the process that started it.
     data = PACKAGE / "jobs" / "node_health_probe.py"
     wrong = [
         f"{path.relative_to(PACKAGE)}:{node.lineno}"
-        for path in doors.union(*((PACKAGE / room).rglob("*.py") for room in rooms)) - {data}
+        for path in commands.union(*((PACKAGE / name).rglob("*.py") for name in packages)) - {data}
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)

@@ -3,7 +3,7 @@
     python -m benchmarks.sft [--data FILE ...] [--rows 1024] [--rounds 3]
 
 Two ranks on this machine, ZeRO-2, the same model, rows and global batch on both sides, and passes
-of about the same size; ours through the front door (`launch`). The last line is a JSON object:
+of about the same size; ours through `launch`. The last line is a JSON object:
 
 - `ratio_to_trl`: tokens/s of ours over the plain script's on rows of equal length, where there
   is nothing to pad; the first three steps are left out. Both are alive at once and take turns, see

@@ -30,9 +30,9 @@ class FoundStage:
 def stage_modules() -> dict[str, str]:
     """The module of each of our stages by the name of the stage, without loading any."""
     return {
-        path.stem: f"{PACKAGE.name}.{room}.{path.stem}"
-        for room in STAGE_PACKAGES
-        for path in sorted((PACKAGE / room.replace(".", "/")).glob("*.py"))
+        path.stem: f"{PACKAGE.name}.{package}.{path.stem}"
+        for package in STAGE_PACKAGES
+        for path in sorted((PACKAGE / package.replace(".", "/")).glob("*.py"))
         if not path.stem.startswith("_")
     }
 

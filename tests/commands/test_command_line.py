@@ -61,8 +61,8 @@ def test_a_recipe_that_is_no_toml_is_named_with_its_line(tmp_path: Path, work: P
 
 
 def test_every_command_prints_its_version() -> None:
-    doors = ["launch", "doctor", "status", "logs", "cancel", "retry", "verify", "__main__"]
-    versions = set(run_commands([[door, "--version"] for door in doors]))
+    commands = ["launch", "doctor", "status", "logs", "cancel", "retry", "verify", "__main__"]
+    versions = set(run_commands([[command, "--version"] for command in commands]))
     assert versions == {CommandResult(0, f"hala_hpc {__version__}\n", "")}
 
 

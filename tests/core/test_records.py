@@ -300,7 +300,7 @@ def test_a_run_begun_by_an_older_commit_resumes(tmp_path: Path) -> None:
     assert (summary.rows_in, summary.rounds) == (ROWS, 3)
 
 
-# ---- damaged files at the doors
+# ---- damaged files in commands
 
 
 @pytest.fixture(scope="module")

@@ -175,7 +175,7 @@ def test_only_the_registry_names_the_packages_of_stages() -> None:
         str(path.relative_to(package))
         for path in package.rglob("*.py")
         # Without the dot it is the entry point group.
-        for room in ("hala_hpc.stages.", "hala_hpc.stages import", "demo.stages")
-        if room in path.read_text(encoding="utf-8")
+        for text in ("hala_hpc.stages.", "hala_hpc.stages import", "demo.stages")
+        if text in path.read_text(encoding="utf-8")
     ]
     assert named == ["core/stage_registry.py"]

@@ -78,7 +78,7 @@ def test_other_commands_write_no_open_file_either(unfinished: Path, module: str)
     assert not [path for path in new if not path.is_symlink() and mode(path) & 0o022]
 
 
-def door(module: str, node: Path) -> CommandResult:
+def run_module(module: str, node: Path) -> CommandResult:
     """A job by hand: the worker or the gate of the newest round."""
     return run_command(str(node), "0" if module == "worker" else "1", module=module)
 
@@ -94,7 +94,7 @@ def test_what_others_may_write_is_shown_and_not_run_and_the_fix_works(
     assert (ended.code, json.loads(ended.out)["nodes"][0]["state"]) == (0, "partial"), ended
     assert launch(*arguments_for(finished, unfinished), "dry_run=true").code == 0
     for module in ("worker", "gate"):
-        refused = door(module, node_of(unfinished))
+        refused = run_module(module, node_of(unfinished))
         assert refused.code == 78, refused
         log = next((node_of(unfinished) / "logs").glob("worker-*.log"))
         assert f"chmod go-w {path}" in refused.out + refused.err + log.read_text() + reasons(path)
@@ -122,7 +122,7 @@ def test_what_belongs_to_another_user_is_not_run(
     refused = launch(*arguments_for(finished, unfinished))
     assert refused.code == 78, refused
     assert f"{path} decides what is run and belongs to another user" in refused.err
-    assert door("gate", node_of(unfinished)).code == 78
+    assert run_module("gate", node_of(unfinished)).code == 78
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of other users")
