@@ -14,6 +14,6 @@ def test_rounds_end_when_there_is_enough_though_some_bring_nothing() -> None:
 
 def test_rounds_that_bring_nothing_new_end_and_name_what_is_missing() -> None:
     rounds: list[int] = []
-    with pytest.raises(RuntimeError, match="brought nothing new: 2 of 4 kills"):
+    with pytest.raises(RuntimeError, match="without a new result: 2 of 4 kills"):
         repeat_until(4, lambda: min(len(rounds), 2), lambda: rounds.append(1), "kills")
     assert len(rounds) == 2 + IDLE_ROUNDS

@@ -343,7 +343,7 @@ def test_stopping_ends_with_a_reason_when_no_training_can_be_stopped(tmp_path: P
     tally = stop_all({2: node}, {2: b"weights"}, StopPlan(stops=3, saves=1), Random(5))
     assert (tally.stops, tally.runs, tally.other_weights) == (0, 3, 0)
     assert tally.defects == [
-        "3 trainings in a row ended before any stop: 4 of 4 stops were not made"
+        "3 consecutive trainings ended before any stop: 4 of 4 stops were not made"
     ]
     result = summary(tally, StopPlan(stops=5, saves=1), 0.0)
     assert not result["good"]
