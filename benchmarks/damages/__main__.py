@@ -7,7 +7,7 @@ states. Then status, logs, verify and dry runs are called, and the launch is rep
 refused, the fix in its error message is executed. The final content is read with pyarrow, json and
 hashlib only. `--only TEXT` selects cells by name. Prints JSON as its last line. Exits with 1 if a
 command ended with a traceback, a success lost something, a fix did not work, or less than 80 % were
-healed by the relaunch.
+repaired by the relaunch.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from benchmarks.damages.listed import listed
 from benchmarks.damages.trial import NODES, Bench, Outcome, Trial
 
 #: Minimum share of cells that a relaunch repairs.
-HEALED_SHARE = 0.8
+MIN_REPAIRED_SHARE = 0.8
 
 
 def main() -> int:
@@ -94,15 +94,15 @@ def summary(trials: list[tuple[int, Trial]], known: int, seed: int, began: float
     for name in (*map(str, Outcome), "traceback"):
         print(f"{name:26}" + "".join(f"{tables[part][name]:8}" for part in tables))
     tried = [trial for _, trial in trials if trial.outcome is not Outcome.NOTHING]
-    healed = sum(trial.outcome is Outcome.HEALED for trial in tried)
+    repaired = sum(trial.outcome is Outcome.REPAIRED for trial in tried)
     bad = [t for t in tried if t.tracebacks or t.outcome in (Outcome.LOST, Outcome.BROKEN)]
-    share = healed / max(1, len(tried))
+    share = repaired / max(1, len(tried))
     return {
         "cells": len(tried),
         "seed": seed,
-        "healed_share": round(share, 3),
+        "repaired_share": round(share, 3),
         **tables,
-        "good": not bad and share >= HEALED_SHARE,
+        "good": not bad and share >= MIN_REPAIRED_SHARE,
         "seconds": round(time.monotonic() - began),
     }
 

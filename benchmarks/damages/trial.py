@@ -26,9 +26,9 @@ REPAIR = re.compile(r"python -m hala_hpc\.verify \S+ repair=true")
 class Outcome(StrEnum):
     """The outcome of a cell."""
 
-    HEALED = "healed by a relaunch"
-    FIXED = "healed by the printed fix"
-    VERIFIED = "healed by the fix of verify"
+    REPAIRED = "repaired by a relaunch"
+    FIXED = "repaired by the printed fix"
+    VERIFIED = "repaired by the fix of verify"
     """The launch took damaged results for finished, as it checks sizes only; verify found them."""
     LOST = "success with loss"
     BROKEN = "left broken"
@@ -72,7 +72,7 @@ class Bench:
             found.outcome = Outcome.NOTHING
         else:
             self.run_read_only_commands(found, work)
-            self.heal(found, work)
+            self.repair(found, work)
         is_good = found.outcome not in (Outcome.LOST, Outcome.BROKEN) and not found.tracebacks
         if is_good and not must_keep:
             shutil.rmtree(work)
@@ -88,7 +88,7 @@ class Bench:
             if module == "verify" and (match := REPAIR.search(ended.out)):
                 found.verify_fix = match[0]
 
-    def heal(self, found: Trial, work: Path) -> None:
+    def repair(self, found: Trial, work: Path) -> None:
         """Launch, apply the fixes of its error messages, and launch again."""
         drop = found.cell.must_drop_rights
         for _ in range(MAX_FIXES + 1):
@@ -99,7 +99,7 @@ class Bench:
                 if losses and found.verify_fix and attempts_of(work) == before:
                     self.apply_verify_fix(found, work)
                 else:
-                    outcome = Outcome.FIXED if found.fixes else Outcome.HEALED
+                    outcome = Outcome.FIXED if found.fixes else Outcome.REPAIRED
                     self.judge(found, work, outcome, losses)
                 return
             found.messages.append(ended.last_lines)

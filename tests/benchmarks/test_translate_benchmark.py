@@ -61,7 +61,7 @@ def test_the_share_of_duplicates_is_what_was_asked() -> None:
     assert (len(repeated), len(set(repeated))) == (1000, 700)
 
 
-def test_the_least_steps_follow_the_longest_answer_or_the_sum_of_all() -> None:
+def test_the_minimum_of_steps_follows_the_longest_answer_or_the_sum_of_all() -> None:
     assert Tally(tokens_out=1001, longest_out=40).lower_bound(10) == 101
     assert Tally(tokens_out=1001, longest_out=400).lower_bound(10) == 400
 

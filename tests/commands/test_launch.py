@@ -50,7 +50,7 @@ def test_help_of_a_stage_explains_every_setting() -> None:
 
 
 #: What every command must do: start Python, import pydantic and make one type.
-LEAST = """
+MINIMAL_COMMAND = """
 from hala_hpc.core.startup import prepare_process
 prepare_process()
 from pydantic import BaseModel
@@ -72,11 +72,13 @@ def test_a_dry_run_of_the_whole_hala_recipe_takes_little_more_cpu_than_a_command
     # counts for both: no number of seconds holds on every machine. 2.4 is 0.3 s on a machine where
     # the minimum is 0.125 s.
     while len(seconds) < 30:
-        seconds.append((cpu_s([sys.executable, *dry_run]), cpu_s([sys.executable, "-c", LEAST])))
-        whole, least = map(min, zip(*seconds, strict=True))
-        if whole < 2.4 * least and len(seconds) >= 5:
+        seconds.append(
+            (cpu_s([sys.executable, *dry_run]), cpu_s([sys.executable, "-c", MINIMAL_COMMAND]))
+        )
+        whole, minimum = map(min, zip(*seconds, strict=True))
+        if whole < 2.4 * minimum and len(seconds) >= 5:
             break
-    assert whole < 2.4 * least
+    assert whole < 2.4 * minimum
 
 
 def test_a_dry_run_imports_no_heavy_library(tmp_path: Path) -> None:

@@ -64,9 +64,9 @@ def test_a_limit_that_the_gates_exceed_names_their_table_of_the_launcher() -> No
 
 def test_a_user_without_an_account_is_not_asked_to_set_one() -> None:
     (kind,) = group_jobs([("report", Resources(), 1)])
-    (nobody,) = errors_of(site(), kind)
-    assert "none" not in nobody
-    assert "ask the admins" in nobody
+    (without_accounts,) = errors_of(site(), kind)
+    assert "none" not in without_accounts
+    assert "ask the admins" in without_accounts
     (unnamed,) = errors_of(site(place("lab")), kind)
     assert "no account is set" in unnamed
     assert "set options.account to one of: lab" in unnamed

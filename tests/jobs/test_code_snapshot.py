@@ -95,7 +95,7 @@ def test_a_pull_that_makes_other_results_is_refused(clone: Clone, tmp_path: Path
 
 
 def test_jobs_import_the_copy_that_the_launch_has_made(clone: Clone, tmp_path: Path) -> None:
-    place = tmp_path / "told"
+    place = tmp_path / "place"
     clone.append("hala_hpc/jobs/job_context.py", PRINT_PLACE.format(place=place))
     commit = clone.commit()
     node = Queued(clone, tmp_path, "snapshot = true\n")
@@ -142,7 +142,7 @@ def test_a_copy_that_was_changed_or_is_open_to_others_is_refused(
 def test_a_local_run_imports_the_copy_before_what_the_setup_lines_put_on_the_path(
     clone: Clone, tmp_path: Path
 ) -> None:
-    place, other = tmp_path / "told", tmp_path / "other"
+    place, other = tmp_path / "place", tmp_path / "other"
     clone.append("hala_hpc/jobs/job_context.py", PRINT_PLACE.format(place=place))
     launcher = tmp_path / "here.toml"
     for number, setup in enumerate(("", f"export PYTHONPATH={other}:$PYTHONPATH")):

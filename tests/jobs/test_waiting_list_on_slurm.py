@@ -30,13 +30,15 @@ def small_site(minislurm: Path) -> Iterator[Path]:
 
 def wait_for_all(work: Path) -> int:
     """Wait for the end of a run; return the maximum number of queued jobs."""
-    most = 0
+    max_queued = 0
 
     def all_are_done() -> bool:
-        nonlocal most
+        nonlocal max_queued
         nodes = read_node_states(work)
         assert not [node for node in nodes.values() if node["state"] == "failed"], nodes
-        most = max(most, len(read_command_output("squeue", "--noheader", "--array").splitlines()))
+        max_queued = max(
+            max_queued, len(read_command_output("squeue", "--noheader", "--array").splitlines())
+        )
         return all(node["state"] == "done" for node in nodes.values())
 
     wait_until(
@@ -46,7 +48,7 @@ def wait_for_all(work: Path) -> int:
         pause_s=1,
         state=lambda: run_command(f"work={work}", module="status").out,
     )
-    return most
+    return max_queued
 
 
 def rounds(work: Path, node: str) -> list[dict[str, Any]]:

@@ -18,8 +18,8 @@ from hala_hpc.engines.generation.engine_choice import make_engine
 
 def standin(config: EngineConfig) -> Engine:
     """The stand-in."""
-    most, rows = fault_settings().get("gpu_memory"), config.settings.max_num_seqs
-    if most is not None and (rows is None or rows > int(most)):
+    max_rows, rows = fault_settings().get("gpu_memory"), config.settings.max_num_seqs
+    if max_rows is not None and (rows is None or rows > int(max_rows)):
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
     return held(StandInEngine(config))
 

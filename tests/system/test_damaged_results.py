@@ -93,7 +93,7 @@ def change_a_letter(path: Path, at: int = 40) -> None:
     path.write_bytes(data)
 
 
-def heal(work: Path, finished: Path) -> None:
+def repair(work: Path, finished: Path) -> None:
     done = launch(*arguments_for(work, finished))
     assert done.code == 0, done
     assert rows_on_disk(work) == ROWS
@@ -158,7 +158,7 @@ def test_the_same_command_makes_again_what_was_lost(
     damage: Callable[[Path], None], run: Path, finished: Path
 ) -> None:
     damage(run)
-    heal(run, finished)
+    repair(run, finished)
     again = launch(*arguments_for(run, finished))
     assert (again.code, "nothing to submit" in again.out) == (0, True)
 
@@ -180,7 +180,7 @@ def test_verify_does_not_wait_for_a_pipe_in_the_place_of_a_result(
     os.mkfifo(pipe)
     ended = run_command(f"work={run}", module="verify")
     assert (ended.code, str(pipe) in ended.out) == (65, True), ended
-    heal(run, finished)
+    repair(run, finished)
 
 
 def test_status_and_dry_run_name_a_finished_node_whose_files_are_gone(
@@ -209,7 +209,7 @@ def test_verify_finds_a_changed_letter_and_repairs_it(run: Path, finished: Path)
     assert str(changed) in ended.out
     mended = run_command(f"work={run}", "repair=true", module="verify")
     assert mended.code == 0, mended
-    heal(run, finished)
+    repair(run, finished)
     assert digests(node(run) / "output") == whole
     sound = run_command(f"work={run}", module="verify")
     assert sound.code == 0, sound.out

@@ -71,12 +71,12 @@ def slurm(*command: str) -> str:
 
 
 def wait_for(true: Callable[[], bool], what: str, work: Path, minutes: float) -> None:
-    def look() -> bool:
+    def poll() -> bool:
         failed = [path.read_text() for path in work.glob("*/failure.json")]
         assert not failed, failed
         return true()
 
-    wait_until(look, what, 60 * minutes, 0.5, state=lambda: slurm("squeue"))
+    wait_until(poll, what, 60 * minutes, 0.5, state=lambda: slurm("squeue"))
 
 
 def records_of_workers(work: Path) -> dict[int, dict[str, Any]]:

@@ -28,7 +28,7 @@ pytestmark = [
 ]
 SHAPE = Shape(rows=200, units=4)
 #: Answers after which a worker that is to be disturbed waits: more than half, never all.
-MOST = 150
+HELD_AFTER = 150
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def freeze(pid: int) -> None:
 def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(
     node: KillNode, tmp_path: Path
 ) -> None:
-    artifact, held = node.fresh("fenced"), JobHold(tmp_path, after=MOST)
+    artifact, held = node.fresh("fenced"), JobHold(tmp_path, after=HELD_AFTER)
     old = node.start("worker", artifact.folder, 0, **held.variables)
     wait_until(lambda: has_segment(artifact), "the first journal segment")
     pid = json.loads(artifact.progress_file(0).read_text())["pid"]
@@ -192,7 +192,7 @@ def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(
 
 
 def test_a_launch_whose_worker_is_killed_ends_well_in_one_line(tmp_path: Path) -> None:
-    node, held = KillNode(tmp_path, SHAPE), JobHold(tmp_path, after=MOST)
+    node, held = KillNode(tmp_path, SHAPE), JobHold(tmp_path, after=HELD_AFTER)
     launched = node.start("launch", *node.overrides, **held.variables)
     artifact = node.step.artifact
     wait_until(lambda: has_segment(artifact), "the first journal segment")
@@ -209,7 +209,7 @@ def test_a_launch_whose_worker_is_killed_ends_well_in_one_line(tmp_path: Path) -
 
 
 def test_a_worker_that_is_asked_to_stop_keeps_every_answer(node: KillNode, tmp_path: Path) -> None:
-    artifact, held = node.fresh("stopped"), JobHold(tmp_path, after=MOST)
+    artifact, held = node.fresh("stopped"), JobHold(tmp_path, after=HELD_AFTER)
     # Journal segments would come every hour: only the stop itself commits.
     begun = artifact.require_newest_round()
     settings = {**begun.spec.settings, "commit_interval_s": 3600.0}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command_line import CommandResult, launch, one_row_recipe, run_command
 
-NOBODY = 65534
+OTHER_UID = 65534
 #: Everything in a work folder but what the stages write.
 CONTROL = ("run.json", "*/config.json", "*/summary.json", "*/rounds/*", "*/done/*", "*/attempts/*")
 
@@ -118,7 +118,7 @@ def test_what_belongs_to_another_user_is_not_run(
     finished: Path, unfinished: Path, name: str
 ) -> None:
     path = node_of(unfinished) / name
-    os.chown(path, NOBODY, -1)
+    os.chown(path, OTHER_UID, -1)
     refused = launch(*arguments_for(finished, unfinished))
     assert refused.code == 78, refused
     assert f"{path} decides what is run and belongs to another user" in refused.err
@@ -128,7 +128,7 @@ def test_what_belongs_to_another_user_is_not_run(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of other users")
 def test_no_launch_is_made_into_the_run_of_another_user(finished: Path, unfinished: Path) -> None:
     before = (unfinished / "run.json").read_bytes()
-    os.chown(unfinished / "run.json", NOBODY, -1)
+    os.chown(unfinished / "run.json", OTHER_UID, -1)
     refused = launch(*arguments_for(finished, unfinished))
     assert (refused.code, "of another user" in refused.err) == (73, True), refused
     assert (unfinished / "run.json").read_bytes() == before

@@ -215,8 +215,8 @@ def test_what_is_rendered_is_what_a_launch_submits(tmp_path: Path, work: Path) -
     ]
     slurm("bash", str(rendered / "submit.sh"), folder=tmp_path)
     by_hand = jobs_of(tmp_path)
-    looks = {name: (shown(n, tmp_path), script(n, tmp_path)) for name, n in by_hand.items()}
-    assert len(looks) == 6
+    submitted = {name: (shown(n, tmp_path), script(n, tmp_path)) for name, n in by_hand.items()}
+    assert len(submitted) == 6
     known = launch(*arguments, *later, f"work={work}")
     assert known.out.count("are queued or running") == 3, known
     slurm("scancel", f"--user={os.getuid()}", folder=tmp_path)
@@ -226,7 +226,7 @@ def test_what_is_rendered_is_what_a_launch_submits(tmp_path: Path, work: Path) -
     launched = jobs_of(tmp_path)
     assert launched.keys() == by_hand.keys()
     for name, number in launched.items():
-        (flags, text), own = looks[name], shown(number, tmp_path)
+        (flags, text), own = submitted[name], shown(number, tmp_path)
         assert {key: own[key] for key in own if own[key] != flags.get(key)} == {}, name
         assert flags.keys() == own.keys()
         assert script(number, tmp_path) == text

@@ -210,7 +210,7 @@ def test_nodes_are_found_with_less_cpu_than_pydantic_takes_to_be_imported() -> N
     while len(seconds) < 10:
         ours = cpu_s([str(HALA), "completion", "nodes", "launch", "recipe=hala"])
         seconds.append((ours, cpu_s([sys.executable, "-c", "import pydantic; pydantic.BaseModel"])))
-        least, bound = map(min, zip(*seconds, strict=True))
-        if least < bound and len(seconds) >= 3:
+        minimum, bound = map(min, zip(*seconds, strict=True))
+        if minimum < bound and len(seconds) >= 3:
             break
-    assert least < bound
+    assert minimum < bound

@@ -53,8 +53,8 @@ def number(cell: str) -> float:
 def test_each_data_set_brings_the_rows_of_its_source(rows: dict[str, float]) -> None:
     found = {name: rows[name] for name in CITED}
     assert found == {name: pytest.approx(count, rel=0.1) for name, (count, _) in CITED.items()}
-    for name, (least, most) in HUB_SIZES.items():
-        assert least <= rows[name] <= most
+    for name, (min_rows, max_rows) in HUB_SIZES.items():
+        assert min_rows <= rows[name] <= max_rows
 
 
 def test_the_arabic_corpus_is_as_large_as_the_papers(rows: dict[str, float]) -> None:

@@ -285,7 +285,7 @@ def test_another_engine_than_asked_for_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["listed", "read"])
-def test_a_checkpoint_that_gets_its_name_while_the_stops_look_is_found(
+def test_a_checkpoint_that_gets_its_name_while_the_folder_is_read_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     node: Any = None

@@ -150,7 +150,7 @@ def test_a_recovered_node_is_no_longer_excluded(tmp_path: Path) -> None:
     assert last.spec.resources.options["exclude"] == "node[7-9]"
 
 
-def test_nodes_that_fail_one_after_the_other_never_exclude_most_of_a_partition(
+def test_nodes_that_fail_one_after_the_other_never_exclude_more_than_half_of_a_partition(
     tmp_path: Path,
 ) -> None:
     artifact, spec = node(tmp_path), make_spec()
