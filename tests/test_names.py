@@ -14,7 +14,8 @@ PACKAGE = ROOT / "hala_hpc"
 #: What every command and every stage has.
 SHARED = {"main", "Settings"}
 #: Words that had several meanings here, or none in SLURM, vLLM and TRL. What took their place:
-#: message, reason, override, fix, state, marker, placeholder, segment, split, loss, estimate.
+#: message, reason, override, fix, state, marker, placeholder, segment, split, loss, estimate,
+#: minimum, maximum, fault.
 RETIRED = frozenset(
     [
         "told",
@@ -42,6 +43,10 @@ RETIRED = frozenset(
         "reckoned",
         "lie",
         "lies",
+        "least",
+        "most",
+        "blow",
+        "blows",
     ]
 )
 #: Folders of natural language; elsewhere a `word` was an argument, an override or a message.

@@ -72,8 +72,8 @@ def above_budget(command_line: CommandLine, hours: float, unknown: int) -> list[
 
 def describe_gpu_hours(hours: float, unknown: int) -> str:
     """Format the estimate of a launch."""
-    at_least = "at least " if unknown else ""
+    bound = "at least " if unknown else ""
     return (
-        f"these nodes take {at_least}about {format_hours(hours)} GPU hours (dry_run=true prints "
+        f"these nodes take {bound}about {format_hours(hours)} GPU hours (dry_run=true prints "
         "the hours of each)"
     )

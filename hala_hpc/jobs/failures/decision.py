@@ -95,15 +95,15 @@ def find_stop_reasons(artifact: Artifact, aftermath: Aftermath) -> tuple[int, li
             "to resume"
         )
         return RETRY, [FailureReason(text=text, kind=ended[0].kind)]
-    common, count = most_common_traceback(aftermath.all_failures)
+    common, count = find_repeated_traceback(aftermath.all_failures)
     if common and count >= POLICY[common.kind].bound.limit:
         text = f"{count} attempts ended with the same traceback, {common.signature}: "
         return INTERNAL, [FailureReason(text=text + common.text, kind=common.kind)]
     return OK, []
 
 
-def most_common_traceback(failures: Iterable[Failure]) -> tuple[Failure | None, int]:
-    """The most common traceback and its number of attempts; ranks of an attempt count once."""
+def find_repeated_traceback(failures: Iterable[Failure]) -> tuple[Failure | None, int]:
+    """Return the most frequent traceback and its attempts; ranks of an attempt count once."""
     bounded = [
         failure
         for failure in failures
