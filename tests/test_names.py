@@ -53,6 +53,7 @@ RETIRED = frozenset(
 ABOUT_WORDS = (
     *("hala_hpc/data", "hala_hpc/demo", "hala_hpc/engines"),
     *("tests/data", "tests/demo", "tests/engines"),
+    *("tests/stages/test_kept_spans.py", "tests/stages/test_merge.py"),
     *("benchmarks/defects", "benchmarks/kills", "benchmarks/prepare", "benchmarks/real_model"),
     *("benchmarks/sft", "benchmarks/translate", "benchmarks/protected.py"),
 )

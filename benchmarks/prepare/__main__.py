@@ -5,9 +5,9 @@
 Both sides make ids, remove duplicates and write shards of the same file, each in its own process
 tree with the same number of processes. `prepare` runs through `launch` and verifies its output,
 `datasets` does not. Rounds alternate. `ratio_to_datasets` is of the full size, against the first of
-`--ways`: `map` of a function of one row, as scripts usually have it, in as many processes. The
-other ways, batched by hand, are printed as well (`benchmarks.prepare.with_datasets`). CPU seconds
-are of the whole process tree: on a busy machine they are more meaningful.
+`--ways`: `map` of a function of one row, as in most scripts, in as many processes. The other ways,
+batched by hand, are printed as well (`benchmarks.prepare.with_datasets`). CPU seconds are of the
+whole process tree: on a busy machine they are more meaningful.
 """
 
 import argparse
@@ -107,7 +107,7 @@ def run_datasets(file: Path, folder: Path, shards: int, processes: int, way: str
 
 
 def shard_words(parts: list[Path]) -> list[int]:
-    """Count the words (separated by white space) in each shard."""
+    """Count the words between white space in each shard."""
     import pyarrow.parquet as pq
 
     totals = []
@@ -173,7 +173,9 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--shards", type=int, default=64)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
-    parser.add_argument("--within", help="folder for some GB of files; default: a temporary one")
+    parser.add_argument(
+        "--within", help="folder for the files, some GB; without, the temporary one"
+    )
     _args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=_args.within) as _folder:
         print(json.dumps(measure(Path(_folder), _args)))

@@ -12,16 +12,14 @@ from hala_hpc.data.segmentation.spans import lost_spans
 from hala_hpc.engines.generation.row_program import Answer, Rejection
 from hala_hpc.stages.translate import PairTask, Settings, text_fault
 
-#: Checks of the language, which mean nothing here.
-CHECKS_OF_LANGUAGE = sorted(set(CHECKS) - {"placeholders", "markup", "marks"})
+#: Checks of the words, which mean nothing here.
+OF_WORDS = sorted(set(CHECKS) - {"placeholders", "markup", "marks"})
 PROMPT = "Translate everything that follows into Arabic:\n\n"
 
 
 def translate(text: str) -> tuple[str, str]:
     """The translation of a text, and all that the model read."""
-    task = PairTask(
-        Settings(model="m", corpus="c", checks=CheckSettings(disabled=CHECKS_OF_LANGUAGE))
-    )
+    task = PairTask(Settings(model="m", corpus="c", checks=CheckSettings(disabled=OF_WORDS)))
     task.fit(1000, lambda part: len(part.split()))
     program = task.program({"id": "1", "origin": "o", "source": text, "target": ""})
     read: list[str] = []

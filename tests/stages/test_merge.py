@@ -118,9 +118,9 @@ def test_tokenizers_that_disagree_are_refused(folder: Path, tmp_path: Path) -> N
     shutil.copytree(folder / "tuned", tmp_path / "tuned")
     file = tmp_path / "tuned" / "tokenizer.json"
     content = json.loads(file.read_text())
-    vocabulary = content["model"]["vocab"]
-    one, other = list(vocabulary)[10:12]
-    vocabulary[one], vocabulary[other] = vocabulary[other], vocabulary[one]
+    words = content["model"]["vocab"]
+    one, other = list(words)[10:12]
+    words[one], words[other] = words[other], words[one]
     file.write_text(json.dumps(content))
     with pytest.raises(UserError, match="the tokenizers differ: token"):
         merge(folder, tmp_path, model=str(tmp_path / "tuned"))

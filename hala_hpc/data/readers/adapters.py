@@ -104,7 +104,7 @@ def optional_text(row: Row, name: str) -> str:
 
 
 def number_text(value: Any) -> str:
-    """Return a number in the place of a text, as JSON writes it.
+    """Return a number that stands in the place of a text as JSON writes it.
 
     Raises: RowError for other values; not-a-number is how some libraries write null.
     """

@@ -20,7 +20,7 @@ DESCRIPTIONS = re.compile(
     r"(dataset_(infos?|dict)|state|config|metadata|croissant|dataset_metadata)\.json", re.IGNORECASE
 )
 REJECTED_ROWS = re.compile(r"rejected-\d+\.jsonl")
-#: First bytes of the pointer file of Git LFS for a file that was not fetched.
+#: First bytes of the file that Git leaves in the place of one that it did not fetch.
 LFS_START = b"version https://git-lfs.github.com/spec/"
 
 
@@ -136,7 +136,7 @@ def find_unread_reason(relative: PurePath) -> str:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a name is one of files that are no data, for `datasets` as well."""
+    """Whether a name marks what is not data, for `datasets` as well."""
     return name.startswith((".", "_"))
 
 

@@ -10,7 +10,7 @@ from hala_hpc.engines.models.merging.merge_record import MergeRecord
 
 
 def write_merge_card(folder: Path, record: MergeRecord, base: Path) -> None:
-    """Write README.md; license and languages are those in the card of the base."""
+    """Write README.md; license and languages are those that the card of the base states."""
     from huggingface_hub import ModelCard
 
     parents = [record.base, *record.models]
@@ -43,12 +43,12 @@ def write_merge_card(folder: Path, record: MergeRecord, base: Path) -> None:
 
 
 def parent_title(reference: str) -> str:
-    """Return the name of a model in a title."""
+    """The name of a model in a title."""
     return reference if is_hub_id(reference) else Path(reference).name.removeprefix("@")
 
 
 def table(first: str, others: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table and an empty one; none without rows."""
+    """Lines of a Markdown table, with an empty one behind; none without rows."""
     if not rows:
         return []
     head = [first, *others]
@@ -62,9 +62,9 @@ def join_numbers(numbers: Sequence[float]) -> str:
 
 
 def merge_card_data(parents: Sequence[str], base_card: Path) -> Any:
-    """Return the metadata of the card, a `ModelCardData`, with the parents that have a hub id.
+    """Metadata of the card, a `ModelCardData`: the parents that have an id on the hub are named.
 
-    If none has one (nodes, folders): the base named in the card of the base.
+    Where none has, as for nodes and folders, the base that the card of the base names.
     """
     from huggingface_hub import ModelCardData
 
