@@ -1,4 +1,5 @@
-"""Run all tests in two groups at once: those on SLURM, which mostly wait, and the others.
+"""Run all tests in two groups at once: those on SLURM, which mostly wait, and the others, two files
+at a time (pytest-xdist).
 
 Before them run those that are marked `alone`: they bound the CPU that a command takes, which grows
 with what runs beside it. Those that are marked `long` are left to `make test-long`.
@@ -29,6 +30,8 @@ ENDING_S = 180
 ALONE = "alone and not long"
 ON_SLURM = "slurm and not alone and not long"
 OTHERS = "not slurm and not alone and not long"
+#: How the others run: the tests of a file share its fixtures. `-n 0` among the arguments: in turn.
+SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile"]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -59,8 +62,8 @@ def start(
 ) -> "subprocess.Popen[bytes]":
     """Start one group; nothing is printed by it where `output` takes that."""
     # All would write the cache with what failed last: the group that is largest does.
-    cache = [] if group == OTHERS else ["-p", "no:cacheprovider"]
-    command = pytest([*arguments, "-m", group, *cache])
+    more = SIDE_BY_SIDE if group == OTHERS else ["-p", "no:cacheprovider"]
+    command = pytest([*more, *arguments, "-m", group])
     return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output and subprocess.STDOUT)
 
 

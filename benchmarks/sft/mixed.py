@@ -54,7 +54,7 @@ def mixed_rows(base: Path, arguments: Any, warm_steps: int) -> dict[str, Any]:
     turns = mixed_turns(arguments.data, arguments.mixed_rows, arguments.seed)
     rows = write_rows(base, turns)
     model = make_model(base / "model", turns, "qwen2", arguments.hidden)
-    tokens = make_tokens(base / "corpus", model, rows, packing=False, max_length=MAX_LENGTH)
+    tokens = make_tokens(base / "tokenized", model, rows, packing=False, max_length=MAX_LENGTH)
     # After the first steps; the last one is excluded, as a model is saved after it.
     steps = range(warm_steps, tokens.steps - 1)
     settings = {"micro_batch_tokens": PASS_TOKENS}

@@ -35,6 +35,7 @@ def job_ids(work: Path, node: str) -> dict[str, str]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.slurm
 @pytest.mark.usefixtures("minislurm")

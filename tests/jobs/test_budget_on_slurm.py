@@ -59,6 +59,7 @@ def test_the_usage_of_a_run_is_shown_beside_the_estimate_and_counts_against_the_
     assert read_node_states(work)["arabic"]["state"] == "done"
 
 
+@pytest.mark.long
 def test_a_gate_submits_no_more_when_the_budget_is_spent(tmp_path: Path, work: Path) -> None:
     # Two GPUs of each worker for at least two seconds: more than the budget.
     held = JobHold(tmp_path, after=100)

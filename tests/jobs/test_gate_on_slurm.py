@@ -147,6 +147,7 @@ def chain(folder: Path) -> str:
     )
 
 
+@pytest.mark.long
 def test_a_gate_that_is_preempted_ends_no_chain(
     tmp_path: Path, work: Path, slow_gates: SlowGates
 ) -> None:

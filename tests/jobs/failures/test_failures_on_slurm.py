@@ -269,6 +269,7 @@ def constrained() -> Iterator[None]:
     shutil.rmtree(folder.parent, ignore_errors=True)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("constrained")
 def test_too_little_memory_is_raised_up_to_what_is_allowed(tmp_path: Path, work: Path) -> None:
     node = ended(tmp_path, work, launcher_with(tmp_path, "memory=1400"))

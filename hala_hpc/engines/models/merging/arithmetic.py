@@ -5,7 +5,7 @@ two large numbers cancel, another order gives another bfloat16.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hala_hpc.engines.models.merging.layer_kinds import LayerPlace
@@ -17,7 +17,7 @@ from hala_hpc.engines.models.merging.moments import Moments
 #: numbers that are summed at once; those of mergekit.
 LINEAR_COSINE = 0.9995
 SMALLEST_LENGTH = 1e-8
-ARC_CHUNK_NUMBERS = 2**20
+MERGEKIT_CHUNK_NUMBERS = 2**20
 #: Sum of weights below which `normalize` divides by 1, as in mergekit.
 SMALLEST_SUM = 1e-8
 
@@ -26,14 +26,14 @@ MergeParts = Callable[[Sequence[Any]], Any]
 
 
 def prepare_merge(
-    parameters: MergeParameters, place: LayerPlace, tensors: Sequence[Any]
+    parameters: MergeParameters, place: LayerPlace, tensors: Sequence[Any], moments: Moments
 ) -> MergeParts:
     """Return what merges parts of a tensor; `tensors` are flat, as stored, base first."""
     kind, depth = place
     t = parameters.t.at(kind, depth)
     weights = weights_of_models(parameters.weights, kind, depth)
     if parameters.method == "slerp":
-        return prepare_slerp(t, tensors)
+        return prepare_slerp(t, tensors, moments)
     if parameters.method == "linear":
         return prepare_mean([1 - t, *(t * weight for weight in weights)])
     return prepare_changes(weights, parameters.scale.at(kind, depth), parameters.normalize)
@@ -78,12 +78,20 @@ def prepare_changes(weights: Sequence[float], scale: float, normalize: bool) -> 
     return merge
 
 
-def prepare_slerp(t: float, tensors: Sequence[Any]) -> MergeParts:
-    """Return the point at `t` of the arc from the base to the tuned model."""
+def prepare_slerp(t: float, tensors: Sequence[Any], moments: Moments) -> MergeParts:
+    """Return the point at `t` of the arc from the base to the tuned model.
+
+    The cosine of a large tensor is that of its moments, which are summed in float64. mergekit sums
+    in float32, 1 Mi numbers at a time, in a pass of its own: the last digit of one number in
+    100,000 differs. In a small tensor that would be a larger share.
+    """
     import torch
 
+    if len(tensors[0]) <= MERGEKIT_CHUNK_NUMBERS:
+        cosine = sum_cosine(tensors)
+    else:
+        cosine = torch.tensor(arc_cosine(moments), dtype=torch.float32)
     place = torch.tensor(t, dtype=torch.float32)
-    cosine = arc_cosine(tensors)
     if cosine.abs() > LINEAR_COSINE:
         base_share, tuned_share = 1 - place, place
     else:
@@ -99,31 +107,28 @@ def prepare_slerp(t: float, tensors: Sequence[Any]) -> MergeParts:
     return merge
 
 
-def arc_cosine(tensors: Sequence[Any]) -> Any:
-    """Return the cosine of the angle of two flat tensors, summed in float32: a torch scalar."""
+def sum_cosine(tensors: Sequence[Any]) -> Any:
+    """Return the cosine of the angle of two flat tensors by sums in float32: a torch scalar."""
     import torch
 
-    lengths = []
+    units = []
     for tensor in tensors:
-        parts = [torch.linalg.vector_norm(part, dim=1) for part in arc_rows(tensor)]
-        length = torch.linalg.vector_norm(torch.stack(parts), dim=0)
-        lengths.append(torch.where(length > SMALLEST_LENGTH, length, 1))
-    products = [
-        (one.div(lengths[0]) * two.div(lengths[1])).sum(dim=1)
-        for one, two in zip(arc_rows(tensors[0]), arc_rows(tensors[1]), strict=True)
-    ]
-    return torch.stack(products).sum(dim=0).clamp(-1, 1)[0]
+        numbers = tensor.float().unsqueeze(0)
+        # As mergekit does: norms of chunks, here of one, and the norm of these.
+        length = torch.linalg.vector_norm(numbers, dim=1)
+        length = torch.linalg.vector_norm(torch.stack([length]), dim=0)
+        units.append(numbers.div(torch.where(length > SMALLEST_LENGTH, length, 1)))
+    return (units[0] * units[1]).sum(dim=1).clamp(-1, 1)[0]
 
 
-def arc_rows(tensor: Any) -> Iterator[Any]:
-    """Yield parts of a flat tensor in float32, each as one row."""
-    for begin in range(0, len(tensor), ARC_CHUNK_NUMBERS):
-        yield tensor[begin : begin + ARC_CHUNK_NUMBERS].float().unsqueeze(0)
+def arc_cosine(moments: Moments) -> float:
+    """Return the cosine of the angle between base and tuned model, seen from 0."""
+    base, tuned = math.sqrt(moments.base_square), math.sqrt(moments.squares[0])
+    base = base if base > SMALLEST_LENGTH else 1.0
+    tuned = tuned if tuned > SMALLEST_LENGTH else 1.0
+    return moments.dots[0] / (base * tuned)
 
 
 def is_interpolated_linearly(moments: Moments) -> bool:
     """Whether slerp interpolates linearly, as both tensors have almost the same direction."""
-    base, tuned = math.sqrt(moments.base_square), math.sqrt(moments.squares[0])
-    base = base if base > SMALLEST_LENGTH else 1.0
-    tuned = tuned if tuned > SMALLEST_LENGTH else 1.0
-    return abs(moments.dots[0] / (base * tuned)) > LINEAR_COSINE
+    return abs(arc_cosine(moments)) > LINEAR_COSINE

@@ -163,16 +163,20 @@ class MergePass:
     def run(self, heartbeat: Callable[[], None]) -> None:
         """Read, measure and write tensor after tensor."""
         for name in self.names:
-            tensors = [reader.read(name) for reader in self.readers]
-            if self.readers[0].places[name].header.dtype in DTYPES:
-                self.merge_tensor(name, tensors)
-            else:
-                self.copy_tensor(name, tensors)
+            self.make_tensor(name)
             heartbeat()
         self.figures.bytes_read = sum(reader.bytes_read for reader in self.readers)
         self.refuse_alike()
         for writer in self.writers:
             writer.close()
+
+    def make_tensor(self, name: str) -> None:
+        """Read a tensor of every parent and write it to all targets; then it leaves the memory."""
+        tensors = [reader.read(name) for reader in self.readers]
+        if self.readers[0].places[name].header.dtype in DTYPES:
+            self.merge_tensor(name, tensors)
+        else:
+            self.copy_tensor(name, tensors)
 
     def copy_tensor(self, name: str, tensors: Sequence[Any]) -> None:
         """Write a tensor of integers, which must be the same in all models."""
@@ -192,17 +196,21 @@ class MergePass:
         self.require_finite_inputs(name, tensors, moments)
         place = self.layers.place(name)
         self.figures.add(place.kind, moments)
-        self.write_parts(tensors, place)
+        self.write_parts(tensors, place, moments)
         for target, writer in zip(self.targets, self.writers, strict=True):
             if not target.parameters.is_own:
                 writer.write(self.ask_mergekit(name, tensors, target, place))
 
-    def write_parts(self, tensors: Sequence[Any], place: LayerPlace) -> None:
+    def write_parts(self, tensors: Sequence[Any], place: LayerPlace, moments: Moments) -> None:
         """Write a tensor of the targets of our own arithmetic, part by part."""
         import torch
 
         own = [
-            (prepare_merge(target.parameters, place, tensors), getattr(torch, target.dtype), writer)
+            (
+                prepare_merge(target.parameters, place, tensors, moments),
+                getattr(torch, target.dtype),
+                writer,
+            )
             for target, writer in zip(self.targets, self.writers, strict=True)
             if target.parameters.is_own
         ]
