@@ -16,7 +16,7 @@ from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.checks.translation import OutputChecks
 from hala_hpc.data.corpus.reader import Row, part_name
 from hala_hpc.data.corpus.writer import CorpusWriter
-from hala_hpc.data.segmentation.segments import lay_out
+from hala_hpc.data.segmentation.layout import LayoutRules, lay_out
 from hala_hpc.demo.tiny_models import Size, build_model
 from hala_hpc.demo.tokenizer import train_tokenizer
 from hala_hpc.demo.words import lexicon
@@ -76,7 +76,8 @@ def checks() -> OutputChecks:
 def is_good(text: str) -> bool:
     """Whether the checks take the stand-ins of a text and of its pieces for translations."""
     segments = [
-        segment.text for segment in lay_out(text, 512, lambda part: len(part) // 4).segments
+        segment.text
+        for segment in lay_out(text, LayoutRules(512, lambda part: len(part) // 4)).segments
     ]
     return not any(checks().fault(source, stand_in(source)) for source in [text, *segments])
 

@@ -51,6 +51,8 @@ class Prompt:
     """The reason if it is a retry, for the counts; empty the first time."""
     untranslated_reason: str = ""
     """If it is not empty, the model is not asked: the text is its own answer, and counted."""
+    context_characters: int = 0
+    """Characters of the text that an answer is not the longer for: context and glossary."""
 
 
 @dataclass(frozen=True, slots=True)
