@@ -20,13 +20,11 @@ from hala_hpc.data.segmentation.blocks import (
     split_paragraphs,
 )
 from hala_hpc.data.segmentation.cuts import Range
+from hala_hpc.data.segmentation.running_text import MIN_HANGING, goes_on, merge_running
 from hala_hpc.data.segmentation.spans import Span
-from hala_hpc.data.segmentation.wrapping import unwrap
 
 #: Columns of a line of running text that a model may have broken at a width of its own.
 MIN_BROKEN_WIDTH = 40
-#: Columns by which a line is deeper than the one that it continues.
-MIN_HANGING = 2
 _SENTENCE_END = re.compile(r"[.!?:؟。！？…][\"'”’»)\]*_]*+(?=\s|\Z)|[。！？]")
 _NUMBER = re.compile(r"(?<![\w.,٫])\d+(?:[.,:٫]\d+)*(?![\w])")
 _LINE_END = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -54,23 +52,29 @@ def match_blocks(
     the block before them.
     """
     ranges: list[Range] = []
-    at = 0
+    at = first = 0
     for number, block in enumerate(source):
         if at >= len(answer) or not is_same_block(block, answer[at]):
             return None
-        if number and not _is_nested_alike(source[number - 1], block, answer[at - 1], answer[at]):
+        if number and not _is_nested_alike(
+            (source[number - 1], block), (answer[first], answer[at])
+        ):
             return None
-        start, end = answer[at].start, answer[at].end
-        allowed = _Breaks(texts[0][block.start : block.end])
+        start, first = answer[at].start, at
+        allowed = _Breaks(block, texts[0])
         following = source[number + 1] if number + 1 < len(source) else None
         at += 1
-        while at < len(answer) and len(answer) - at > len(source) - number - 1:
-            line = texts[1][answer[at - 1].start : end]
-            if not _may_continue(following, answer[at - 1], answer[at]) or not allowed.take(line):
+        while at < len(answer) and _may_continue(answer[first], answer[at]):
+            spare = len(answer) - at - (len(source) - number - 1)
+            ending = texts[1][answer[at - 1].start : answer[at - 1].end].strip()
+            beginning = texts[1][answer[at].start : answer[at].end].strip()
+            if _is_line(following):
+                if spare < 1 or not goes_on(ending, beginning):
+                    break
+            elif not (_is_hanging(answer[first], answer[at]) or allowed.take(ending)):
                 break
-            end = answer[at].end
             at += 1
-        ranges.append((start, end))
+        ranges.append((start, answer[at - 1].end))
     return ranges if at == len(answer) else None
 
 
@@ -79,43 +83,49 @@ def is_same_block(source: Block, answer: Block) -> bool:
     return (source.kind, source.gap, source.marker) == (answer.kind, answer.gap, answer.marker)
 
 
-def _is_nested_alike(
-    source_before: Block, source: Block, answer_before: Block, answer: Block
-) -> bool:
+def _is_nested_alike(source: tuple[Block, Block], answer: tuple[Block, Block]) -> bool:
     """Whether two neighbours are indented in the same order on both sides."""
-    if Gap.CELL in (source.gap, answer.gap) or BlockKind.TEXT in (source.kind, source_before.kind):
+    if Gap.CELL in (source[1].gap, answer[1].gap):
         return True
-    return _sign(source.indent - source_before.indent) == _sign(
-        answer.indent - answer_before.indent
-    )
+    if BlockKind.TEXT in (source[0].kind, source[1].kind):
+        return True
+    return _sign(source[1].indent - source[0].indent) == _sign(answer[1].indent - answer[0].indent)
 
 
 def _sign(difference: int) -> int:
     return (difference > 1) - (difference < -1)
 
 
-def _may_continue(following: Block | None, before: Block, block: Block) -> bool:
-    """Whether a line of an answer may belong to the running text of the block before it."""
-    if block.kind is not BlockKind.TEXT or block.gap is not Gap.LINE:
-        return False
-    if before.kind not in (BlockKind.TEXT, BlockKind.ITEM):
-        return False
-    if before.marker.count(">") != block.marker.count(">"):
-        return False
-    is_last = following is None or following.gap is Gap.PARAGRAPH
-    is_hanging = block.indent - before.indent >= MIN_HANGING
-    return is_last or is_hanging or (following is not None and following.kind is not BlockKind.TEXT)
+def _may_continue(first: Block, block: Block) -> bool:
+    """Whether a line of an answer may belong to the running text that begins with another."""
+    return (
+        block.kind is BlockKind.TEXT
+        and block.gap is Gap.LINE
+        and first.kind in (BlockKind.TEXT, BlockKind.ITEM)
+        and first.marker.count(">") == block.marker.count(">")
+    )
+
+
+def _is_line(following: Block | None) -> bool:
+    """Whether the next block of the source is a line of text as well, if there is one."""
+    return following is not None and following.gap is Gap.LINE and following.kind is BlockKind.TEXT
+
+
+def _is_hanging(first: Block, block: Block) -> bool:
+    return block.indent - first.indent >= MIN_HANGING
 
 
 class _Breaks:
     """The line ends that the running text of one source block explains."""
 
-    def __init__(self, source: str) -> None:
-        self._sentences = len(_SENTENCE_END.findall(source.strip())) - 1
+    def __init__(self, block: Block, text: str) -> None:
+        self._is_running = block.is_running
+        self._sentences = len(_SENTENCE_END.findall(text[block.start : block.end].strip())) - 1
 
     def take(self, line: str) -> bool:
         """Whether an answer may be broken after a line: between sentences, or at its width."""
-        line = line.strip()
+        if self._is_running:
+            return True
         ending = _SENTENCE_END.search(line, max(0, len(line) - 4))
         if ending is not None and ending.end() == len(line):
             self._sentences -= 1
@@ -133,8 +143,8 @@ def find_structure_fault(
     is_line = _LINE_END.search(source) is None
     if is_line and _LINE_END.search(translation.strip()) is None:
         return None
-    own = find_known_spans(source, spans[0], translation, spans[1])
-    before, after = _Structure(source, spans[0]), _Structure(translation, own)
+    both = find_common_blocks(source, spans[0], translation, spans[1])
+    before, after = _Structure(source, both[0], True), _Structure(translation, both[1], False)
     paragraphs = split_paragraphs(before.blocks), split_paragraphs(after.blocks)
     if len(paragraphs[0]) != len(paragraphs[1]):
         return StructureFault.ADDED_LINES if is_line else StructureFault.PARAGRAPHS
@@ -151,14 +161,14 @@ def find_structure_fault(
 
 
 class _Structure:
-    """The blocks of a text without its wraps, and what its spans hold."""
+    """The blocks of a text, and what its spans hold."""
 
-    def __init__(self, text: str, spans: Sequence[Span]) -> None:
-        opaque = make_opaque(text, spans)
-        flat = unwrap(text, spans, opaque, parse_blocks(opaque))
-        self.text, self.spans = flat.text, flat.spans
-        self.opaque = make_opaque(flat.text, flat.spans)
-        self.blocks = merge_hanging(self.opaque, parse_blocks(self.opaque))
+    def __init__(self, text: str, spans: Sequence[Span], merges: bool) -> None:
+        self.text, self.spans = text, spans
+        self.opaque = make_opaque(text, spans)
+        self.blocks = parse_blocks(self.opaque)
+        if merges:
+            self.blocks = merge_running(self.opaque, self.blocks)
         self._next_span = 0
 
     def tokens(self, place: Range) -> Counter[str]:
@@ -172,27 +182,35 @@ class _Structure:
         return found
 
 
-def find_known_spans(
+def find_common_blocks(
     source: str, spans: Sequence[Span], translation: str, own: Sequence[Span]
-) -> list[Span]:
-    """Return the spans of a translation: those of several lines where the source's text is.
+) -> tuple[list[Span], list[Span]]:
+    """Return the spans of both sides: of those with several lines the ones that both have.
 
-    Code without a fence is recognized by what is around it, which differs between languages.
+    Code without a fence is recognized by what is around it, which differs between languages. A
+    block that only one side has is lost or invented: a check of spans reports it, and its lines
+    are compared like others.
     """
+    common: list[Span] = []
     blocks: list[Span] = []
     at = 0
     for span in spans:
         text = source[span.start : span.end]
-        if "\n" not in text:
-            continue
-        found = translation.find(text, at)
-        if found < 0:
-            break
-        at = found + len(text)
-        blocks.append(Span(found, at, span.kind))
-    if not blocks:
-        return list(own)
-    return _merge_spans(blocks, own)
+        if _is_block(text, span.kind):
+            found = translation.find(text, at) if at >= 0 else -1
+            if found < 0:
+                at = -1  # what follows is not looked for: the time stays linear
+                continue
+            at = found + len(text)
+            blocks.append(Span(found, at, span.kind))
+        common.append(span)
+    single = [span for span in own if not _is_block(translation[span.start : span.end], span.kind)]
+    return common, _merge_spans(blocks, single)
+
+
+def _is_block(text: str, kind: str) -> bool:
+    """Whether a span is lines of their own: several, or code without backticks."""
+    return "\n" in text or (kind == "code" and not text.startswith("`"))
 
 
 def _merge_spans(blocks: Sequence[Span], others: Sequence[Span]) -> list[Span]:
@@ -204,48 +222,6 @@ def _merge_spans(blocks: Sequence[Span], others: Sequence[Span]) -> list[Span]:
         if number == len(blocks) or span.end <= blocks[number].start:
             merged.append(span)
     return sorted(merged, key=lambda span: span.start)
-
-
-def merge_hanging(opaque: str, blocks: Sequence[Block]) -> list[Block]:
-    """Merge lines that continue the description of an option or an item into its block.
-
-    They are as deep as the text of the item, or as the second column of the line before.
-    """
-    merged: list[Block] = []
-    columns: set[int] = set()
-    for block in blocks:
-        is_line = block.kind is BlockKind.TEXT and block.gap is Gap.LINE and bool(merged)
-        if is_line and block.indent in columns:
-            first = merged[-1]
-            merged[-1] = Block(
-                first.start,
-                block.end,
-                first.line,
-                first.kind,
-                first.marker,
-                first.indent,
-                first.gap,
-            )
-            continue
-        columns = _hanging_columns(opaque, block)
-        merged.append(block)
-    return merged
-
-
-_COLUMN = re.compile(r"\S(?: {2,}|\t)(?=\S)")
-
-
-def _hanging_columns(opaque: str, block: Block) -> set[int]:
-    """Return the columns at which a line may continue that of a block."""
-    columns = set()
-    if block.kind is BlockKind.ITEM:
-        content = opaque[block.start : block.end]
-        offset = block.start + len(content) - len(content.lstrip()) - block.line
-        columns.add(block.indent + offset)
-    if block.kind in (BlockKind.ITEM, BlockKind.TEXT):
-        for column in _COLUMN.finditer(opaque, block.start, block.end):
-            columns.add(block.indent + column.end() - block.line)
-    return columns
 
 
 def find_moved(source: Sequence[Counter[str]], translation: Sequence[Counter[str]]) -> list[int]:

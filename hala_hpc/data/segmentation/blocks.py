@@ -20,7 +20,8 @@ _LINE_END = re.compile(f"\r\n|[{_ENDS}]")
 #: Bullets, numbers and letters of lists, headings, quotation marks; also several in a row.
 _LIST_MARKERS = (
     r">|\#{1,6}|[-*+•‣▪●◦–—]|\[[ xX]\]"
-    r"|\d{1,3}[.)-]|\(?(?:[^\W\d_]|[ivxIVX]{2,5}|\d{1,3})\)"
+    r"|\d{1,3}[.)-]|\(?(?:[A-Za-z\u0370-\u03ff\u0400-\u04ff\u0590-\u05ff\u0621-\u064a]"
+    r"|[ivxIVX]{2,5}|\d{1,3})\)"
 )
 _LINE_MARKERS = re.compile(rf"(?:\s*+(?:{_LIST_MARKERS})(?=\s))*+")
 _EMPTY_ITEM = re.compile(rf"(?:\s*+(?:{_LIST_MARKERS})(?=\s|\Z))*+\Z")
@@ -34,6 +35,8 @@ _RULE = re.compile(r"[ \t]*+(?:[-=_*~+#—–][ \t]*+){3,}+")
 _HEADING_END = re.compile(r"\s#{1,6}\Z")
 _INDENT = re.compile(r"[ \t>\u200e\u200f]*+")
 _NUMBER = re.compile(r"\d++")
+#: An option of a program at the start of a line; its dash is no bullet.
+_OPTION = re.compile(r"-{1,2}[A-Za-z?][\w-]*+")
 #: Character in the place of each character of a protected span.
 OPAQUE = "\ufffc"
 
@@ -68,10 +71,13 @@ class Block:
     kind: BlockKind
     marker: str
     """What comes before the content, in one form: `>` for each quotation mark, `-` for any bullet,
-    the number of an item in decimal digits, `a` for a letter, `#` for each level of a heading."""
+    the number of an item in decimal digits, `a` for a letter, `#` for each level of a heading, the
+    option itself for a line about an option of a program."""
     indent: int
     """Columns of white space before its line."""
     gap: Gap
+    is_running: bool = False
+    """Whether it is several lines of running text, whose line ends carry no meaning."""
 
 
 def make_opaque(text: str, spans: Sequence[Span]) -> str:
@@ -117,6 +123,8 @@ def _line_blocks(
         return [Block(line[1], line[1], first, BlockKind.RULE, rule, indent, gap)]
     start, end = without_markers(text, line)
     marker, kind = _read_marker(text[line[0] : start])
+    if kind is BlockKind.TEXT and (option := _OPTION.match(text, first)):
+        marker, kind = f"{marker} {option.group()}".strip(), BlockKind.ITEM
     pipes = pipes[bisect_left(pipes, start) :]
     is_framed = len(pipes) > 1 and not text[start : pipes[0]].strip()
     if not pipes or not (is_framed or has_separator):
@@ -146,6 +154,8 @@ def _rule_sign(line: str) -> str:
     bare = line.lstrip(" \t>")
     if "-" in bare and "|" in bare and _SEPARATOR_ROW.fullmatch(line):
         return "|"
+    if bare.startswith(("```", "~~~")):
+        return bare[:3]  # a fence that is on one side only
     if bare and _RULE.fullmatch(line.replace(">", " ")):
         return bare[0]
     return ""
