@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: letters may take two bytes each in UTF-8.
 SIZE_FACTOR = 3.0
 #: The placeholders of a prompt, each with nothing.
-NO_FIELDS = {"text": "", "context": "", "glossary": ""}
+EMPTY_FIELDS = {"text": "", "context": "", "glossary": ""}
 
 
 class Settings(RowSettings):
@@ -280,14 +280,14 @@ class Translate(RowStage[Settings]):
         from hala_hpc.engines.generation.row_program import Prompt
 
         return [
-            Prompt(fill_template(self.settings.prompt, {**NO_FIELDS, "text": text}))
+            Prompt(fill_template(self.settings.prompt, {**EMPTY_FIELDS, "text": text}))
             for text in TRIAL_SENTENCES
         ]
 
     @property
     def empty_prompt(self) -> str:
         """The prompt with an empty text."""
-        return fill_template(self.settings.prompt, NO_FIELDS)
+        return fill_template(self.settings.prompt, EMPTY_FIELDS)
 
 
 STAGE = Translate

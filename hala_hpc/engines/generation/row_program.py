@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from hala_hpc.data.corpus.index import CorpusIndex
 from hala_hpc.data.corpus.reader import Kind, Row
@@ -71,7 +71,7 @@ class Rejection:
 
     reason: str
     response: str = ""
-    extra_values: dict[str, float | str] = field(default_factory=dict)
+    extra_values: dict[str, Any] = field(default_factory=dict)
     """Values of the task's extra columns, if there are any."""
 
 
