@@ -52,14 +52,20 @@ UNTRANSLATED = re.compile(
 )
 
 
-def texts_of(files: Sequence[Path], count: int, seed: int) -> list[str]:
+#: What is between two sentences of a text of one line, and of one of several.
+ONE_LINE, SEVERAL_LINES = (" ",), (" ", "\n\n", "\n- ")
+
+
+def texts_of(
+    files: Sequence[Path], count: int, seed: int, between: Sequence[str] = ONE_LINE
+) -> list[str]:
     """`count` different English texts from JSONL files, or made up where no file is given.
 
     Those whose stand-in translation the checks reject are left out, 1 in 200: random words that
     read as a comment would be asked again, which raw vLLM is not. Raises UserError (65) when the
     files hold fewer.
     """
-    every = read_texts(files) if files else made_texts(count + count // 20 + 20, seed)
+    every = read_texts(files) if files else made_texts(count + count // 20 + 20, seed, between)
     found = [text for text in dict.fromkeys(every) if is_good(text)]
     if len(found) < count:
         names = " ".join(str(file) for file in files)
@@ -97,7 +103,7 @@ def read_texts(files: Iterable[Path]) -> Iterator[str]:
                 yield text
 
 
-def made_texts(count: int, seed: int) -> list[str]:
+def made_texts(count: int, seed: int, between: Sequence[str] = ONE_LINE) -> list[str]:
     """Different texts of the demo's sentences with lengths as in instruction data sets."""
     from hala_hpc.demo.pairs import distinct_pairs
 
@@ -109,21 +115,25 @@ def made_texts(count: int, seed: int) -> list[str]:
         # Short texts come again now and then, long ones never.
         for _ in range(DRAWS_A_ROUND):
             if len(found) < count:
-                found[made_text(draw, pairs)] = None
+                found[made_text(draw, pairs, between)] = None
 
     repeat_until(count, lambda: len(found), one_round, "different texts")
     return list(found)
 
 
-def made_text(draw: random.Random, sentences: Sequence[str]) -> str:
+def made_text(
+    draw: random.Random, sentences: Sequence[str], between: Sequence[str] = ONE_LINE
+) -> str:
     """A text of some of these sentences, with a length as in instruction data sets."""
     wanted = min(MEDIAN_WORDS * draw.lognormvariate(0, SPREAD), 400)
     chosen: list[str] = []
     words = 0
     while words < wanted:
+        if chosen:
+            chosen.append(draw.choice(between) if len(between) > 1 else between[0])
         chosen.append(draw.choice(sentences))
         words += max(len(chosen[-1].split()), 1)
-    return " ".join(chosen)
+    return "".join(chosen)
 
 
 @cache

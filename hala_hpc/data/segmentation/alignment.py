@@ -27,6 +27,8 @@ from hala_hpc.data.segmentation.spans import Span
 MIN_BROKEN_WIDTH = 40
 _SENTENCE_END = re.compile(r"[.!?:؟。！？…][\"'”’»)\]*_]*+(?=\s|\Z)|[。！？]")
 _NUMBER = re.compile(r"(?<![\w.,٫])\d+(?:[.,:٫]\d+)*(?![\w])")
+#: Columns of a table without pipes.
+_COLUMNS = re.compile(r"\S(?:\t| {3,})\S")
 _LINE_END = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
@@ -68,10 +70,13 @@ def match_blocks(
             spare = len(answer) - at - (len(source) - number - 1)
             ending = texts[1][answer[at - 1].start : answer[at - 1].end].strip()
             beginning = texts[1][answer[at].start : answer[at].end].strip()
+            is_table = _COLUMNS.search(ending) or _COLUMNS.search(beginning)
             if _is_line(following):
-                if spare < 1 or not goes_on(ending, beginning):
+                if spare < 1 or is_table or not goes_on(ending, beginning):
                     break
-            elif not (_is_hanging(answer[first], answer[at]) or allowed.take(ending)):
+            elif not _is_hanging(block, answer[first], answer[at]) and (
+                (is_table and not block.is_running) or not allowed.take(ending)
+            ):
                 break
             at += 1
         ranges.append((start, answer[at - 1].end))
@@ -111,8 +116,10 @@ def _is_line(following: Block | None) -> bool:
     return following is not None and following.gap is Gap.LINE and following.kind is BlockKind.TEXT
 
 
-def _is_hanging(first: Block, block: Block) -> bool:
-    return block.indent - first.indent >= MIN_HANGING
+def _is_hanging(source: Block, first: Block, block: Block) -> bool:
+    """Whether a line is the deeper text of an item."""
+    is_deeper = block.indent - first.indent >= MIN_HANGING
+    return is_deeper and (source.is_running or source.kind is BlockKind.ITEM)
 
 
 class _Breaks:

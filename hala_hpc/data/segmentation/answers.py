@@ -7,7 +7,6 @@ from hala_hpc.data.segmentation.alignment import count_numbers, find_moved, matc
 from hala_hpc.data.segmentation.blocks import Block, parse_blocks, split_paragraphs
 from hala_hpc.data.segmentation.cuts import Range
 from hala_hpc.data.segmentation.placeholders import Unmasking
-from hala_hpc.data.segmentation.running_text import merge_running
 from hala_hpc.data.segmentation.segments import Segment
 
 _LINE_ENDS = re.compile(r"[ \t]*+(?:\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])[ \t>]*+")
@@ -21,14 +20,11 @@ def read_block_answers(segment: Segment, blocks: Sequence[Block], answer: str) -
     broke running text are joined.
     """
     masked = segment.masked()
-    own = merge_running(masked, parse_blocks(masked))
+    own = parse_blocks(masked)
     places = _match_paragraphs(own, masked, answer)
     if len(own) != len(blocks):
         return [None] * len(blocks)
-    contents = [
-        None if place is None else _read_content(answer[slice(*place)], block)
-        for place, block in zip(places, own, strict=False)
-    ]
+    contents = [None if place is None else join_lines(answer[slice(*place)]) for place in places]
     numbers = [count_numbers(masked[block.start : block.end]) for block in own]
     found = [count_numbers(content or "") for content in contents]
     for index in find_moved(numbers, found):
@@ -46,11 +42,6 @@ def _match_paragraphs(own: Sequence[Block], masked: str, answer: str) -> list[Ra
         found = match_blocks(before, after, (masked, answer))
         places += [None] * len(before) if found is None else found
     return places
-
-
-def _read_content(content: str, block: Block) -> str:
-    """Return the lines of a block as they are if its source has several, else in one line."""
-    return content.strip() if block.is_running else join_lines(content)
 
 
 def join_lines(content: str) -> str:

@@ -7,7 +7,6 @@ from hala_hpc.data.segmentation.answers import join_lines, read_block_answers
 from hala_hpc.data.segmentation.blocks import Block, make_opaque, parse_blocks
 from hala_hpc.data.segmentation.cuts import Range
 from hala_hpc.data.segmentation.layout import find_smaller_ranges
-from hala_hpc.data.segmentation.running_text import merge_running
 from hala_hpc.data.segmentation.segments import (
     AnnotatedText,
     Layout,
@@ -119,7 +118,6 @@ class GroupTranslation:
         self._cause = cause
         self._own_response = self._own_reason = ""
         self._source = AnnotatedText(segment.text, segment.spans)
-        self._lines: list[Block] = []
         self._is_asked = False
         self._parts: list[str | SegmentTranslation | GroupTranslation] = []
 
@@ -141,9 +139,7 @@ class GroupTranslation:
         self._is_asked = True
         answer = answers[0]
         self._own_response = answer.text
-        opaque = make_opaque(self.segment.text, self.segment.spans)
-        self._lines = parse_blocks(opaque)
-        blocks = merge_running(opaque, self._lines)
+        blocks = parse_blocks(make_opaque(self.segment.text, self.segment.spans))
         contents: list[str | None] = [None] * len(blocks)
         if not answer.reason:
             contents = read_block_answers(self.segment, blocks, answer.text)
@@ -180,8 +176,7 @@ class GroupTranslation:
     ) -> "Iterator[tuple[Range, str | SegmentTranslation | GroupTranslation]]":
         for is_good, run in _runs(reasons):
             if not is_good:
-                place = blocks[run[0]].start, blocks[run[-1]].end
-                yield from self._make_smaller(place, reasons[run[0]])
+                yield from self._make_smaller([blocks[index] for index in run], reasons[run[0]])
                 continue
             for index in run:
                 block, content = blocks[index], contents[index]
@@ -192,14 +187,13 @@ class GroupTranslation:
                     yield (start, end), apply_digits(content or "", self.rules.digits)
 
     def _make_smaller(
-        self, place: Range, cause: str
+        self, blocks: Sequence[Block], cause: str
     ) -> "Iterator[tuple[Range, SegmentTranslation | GroupTranslation]]":
-        blocks = [line for line in self._lines if place[0] <= line.start and line.end <= place[1]]
-        for smaller, has_blocks in find_smaller_ranges(
+        for place, has_blocks in find_smaller_ranges(
             self._source, blocks, self.rules.smaller_layout
         ):
-            segment = self._source.segment(*smaller, has_blocks)
-            yield smaller, start_translation(self.rules, segment, self.context, cause)
+            segment = self._source.segment(*place, has_blocks)
+            yield place, start_translation(self.rules, segment, self.context, cause)
 
     @property
     def text(self) -> str:
