@@ -194,9 +194,15 @@ def make_schema(kind: Kind, extra: dict[str, str]) -> Any:
     types = {"source": pa.string(), "target": pa.string()}
     fields = [("id", pa.string()), ("origin", pa.string())]
     fields += [(name, types.get(name, message)) for name in COLUMNS[kind]]
-    return pa.schema(
-        [*fields, *((name, pa.type_for_alias(alias)) for name, alias in extra.items())]
-    )
+    return pa.schema([*fields, *((name, _column_type(alias)) for name, alias in extra.items())])
+
+
+def _column_type(alias: str) -> Any:
+    """Return the Arrow type of an alias such as `double` or `list<double>`."""
+    import pyarrow as pa
+
+    inner = alias.removeprefix("list<").removesuffix(">")
+    return pa.type_for_alias(alias) if inner == alias else pa.list_(pa.type_for_alias(inner))
 
 
 def encode_hex_ids(ids: bytes) -> Any:
