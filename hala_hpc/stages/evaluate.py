@@ -41,8 +41,8 @@ class Settings(GenerationSettings):
     models: dict[str, ModelRef] = Field(min_length=1)
     """Models to compare, by the label of their column: hub ids, folders or `@node`."""
     tasks: list[str] = Field(default=[])
-    """Our groups (arabic, qimma, dialect, culture, english, linguistic: docs/benchmarks.md), tasks or
-    groups of lm-eval; empty skips benchmarks."""
+    """Our groups (arabic, qimma, dialect, culture, english, linguistic; docs/benchmarks.md), or
+    tasks and groups of lm-eval; empty skips benchmarks."""
     include_path: FilesRef | None = None
     """Folder with your own lm-eval task files."""
     num_fewshot: int | None = None
@@ -148,7 +148,7 @@ class Evaluate(Stage[Settings]):
     def open_offline(self) -> list[str]:
         """Open every task with lm-eval, and check the content of all data files."""
         from hala_hpc.engines.evaluation.task_fetch import find_changed_task_files, open_tasks
-        from hala_hpc.engines.evaluation.task_manager import make_task_manager
+        from hala_hpc.engines.evaluation.task_groups import make_task_manager
         from hala_hpc.engines.evaluation.task_reader import read_tasks
 
         request = self.task_request()

@@ -16,7 +16,7 @@ from golden_prompts import golden_sources
 from benchmarks.peers.published_rows import PublishedRows, made_up_log_probability
 from hala_hpc.engines.evaluation.group_means import add_means_of_members
 from hala_hpc.engines.evaluation.lm_eval import read_results
-from hala_hpc.engines.evaluation.task_manager import make_task_manager, member_means
+from hala_hpc.engines.evaluation.task_groups import make_task_manager, member_means
 from hala_hpc.engines.evaluation.task_reader import hub_data_set
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -17,7 +17,7 @@ from hala_hpc.engines.evaluation.group_means import add_means_of_members
 from hala_hpc.engines.evaluation.score_files import ModelScores
 from hala_hpc.engines.evaluation.statistics.intervals import reported_interval
 from hala_hpc.engines.evaluation.task_data import data_commits, require_task_data
-from hala_hpc.engines.evaluation.task_manager import (
+from hala_hpc.engines.evaluation.task_groups import (
     arab_culture_prompt,
     make_task_manager,
     member_means,

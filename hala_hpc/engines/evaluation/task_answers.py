@@ -13,7 +13,7 @@ from pathlib import Path
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.fingerprint import compute_fingerprint, fingerprint_path
 from hala_hpc.core.hub_dependency import HubSite
-from hala_hpc.engines.evaluation.task_manager import OWN_TASKS
+from hala_hpc.engines.evaluation.task_groups import OWN_TASKS
 from hala_hpc.engines.evaluation.task_needs import TaskNeeds, TaskRequest, answer_name
 
 #: Answers for our groups and the tasks of our recipes, written by

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.engines.evaluation.task_code import read_code
-from hala_hpc.engines.evaluation.task_manager import make_task_manager
+from hala_hpc.engines.evaluation.task_groups import make_task_manager
 from hala_hpc.engines.evaluation.task_names import describe_refused_task, describe_unknown_task
 from hala_hpc.engines.evaluation.task_needs import TaskDataSet, TaskNeeds, answer_name
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from checkout import ROOT
 
-from hala_hpc.engines.evaluation.task_manager import OWN_TASKS
+from hala_hpc.engines.evaluation.task_groups import OWN_TASKS
 from hala_hpc.engines.evaluation.task_names import describe_refused_task, describe_unknown_task
 
 GROUPS = ("arabic", "qimma", "dialect", "culture", "english", "linguistic")

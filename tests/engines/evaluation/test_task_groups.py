@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from checkout import ROOT
 
-from hala_hpc.engines.evaluation.task_manager import (
+from hala_hpc.engines.evaluation.task_groups import (
     arab_culture_prompt,
     arab_culture_variables,
     make_task_manager,
