@@ -93,19 +93,22 @@ def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
     )
     how = {"chat": "yes" if run.chat else "no", "attention": read_running_attention(lm.model)}
     found = read_results(label, results, how)
+    for task in found.samples:
+        found.signatures[task] += f"|choices:{lm.describe_ways(task)}"
     add_means_of_members(found, member_means(manager, run.tasks))
     return found.model_copy(update={"data": data_commits(needs, os.environ)})
 
 
 def load_model(model: str, run: BenchmarkRun) -> Any:
-    """Load the model as lm-eval's `HFLM`, with the attention that its config specifies."""
+    """Load the model for lm-eval, with the attention that its config specifies."""
     import torch
-    from lm_eval.models.huggingface import HFLM
     from transformers import AutoConfig
+
+    from hala_hpc.engines.evaluation.choice_model import choice_model_class
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     use = AttentionUse(device, run.dtype, trains=False)
-    return HFLM(
+    return choice_model_class()(
         pretrained=model,
         dtype=run.dtype,
         batch_size=run.batch_size,
