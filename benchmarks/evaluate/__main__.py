@@ -7,7 +7,8 @@ its logits_cache, and the best of some batch sizes by a first round; ours finds 
 round that does not count. Then rounds alternate. The last line is a JSON object:
 
 - `ratio_to_lm_eval`: items/s of ours over lm-eval's for labels of one token, the median of rounds;
-  `ratio_to_lm_eval_several_tokens` the same for labels of several.
+  `ratio_to_lm_eval_several_tokens` the same for labels of several; `cpu_ratio_...` of items per
+  second of CPU, for a machine with other work.
 - `equal_decisions`: share of questions for which both choose the same label, by log-likelihood per
   token; ties within 1e-3 are left out and counted as `ties`.
 - `largest_difference`: of any two log-probabilities.
@@ -38,15 +39,18 @@ class Asked(NamedTuple):
     """One run of one side."""
 
     items_per_s: float
+    items_per_cpu_s: float
+    """Of all threads of this process: what other programs take of the machine is not in it."""
     log_probabilities: list[float]
 
 
 def ask(lm: Any, requests: Sequence[Any], choices: int) -> Asked:
     """Score requests; items are questions."""
-    began = time.monotonic()
+    began, cpu_began = time.monotonic(), time.process_time()
     answers = lm._loglikelihood_tokens(list(requests), disable_tqdm=True)
-    seconds = time.monotonic() - began
-    return Asked(len(requests) / choices / seconds, [value for value, _ in answers])
+    seconds, cpu_seconds = time.monotonic() - began, time.process_time() - cpu_began
+    items = len(requests) / choices
+    return Asked(items / seconds, items / cpu_seconds, [value for value, _ in answers])
 
 
 class Decisions(NamedTuple):
@@ -101,14 +105,16 @@ class Bench:
             print(f"lm-eval, batch size {size}: {sizes[size]:.3f} items/s", flush=True)
         self.theirs.batch_size_per_gpu = max(sizes, key=lambda size: sizes[size])
         ask(self.ours, requests, count)
-        ratios, ours, theirs = [], Asked(0, []), Asked(0, [])
+        ratios, cpu_ratios = [], []
         for _ in range(self.rounds):
             theirs, ours = ask(self.theirs, requests, count), ask(self.ours, requests, count)
             ratios.append(ours.items_per_s / theirs.items_per_s)
+            cpu_ratios.append(ours.items_per_cpu_s / theirs.items_per_cpu_s)
             print(f"ours {ours.items_per_s:.3f}, lm-eval {theirs.items_per_s:.3f}", flush=True)
         pairs = zip(ours.log_probabilities, theirs.log_probabilities, strict=True)
         return {
             "ratio": round(median(ratios), 3),
+            "cpu_ratio": round(median(cpu_ratios), 3),
             "ratios": [round(ratio, 3) for ratio in ratios],
             "batch_size_of_lm_eval": self.theirs.batch_size_per_gpu,
             "tokens_of_our_batch": self.ours.budget.tokens,
@@ -135,6 +141,8 @@ def main() -> None:
     result = {
         "ratio_to_lm_eval": one["ratio"],
         "ratio_to_lm_eval_several_tokens": several["ratio"],
+        "cpu_ratio_to_lm_eval": one["cpu_ratio"],
+        "cpu_ratio_to_lm_eval_several_tokens": several["cpu_ratio"],
         "equal_decisions": round(equal / max(1, equal + different), 4),
         "ties": sum(part.ties for part in decisions),
         "largest_difference": max(one.pop("difference"), several.pop("difference")),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 #: Body and head in the proportion of LFM2-350M, which has 4.3 times the weights of its head.
-LAYERS, HIDDEN, INTERMEDIATE, VOCABULARY = 12, 512, 1536, 16_384
+LAYERS, HIDDEN, INTERMEDIATE, VOCABULARY = 12, 256, 768, 8_192
 #: Tokens of a question of the Arabic leaderboard, from and to: made up.
 SHORTEST, LONGEST = 60, 300
 ONE_TOKEN = ((301,), (302,), (303,), (304,))
@@ -37,8 +37,8 @@ def make_model(folder: Path) -> None:
         hidden_size=HIDDEN,
         intermediate_size=INTERMEDIATE,
         num_hidden_layers=LAYERS,
-        num_attention_heads=8,
-        num_key_value_heads=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
         block_auto_adjust_ff_dim=False,
         layer_types=["full_attention" if n in attention else "conv" for n in range(LAYERS)],
         max_position_embeddings=4096,

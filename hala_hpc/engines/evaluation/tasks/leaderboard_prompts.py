@@ -9,7 +9,7 @@ from typing import Any
 from hala_hpc.engines.evaluation.tasks.lettered_item import LetteredItem, find_gold
 
 #: The letters of choices. The fifth has two characters, which its score is divided by.
-ARABIC_LETTERS = ("أ", "ب", "ج", "د", "هـ", "و", "ز", "ح", "ط", "ي")
+ARABIC_LETTERS = ("أ", "ب", "ج", "د", "هـ", *"وزحطيكلمنسعفصقرشتثخذضظغ")
 LATIN_LETTERS = ("A", "B", "C", "D", "E")
 ANSWER = "الإجابة:"
 CHOOSE = "السؤال التالي هو سؤال متعدد الإختيارات. اختر الإجابة الصحيحة:\n\n"
@@ -122,10 +122,8 @@ def qimma(rows: Any) -> Any:
 
 
 def qimma_columns(row: dict[str, Any]) -> dict[str, Any]:
-    """The columns of a question of QIMMA."""
-    count = len(row["choices"])
-    labels = ARABIC_LETTERS[:count]
-    gold = find_gold(
-        str(row["index"]), tuple(str(number) for number in range(count)), row["prompt"]
-    )
-    return LetteredItem(None, row["prompt"], labels, gold).columns()
+    """The columns of a question of QIMMA, whose index may be a list of one."""
+    count, index = len(row["choices"]), row["index"]
+    [only] = index if isinstance(index, list) and len(index) == 1 else [index]
+    gold = find_gold(str(only), tuple(str(number) for number in range(count)), row["prompt"])
+    return LetteredItem(None, row["prompt"], ARABIC_LETTERS[:count], gold).columns()

@@ -59,6 +59,9 @@ def test_ready_prompts_of_qimma_are_asked_as_they_are() -> None:
     columns = qimma_columns(row)
     assert columns["plain_prompt"] == columns["chat_prompt"] == row["prompt"]
     assert (columns["choice_labels"], columns["gold_index"]) == (["أ", "ب"], 1)
+    assert qimma_columns({**row, "index": [1]}) == columns
+    with pytest.raises(UserError, match=re.escape("'[0, 1]' is not among the choices 0, 1")):
+        qimma_columns({**row, "index": [0, 1]})
 
 
 def test_aralingbench_is_asked_with_latin_letters_and_its_context() -> None:
