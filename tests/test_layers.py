@@ -50,6 +50,7 @@ DOORS = {
     "worker",
     "gate",
     "verify",
+    "inspect",
     "rehearsal",
     "template",
     "completion",
