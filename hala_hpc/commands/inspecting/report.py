@@ -1,5 +1,6 @@
 """Format what `inspect` found: as text for a terminal, or as JSON."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,14 +11,13 @@ from hala_hpc.core.printable import escape_controls
 from hala_hpc.data.ingest.adapt import EXPECTED_REASONS, hint_for_reasons
 from hala_hpc.data.ingest.inspection import Inspection, ShownRow
 from hala_hpc.data.readers.data_files import FolderContent
-from hala_hpc.data.text.scripts import extract_letters, script_share
 
 #: Characters of a text that is shown.
 SHOWN_CHARACTERS = 160
 #: Files that are not read, fields, and languages of a role that are listed.
 LISTED_FILES, LISTED_FIELDS, LISTED_LANGUAGES = 20, 40, 4
-#: Languages whose scripts are written from right to left.
-RIGHT_TO_LEFT = ("ar", "he", "dv", "syr")
+#: Bidirectional classes of letters that are written from right to left.
+RIGHT_TO_LEFT = ("R", "AL")
 #: Unicode isolates: a text in its own direction, whatever is around it.
 START_RIGHT_TO_LEFT, START_LEFT_TO_RIGHT, END_ISOLATE = "\u2067", "\u2066", "\u2069"
 
@@ -187,7 +187,7 @@ def shorten(text: str) -> str:
 
 def isolate(text: str) -> str:
     """Return a text between the Unicode isolates of its direction."""
-    letters = extract_letters(text)
-    share = max((script_share(letters, code) for code in RIGHT_TO_LEFT), default=0.0)
-    start = START_RIGHT_TO_LEFT if letters and share >= 0.5 else START_LEFT_TO_RIGHT
+    directions = Counter(map(unicodedata.bidirectional, text))
+    is_right_to_left = sum(directions[each] for each in RIGHT_TO_LEFT) > directions["L"]
+    start = START_RIGHT_TO_LEFT if is_right_to_left else START_LEFT_TO_RIGHT
     return f"{start}{text}{END_ISOLATE}"

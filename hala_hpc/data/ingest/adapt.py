@@ -283,8 +283,8 @@ def is_code(which: CodeRows, roles: Sequence[str], texts: Sequence[str]) -> bool
         return False
     answers = [text for role, text in zip(roles, texts, strict=False) if role == "assistant"]
     # An answer that only calls a tool has no text.
-    said = [text for text in answers if text] or texts
-    return which == "fenced" or all(not FENCED.sub("", text).strip() for text in said)
+    written = [text for text in answers if text] or texts
+    return which == "fenced" or all(not FENCED.sub("", text).strip() for text in written)
 
 
 def peek_kind(path: str, selection: DatasetSelection, row_format: RowFormat) -> Kind | None:

@@ -141,7 +141,9 @@ class RowInspector:
         if self.row_format.named_fields:
             self._named.add(row, self.row_format)
         if is_sample:
-            turns: list[Any] = next((row[name] for name in LISTS if isinstance(row.get(name), list)), [])
+            turns: list[Any] = next(
+                (row[name] for name in LISTS if isinstance(row.get(name), list)), []
+            )
             for turn in turns:
                 self.found.turn_fields.update(present_fields(turn))
 

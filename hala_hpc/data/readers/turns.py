@@ -87,11 +87,11 @@ def read_turn(turn: Any, rules: TurnRules) -> Turn:
     if rules.tool_use == "reject" and (calls or role == "tool"):
         raise RowError("tool-use")
     return Turn(
-        role, read_content(turn, content, role, bool(calls)), read_fields(turn, role, calls)
+        role, read_turn_text(turn, content, role, bool(calls)), read_fields(turn, role, calls)
     )
 
 
-def read_content(turn: Row, name: str, role: str, calls_tools: bool) -> str:
+def read_turn_text(turn: Row, name: str, role: str, calls_tools: bool) -> str:
     """Return the text of a turn; a list of text parts is joined by line ends."""
     value = turn.get(name)
     if isinstance(value, dict | list) and role == "tool" and not is_parts(value):

@@ -63,7 +63,7 @@ class ExampleMaker:
     context; nothing is truncated. The text of a message never becomes control tokens. It is
     tokenized separately from the template, so a prompt has the same tokens as at inference. A row
     of more than `max_tokens` tokens is refused as `too_long`; None accepts any length.
-    `template_said` counts what the template said of the rows that it refused.
+    `template_errors` counts the error of the template of the rows that it refused.
 
     Raises: UserError (CONFIG) for prompt style `chat` if the tokenizer has no chat template.
     """
@@ -72,7 +72,7 @@ class ExampleMaker:
         self.text_tokenizer = make_text_tokenizer(tokenizer)
         self.max_tokens = max_tokens
         self.frames = FrameMaker(tokenizer, uses_chat_template(tokenizer, style))
-        self.template_said: Counter[str] = Counter()
+        self.template_errors: Counter[str] = Counter()
         # With slots as texts a template depends on the roles only, and few role sequences occur.
         self.frame_of_roles = lru_cache(MAX_CACHED_FRAMES)(self._frame_of_roles)
 
@@ -107,8 +107,8 @@ class ExampleMaker:
                 return self.frame_of_roles(roles, find_context(messages))
             return self.frames.make(outline_messages(messages, tools))
         except RefusedError as error:
-            if error.said:
-                self.template_said[error.said] += 1
+            if error.detail:
+                self.template_errors[error.detail] += 1
             return error.reason
 
     def _frame_of_roles(self, roles: tuple[str, ...], context: frozenset[int]) -> Frame:

@@ -8,23 +8,23 @@ from typing import Any
 
 from hala_hpc.core.printable import escape_controls
 from hala_hpc.engines.models.control_tokens import list_control_tokens
-from hala_hpc.engines.training.tokens.outlines import SLOT, Message, Outline
+from hala_hpc.engines.training.tokens.outlines import SLOT, Message, TalkOutline
 
 #: Range of characters of an answer in the rendered template.
 Span = tuple[int, int]
 #: Characters of what a template says that are kept.
-SAID_CHARACTERS = 120
+ERROR_CHARACTERS = 120
 #: What templates raise: their own errors are TemplateError of jinja2, and they may expect other
 #: types than those of a conversation.
 TEMPLATE_ERRORS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 
 class RefusedError(Exception):
-    """A row that cannot be used for training; `said` is what the template said, if it did."""
+    """A row that cannot be used for training; `detail` is the error of the template, if it did."""
 
-    def __init__(self, reason: str, said: str = "") -> None:
+    def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
-        self.reason, self.said = reason, said
+        self.reason, self.detail = reason, detail
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class FrameMaker:
         self.tokenizer, self.uses_template = tokenizer, uses_template
         self.control_tokens = list_control_tokens(tokenizer)
 
-    def make(self, outline: Outline) -> Frame:
+    def make(self, outline: TalkOutline) -> Frame:
         """Return the frame of a conversation. Raises: RefusedError."""
         if not self.uses_template:
             return self._plain_frame(outline)
@@ -105,7 +105,7 @@ class FrameMaker:
             except RefusedError:
                 raise refused from None
 
-    def _template_frame(self, outline: Outline) -> Frame:
+    def _template_frame(self, outline: TalkOutline) -> Frame:
         text, spans = self._answer_spans(outline)
         edges = sorted({edge for span in spans for edge in span} | {0, len(text)})
         segments: list[TemplateSegment] = []
@@ -114,7 +114,7 @@ class FrameMaker:
             segments += self._split_at_slots(text[span[0] : span[1]], has_loss)
         return self._end_at_last_answer(segments)
 
-    def _plain_frame(self, outline: Outline) -> Frame:
+    def _plain_frame(self, outline: TalkOutline) -> Frame:
         if outline.has_calls or outline.tools:
             raise RefusedError("tool_calls_not_in_template")
         # What the tokenizer puts before any text (BOS), as at inference.
@@ -152,7 +152,7 @@ class FrameMaker:
                 found.append(TemplateSegment(None, tuple(ids["input_ids"]), has_loss))
         return found
 
-    def _answer_spans(self, outline: Outline) -> tuple[str, dict[Span, int]]:
+    def _answer_spans(self, outline: TalkOutline) -> tuple[str, dict[Span, int]]:
         """Return the rendered template, and the spans of the answers in it with their numbers.
 
         Some templates render an older turn differently from a new one; then only the last has
@@ -167,7 +167,7 @@ class FrameMaker:
             raise RefusedError("refused_by_template")
         return text, spans
 
-    def _require_all_shown(self, text: str, outline: Outline) -> None:
+    def _require_all_shown(self, text: str, outline: TalkOutline) -> None:
         """Check that a template shows every text, the calls and the tools. Raises: RefusedError."""
         missing = set(outline.slots) - {place.number for place in find_slots(text)}
         if missing:
@@ -175,18 +175,18 @@ class FrameMaker:
             raise RefusedError("left_out_by_template", f"shows no text of the role {role}")
         if outline.has_calls and self._shows_same(text, outline.without_calls(), outline):
             raise RefusedError("tool_calls_not_in_template")
-        without_tools = Outline(outline.turns, outline.context)
+        without_tools = TalkOutline(outline.turns, outline.context)
         if outline.tools and self._shows_same(text, without_tools, without_tools):
             raise RefusedError("tools_not_in_template")
 
-    def _shows_same(self, text: str, other: Outline, options: Outline) -> bool:
+    def _shows_same(self, text: str, other: TalkOutline, options: TalkOutline) -> bool:
         """Whether another outline is rendered to the same text."""
         try:
             return self._render(other.turns, options) == text
         except RefusedError:
             return False
 
-    def _spans_of(self, text: str, outline: Outline, alike: list[SlotPlace]) -> dict[Span, int]:
+    def _spans_of(self, text: str, outline: TalkOutline, alike: list[SlotPlace]) -> dict[Span, int]:
         """Return the spans of a group of answers with the same text around them.
 
         What holds for the first and the last of them holds for all. To render the template up to
@@ -204,7 +204,7 @@ class FrameMaker:
         before, after = alike[0].start - first[0], first[1] - alike[0].end
         return {(place.start - before, place.end + after): place.number for place in alike}
 
-    def _span_at(self, text: str, outline: Outline, place: SlotPlace) -> Span | None:
+    def _span_at(self, text: str, outline: TalkOutline, place: SlotPlace) -> Span | None:
         """Return the span of one answer; None if it is rendered differently as the newest turn."""
         turns = outline.turns
         before = self._render(turns[: place.number], outline, ask=True)
@@ -213,7 +213,7 @@ class FrameMaker:
             return len(before), len(after)
         return None
 
-    def _render(self, turns: Sequence[Message], outline: Outline, ask: bool = False) -> str:
+    def _render(self, turns: Sequence[Message], outline: TalkOutline, ask: bool = False) -> str:
         """Render some turns with the tools of an outline. Raises: RefusedError."""
         from jinja2 import TemplateError
 
@@ -223,11 +223,11 @@ class FrameMaker:
                 list(turns), tokenize=False, add_generation_prompt=ask, **options
             )
         except (TemplateError, *TEMPLATE_ERRORS) as error:
-            raise RefusedError("refused_by_template", describe_said(error)) from error
+            raise RefusedError("refused_by_template", describe_template_error(error)) from error
         return text
 
 
-def describe_said(error: Exception) -> str:
-    """Return what a template said, on one line."""
-    said = " ".join(str(error).split()) or type(error).__name__
-    return escape_controls(said)[:SAID_CHARACTERS]
+def describe_template_error(error: Exception) -> str:
+    """Return the error of a template, on one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return escape_controls(text)[:ERROR_CHARACTERS]

@@ -16,7 +16,7 @@ TEMPLATE_FIELDS = ("tool_calls", "tool_call_id", "name")
 
 
 @dataclass(frozen=True)
-class Outline:
+class TalkOutline:
     """A conversation without its texts."""
 
     turns: tuple[Message, ...]
@@ -51,12 +51,12 @@ class Outline:
             else ""
         )
 
-    def without_calls(self) -> "Outline":
+    def without_calls(self) -> "TalkOutline":
         """Return the outline without the calls of its turns."""
         turns = [{k: v for k, v in turn.items() if k != "tool_calls"} for turn in self.turns]
         return replace(self, turns=tuple(turns))
 
-    def with_text_arguments(self) -> "Outline":
+    def with_text_arguments(self) -> "TalkOutline":
         """Return the outline with the arguments of calls as JSON text, as some templates expect."""
         turns = tuple(
             {**turn, "tool_calls": [text_arguments(call) for call in turn["tool_calls"]]}
@@ -74,13 +74,13 @@ def text_arguments(call: Mapping[str, Any]) -> dict[str, Any]:
     return {**call, "function": {**function, "arguments": arguments}}
 
 
-def outline_roles(roles: Sequence[str], context: frozenset[int]) -> Outline:
+def outline_roles(roles: Sequence[str], context: frozenset[int]) -> TalkOutline:
     """Return the outline of a conversation whose turns have a role and a text each."""
     turns = [{"role": role, "content": SLOT.format(number)} for number, role in enumerate(roles)]
-    return Outline(tuple(turns), context)
+    return TalkOutline(tuple(turns), context)
 
 
-def outline_messages(messages: Sequence[Message], tools: str) -> Outline:
+def outline_messages(messages: Sequence[Message], tools: str) -> TalkOutline:
     """Return the outline of a conversation with other fields, tools, or turns without a text."""
     turns = []
     for number, message in enumerate(messages):
@@ -90,7 +90,7 @@ def outline_messages(messages: Sequence[Message], tools: str) -> Outline:
         if "tool_calls" in turn:
             turn["tool_calls"] = json.loads(turn["tool_calls"])
         turns.append(turn)
-    return Outline(tuple(turns), find_context(messages), json.loads(tools) if tools else ())
+    return TalkOutline(tuple(turns), find_context(messages), json.loads(tools) if tools else ())
 
 
 def find_context(messages: Sequence[Message]) -> frozenset[int]:

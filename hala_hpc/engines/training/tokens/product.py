@@ -59,8 +59,8 @@ class UnitNotes(JsonRecord):
     rejected: dict[str, int]
     lengths: dict[int, int]
     """Training examples by their number of tokens."""
-    template_said: dict[str, int] = Field(default_factory=dict)
-    """Rows by what the chat template said when it refused them."""
+    template_errors: dict[str, int] = Field(default_factory=dict)
+    """Rows by the errors of the chat template when it refused them."""
 
 
 @dataclass
@@ -73,8 +73,8 @@ class UnitTally:
     rejected: Counter[str] = field(default_factory=Counter)
     lengths: Counter[int] = field(default_factory=Counter)
     """Training examples by their number of tokens."""
-    template_said: Counter[str] = field(default_factory=Counter)
-    """Rows by what the chat template said when it refused them."""
+    template_errors: Counter[str] = field(default_factory=Counter)
+    """Rows by the errors of the chat template when it refused them."""
 
     def write(self, path: Path) -> None:
         """Write the counts for the check and the collection of units."""
@@ -82,7 +82,7 @@ class UnitTally:
             rows_in=self.rows_in,
             rows_repeated=self.rows_repeated,
             rejected={reason: number for reason, number in self.rejected.items() if number},
-            template_said=dict(self.template_said),
+            template_errors=dict(self.template_errors),
             lengths={length: self.lengths[length] for length in sorted(self.lengths)},
         ).write(path)
 

@@ -1,4 +1,4 @@
-"""Whether too many rows of a tokens product are rejected, and what the chat template said."""
+"""Whether too many rows of a tokens product are rejected, and the errors of the chat template."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from hala_hpc.engines.training.tokens.rows import WEIGHT
 
 #: Rejections that the settings ask for, or that translated rows always have.
 EXPECTED_TOKEN_REASONS = {WEIGHT, UNTRANSLATED, REPEATED}
-#: Sayings of a template that are listed, the most frequent first.
-LISTED_SAYINGS = 3
+#: Errors of a template that are listed, the most frequent first.
+LISTED_ERRORS = 3
 #: Advice by reason.
 FIXES = {
     "refused_by_template": 'set system_prompt = "user" if the template has no system turns',
@@ -37,16 +37,16 @@ def require_few_rejected(
     fixes = dict.fromkeys(FIXES[reason] for reason, _ in bad.most_common() if reason in FIXES)
     raise UserError(
         f"max_rejected_fraction={max_fraction}: {bad.total()} of {rows} rows are rejected "
-        f"({listing}){describe_sayings(folders)}; "
+        f"({listing}){describe_template_errors(folders)}; "
         f"{'; '.join([*fixes, 'or raise max_rejected_fraction to train on the other rows'])}",
         BAD_DATA,
     )
 
 
-def describe_sayings(folders: Sequence[Path]) -> str:
-    """Return what the chat template said of refused rows, for a message; "" if nothing."""
-    said: Counter[str] = Counter()
+def describe_template_errors(folders: Sequence[Path]) -> str:
+    """Return the errors of the chat template of refused rows, for a message; "" if nothing."""
+    errors: Counter[str] = Counter()
     for unit, folder in enumerate(folders):
-        said.update(read_notes(UnitFiles(folder, unit)).template_said)
-    texts = [f"{text!r} ({number} rows)" for text, number in said.most_common(LISTED_SAYINGS)]
-    return f"; the chat template said: {', '.join(texts)}" if texts else ""
+        errors.update(read_notes(UnitFiles(folder, unit)).template_errors)
+    texts = [f"{text!r} ({number} rows)" for text, number in errors.most_common(LISTED_ERRORS)]
+    return f"; errors of the chat template: {', '.join(texts)}" if texts else ""

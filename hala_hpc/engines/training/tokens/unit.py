@@ -66,7 +66,7 @@ class TokenUnit:
                 self.notes.rejected[row.refused or WEIGHT] += 1
             else:
                 wanted.append((row, times))
-        self.maker.template_said = self.notes.template_said
+        self.maker.template_errors = self.notes.template_errors
         rows = [row for row, _ in wanted]
         made = self.maker.encode([row.messages for row in rows], [row.tools for row in rows])
         for (_, times), example in zip(wanted, made, strict=True):

@@ -152,7 +152,7 @@ def test_what_a_template_does_not_show_says_why_the_row_is_not_used(folder: Path
         for example, reason in zip(maker.encode(rows, listed), reasons, strict=False):
             if reason:
                 assert example == reason, template
-    assert maker.template_said == {"System role not supported": 1}
+    assert maker.template_errors == {"System role not supported": 1}
     maker = ExampleMaker(load(folder), None, "plain")
     assert next(iter(maker.encode([tool_talk()]))) == "tool_calls_not_in_template"
 
@@ -199,7 +199,7 @@ def test_pieces_without_a_label_are_not_written(folder: Path, tmp_path: Path) ->
             assert (row["labels"] != IGNORE_INDEX).any()
 
 
-def test_too_many_refused_rows_end_the_node_with_what_the_template_said(
+def test_too_many_refused_rows_end_the_node_with_the_error_of_the_template(
     folder: Path, tmp_path: Path
 ) -> None:
     model = tmp_path / "model"
@@ -220,10 +220,10 @@ def test_too_many_refused_rows_end_the_node_with_what_the_template_said(
     with pytest.raises(UserError) as caught:
         make_tokens(tmp_path / "refused", **options, units=3)
     assert caught.value.code == BAD_DATA
-    said = str(caught.value)
-    assert "19 of 20 rows are rejected (refused_by_template 19)" in said
-    assert "the chat template said: 'System role not supported' (19 rows)" in said
-    assert 'system_prompt = "user"' in said
+    message_text = str(caught.value)
+    assert "19 of 20 rows are rejected (refused_by_template 19)" in message_text
+    assert "errors of the chat template: 'System role not supported' (19 rows)" in message_text
+    assert 'system_prompt = "user"' in message_text
     lenient = load_training_data(
         make_tokens(tmp_path / "few", **options, max_rejected_fraction=1.0)
     )
