@@ -63,7 +63,7 @@ class ExampleMaker:
     context; nothing is truncated. The text of a message never becomes control tokens. It is
     tokenized separately from the template, so a prompt has the same tokens as at inference. A row
     of more than `max_tokens` tokens is refused as `too_long`; None accepts any length.
-    `template_errors` counts the error of the template of the rows that it refused.
+    `template_errors` counts rows that the template refused, by its error.
 
     Raises: UserError (CONFIG) for prompt style `chat` if the tokenizer has no chat template.
     """

@@ -20,7 +20,7 @@ TEMPLATE_ERRORS = (TypeError, ValueError, LookupError, AttributeError, Arithmeti
 
 
 class RefusedError(Exception):
-    """A row that cannot be used for training; `detail` is the error of the template, if it did."""
+    """A row that cannot be used for training; `detail` is the error of the template, if any."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)

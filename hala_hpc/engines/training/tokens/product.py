@@ -60,7 +60,7 @@ class UnitNotes(JsonRecord):
     lengths: dict[int, int]
     """Training examples by their number of tokens."""
     template_errors: dict[str, int] = Field(default_factory=dict)
-    """Rows by the errors of the chat template when it refused them."""
+    """Rows that the chat template refused, by its error."""
 
 
 @dataclass
@@ -74,7 +74,7 @@ class UnitTally:
     lengths: Counter[int] = field(default_factory=Counter)
     """Training examples by their number of tokens."""
     template_errors: Counter[str] = field(default_factory=Counter)
-    """Rows by the errors of the chat template when it refused them."""
+    """Rows that the chat template refused, by its error."""
 
     def write(self, path: Path) -> None:
         """Write the counts for the check and the collection of units."""

@@ -44,7 +44,7 @@ def require_few_rejected(
 
 
 def describe_template_errors(folders: Sequence[Path]) -> str:
-    """Return the errors of the chat template of refused rows, for a message; "" if nothing."""
+    """Return the errors of the chat template, for a message; "" if there are none."""
     errors: Counter[str] = Counter()
     for unit, folder in enumerate(folders):
         errors.update(read_notes(UnitFiles(folder, unit)).template_errors)
