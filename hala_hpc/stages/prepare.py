@@ -240,11 +240,11 @@ class Prepare(Stage[Settings]):
         limit = cap_setting(self.settings.limit, ROWS)
         return self.settings.model_copy(update={"limit": limit, "units": 1})
 
-    def data_names(self, names: Sequence[str]) -> list[str]:
+    def data_names(self, names: Sequence[str], card: str = "") -> list[str]:
         """The files of a hub data set that belong to the subset and the split."""
-        from hala_hpc.data.readers.sources import select_hub_files
+        from hala_hpc.data.readers.hub_files import select_hub_files
 
-        return select_hub_files(names, self.settings.selection)
+        return select_hub_files(names, self.settings.selection, card)
 
     def open_offline(self) -> list[str]:
         """Read the first row of each hub data set, as the job does."""

@@ -26,9 +26,10 @@ from hala_hpc.data.readers.adapters import (
     compute_row_digest,
     find_adapter,
 )
+from hala_hpc.data.readers.hub_files import select_hub_files
 from hala_hpc.data.readers.json_array import json_file
 from hala_hpc.data.readers.row_values import RowError
-from hala_hpc.data.readers.sources import DatasetSelection, find_sources, select_hub_files
+from hala_hpc.data.readers.sources import DatasetSelection, find_sources
 
 KNOWN = build_adapters(("en", "ar"))
 
