@@ -105,7 +105,7 @@ def test_a_corpus_is_the_same_online_and_offline(tmp_path: Path) -> None:
             for module in modules:
                 hub.is_down = (state, module) == ("offline", "launch")
                 variables = hub.environment(tmp_path / f"home-{state}")
-                ended = run_command(*line, module=module, **variables)
+                ended = run_command(*line, module=module, cwd=None, **variables)
                 assert ended.code == 0, (state, ended)
             found[state] = questions(tmp_path / state)
     assert found["offline"] == EXPECTED
