@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount, format_amount
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
 from hala_hpc.data.checks.settings import CheckSettings, ForeignTextPolicy
+from hala_hpc.data.corpus.messages import replace_content
 from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.data.segmentation.levels import SegmentLevel
 from hala_hpc.engines.generation.engine_choice import engine_mistakes
@@ -145,8 +146,7 @@ class ConversationTask(TranslationTask):
             return made
         left = iter(made)
         messages = [
-            {"role": m["role"], "content": next(left) if self.is_asked(m) else m["content"]}
-            for m in row["messages"]
+            replace_content(m, next(left)) if self.is_asked(m) else m for m in row["messages"]
         ]
         return {**row, "messages": messages, "messages_source": row["messages"]}
 
@@ -161,10 +161,11 @@ class ConversationTask(TranslationTask):
         return [context for message, context in both if self.is_asked(message)]
 
     def fault(self, before: Row, after: Row) -> str:
-        """Find lost, reordered or blank messages, and damaged code, LaTeX and similar spans."""
+        """Find lost, changed or blank messages, and damaged code, LaTeX and similar spans."""
         if after["messages_source"] != before["messages"]:
             return "its source messages were changed"
-        if [m["role"] for m in after["messages"]] != [m["role"] for m in before["messages"]]:
+        sides = [[replace_content(m, "") for m in row["messages"]] for row in (before, after)]
+        if sides[0] != sides[1]:
             return "has messages that differ from its source"
         for old, new in zip(before["messages"], after["messages"], strict=True):
             if fault := text_fault(old["content"], new["content"]):
