@@ -199,11 +199,14 @@ class Stage(Generic[S]):
         del site
         return []
 
-    def data_names(self, names: Sequence[str]) -> list[str]:
+    def data_names(self, names: Sequence[str], reference: str = "") -> list[str]:
         """Select the paths that the jobs read from all files of a data set on the hub.
+
+        `reference`: the data set as the settings name it.
 
         Raises: UserError if there are none.
         """
+        del reference
         return list(names)
 
     def kernels(self, python: str) -> list[str]:
