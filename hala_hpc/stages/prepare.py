@@ -320,6 +320,13 @@ class Prepare(Stage[Settings]):
                     list(islice(records, 1))
             except UserError as error:
                 mistakes += error.mistakes
+        for reference in self.settings.contamination:
+            folder = fetched_folder("datasets", reference, os.environ)
+            try:
+                if folder is not None:
+                    find_sources(str(folder), self.settings.benchmark_selection)
+            except UserError as error:
+                mistakes += error.mistakes
         return mistakes
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:

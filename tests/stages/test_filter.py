@@ -35,7 +35,7 @@ RULED_OUT = {
     "entity": pair("Tom &amp; Ann said &quot;yes&quot;.", "قال توم وآن &quot;نعم&quot;."),
     "broken_letters": pair("The book is on the table.", "الكتاب على الطا\ufffdلة."),
     "control_sequence": pair("The book is on\x1b[0m the table.", "الكتاب على الطاولة."),
-    "subtitle_mark": pair("The book is on the big table.", "{\\i1}الكتاب على الطاولة.{\\i0}"),
+    "subtitle_code": pair("The book is on the big table.", "{\\i1}الكتاب على الطاولة.{\\i0}"),
 }
 
 

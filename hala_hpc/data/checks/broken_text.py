@@ -1,4 +1,4 @@
-"""What a pair should not teach a translator: broken letters, control sequences, entities, marks.
+"""What a pair must not teach a translator: broken letters, controls, entities, subtitle codes.
 
 ftfy decides about letters that were decoded with the wrong encoding ("cafÃ©"): its heuristic knows
 the characters that occur in them. It is not used to repair a pair, as an id is the hash of its
@@ -29,7 +29,7 @@ CONTROL = re.compile(
 ENTITY = re.compile(
     r"&\s?(?:amp\s?;\s?)*(#\s?\d{1,7}|#\s?x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31})\s?;", re.IGNORECASE
 )
-#: Marks of subtitle files that no sentence has: SubStation `{\i1}`, MicroDVD `{y:i}` and
+#: Codes of subtitle files that no sentence has: SubStation `{\i1}`, MicroDVD `{y:i}` and
 #: frames, times of SubRip and WebVTT, tags of a voice or class.
 SUBTITLE = re.compile(
     r"\{\\[a-z0-9][^{}\n]{0,80}\}|\{[ycfsop]:[^{}\s]{1,40}\}|^\{\d+\}\{\d*\}"
@@ -82,15 +82,15 @@ def entity_names() -> frozenset[str]:
     return frozenset(name.removesuffix(";") for name in html5 if name.endswith(";"))
 
 
-def has_subtitle_marks(source: str, target: str) -> bool:
-    """Whether a side has marks of a subtitle file, or tags of style that the other side lacks."""
-    if any(map(is_marked, (source, target))):
+def has_subtitle_codes(source: str, target: str) -> bool:
+    """Whether a side has codes of a subtitle file, or tags of style that the other side lacks."""
+    if any(map(has_codes, (source, target))):
         return True
     return style_tags(source) != style_tags(target)
 
 
-def is_marked(text: str) -> bool:
-    """Whether a text has marks that only subtitle files have."""
+def has_codes(text: str) -> bool:
+    """Whether a text has codes that only subtitle files have."""
     if SUBTITLE.search(text):
         return True
     return LINE_BREAK in text and not OTHER_BACKSLASH.search(text)

@@ -38,7 +38,7 @@ class PairChecker:
             "control_sequence": on_either_side(broken_text.has_control_sequence),
             "broken_letters": on_either_side(broken_text.has_broken_letters),
             "entity": on_either_side(broken_text.has_entity),
-            "subtitle_mark": broken_text.has_subtitle_marks,
+            "subtitle_code": broken_text.has_subtitle_codes,
             "too_short": self.too_short,
             "too_many_characters": self.too_many_characters,
             "few_letters": self.few_letters,

@@ -12,7 +12,7 @@ Rule = Literal[
     "control_sequence",
     "broken_letters",
     "entity",
-    "subtitle_mark",
+    "subtitle_code",
     "too_short",
     "too_many_characters",
     "few_letters",

@@ -23,8 +23,8 @@ from hala_hpc.data.text.word_hashes import WordHashes, hash_words, split_words
 BATCH_TEXTS = 5000
 #: Bits of a hash that a first look-up in a table of a byte each uses: 16 MB.
 TABLE_BITS = 24
-#: n-grams that are looked for at most: 12 bytes each in every process.
-MAX_NGRAMS = 50_000_000
+#: n-grams that are looked for at most: 12 bytes each, in files that all processes map.
+MAX_NGRAMS = 20_000_000
 SUMMARY = "benchmarks.json"
 
 
@@ -71,9 +71,9 @@ class ContaminationIndex:
     def __init__(self, folder: Path) -> None:
         import numpy as np
 
-        self.hashes: Any = np.load(folder / "hashes.npy")
-        self.texts: Any = np.load(folder / "texts.npy")
-        self.places: Any = np.load(folder / "places.npy")
+        self.hashes: Any = np.load(folder / "hashes.npy", mmap_mode="r")
+        self.texts: Any = np.load(folder / "texts.npy", mmap_mode="r")
+        self.places: Any = np.load(folder / "places.npy", mmap_mode="r")
         listing = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         self.size: int = listing["ngram"]
         self.files: list[str] = listing["files"]
@@ -94,7 +94,7 @@ class ContaminationIndex:
             return
         windows, owners = words.windows(self.size, is_short_whole=False)
         likely = np.flatnonzero(self._is_present[self._short(windows)])
-        places = np.searchsorted(self.hashes, windows[likely])
+        places: Any = np.searchsorted(self.hashes, windows[likely])
         places[places == len(self.hashes)] = 0
         is_found = self.hashes[places] == windows[likely]
         found, places = likely[is_found], places[is_found]

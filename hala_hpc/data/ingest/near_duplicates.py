@@ -45,8 +45,8 @@ class JoinedRows:
         """Return the indexes of the rows from `start` to before `end`."""
         import numpy as np
 
-        first, last = np.searchsorted(self.positions, [start, end])
-        return range(int(first), int(last))
+        bounds: Any = np.searchsorted(self.positions, [start, end])
+        return range(*bounds.tolist())
 
 
 def choose_band_size(threshold: float) -> int:
@@ -104,7 +104,8 @@ def gather_signatures(splits: Sequence[SpilledSplit], positions: Any, path: Path
 
     gathered = map_new_file(path, np.uint32, (len(positions), PERMUTATIONS))
     for first, chunk in read_signatures(splits):
-        start, end = np.searchsorted(positions, [first, first + len(chunk)])
+        bounds: Any = np.searchsorted(positions, [first, first + len(chunk)])
+        start, end = bounds.tolist()
         gathered[start:end] = chunk[positions[start:end] - first]
     return gathered
 
@@ -155,7 +156,7 @@ class BandKeys:
         chosen = np.flatnonzero((keys != 0) & (keys % buckets == bucket))
         chosen = chosen[np.argsort(keys[chosen], kind="stable")]
         ordered = keys[chosen]
-        same = np.zeros(len(chosen) + 1, bool)
+        same: Any = np.zeros(len(chosen) + 1, bool)
         same[1:-1] = ordered[1:] == ordered[:-1]
         shared = same[1:] | same[:-1]
         numbers = np.cumsum(~same[:-1][shared]) - 1
@@ -166,7 +167,7 @@ def join_values(values: Any) -> Any:
     """Hash the rows of an array of numbers to 4 bytes each, never 0."""
     import numpy as np
 
-    hashes = np.zeros(len(values), np.uint64)
+    hashes: Any = np.zeros(len(values), np.uint64)
     for column in range(values.shape[1]):
         hashes = (hashes ^ values[:, column]) * np.uint64(0x100000001B3)
         hashes ^= hashes >> np.uint64(29)
@@ -199,7 +200,7 @@ class BandGroups:
         """Return the group of each row at these positions in each band, -1 for none."""
         import numpy as np
 
-        table = map_new_file(self.folder / "groups", np.int64, (len(positions), self.bands))
+        table = map_new_file(self.folder / "groups", np.int32, (len(positions), self.bands))
         table[:] = -1
         for band in range(self.bands):
             members, numbers = np.load(self.folder / f"band-{band}.npy")

@@ -32,9 +32,9 @@ class NearDuplicates(TableOrValue):
 
     single: ClassVar[str] = "threshold"
 
-    threshold: float = Field(0, ge=0, le=1)
+    threshold: float = Field(default=0, ge=0, le=1)
     """Min Jaccard similarity of the shingles of two rows, 0.5 to 1; 0 does not search."""
-    shingle_size: int = Field(3, ge=1, le=20)
+    shingle_size: int = Field(default=3, ge=1, le=20)
     """Words of a shingle. The smaller, the more similar are short rows."""
     action: Finding = "reject"
     """reject: reject a row that is similar to an earlier one; count: only count and list them."""

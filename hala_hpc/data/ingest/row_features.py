@@ -49,7 +49,7 @@ class RowFeatures:
         """Add a batch of rows, of which the rejected ones have no features."""
         import numpy as np
 
-        findings = np.zeros(batch.rows, np.uint8)
+        findings: Any = np.zeros(batch.rows, np.uint8)
         self._apply_rules(batch, findings)
         near, repeated = self.searches.near, self.searches.rules.repeated != "off"
         if near.threshold or repeated or self.searches.contamination:
@@ -216,7 +216,7 @@ def template_hashes(texts: ComparedTexts, rows: int) -> Any:
     joined: dict[int, list[str]] = {}
     for row, words in zip(texts.rows, texts.words, strict=True):
         joined.setdefault(row, []).append(NUMBER.sub("0", " ".join(words)))
-    hashes = np.zeros(rows, np.uint64)
+    hashes: Any = np.zeros(rows, np.uint64)
     for row, parts in joined.items():
         if any(parts):
             hashes[row] = xxh3_64_intdigest("\n".join(parts).encode()) or 1

@@ -97,7 +97,8 @@ class RowSearches:
         order = np.argsort(found.earlier, kind="stable")
         ordered = found.earlier[order]
         for number, split in enumerate(self.splits):
-            start, end = np.searchsorted(ordered, self.starts[number : number + 2])
+            bounds: Any = np.searchsorted(ordered, self.starts[number : number + 2])
+            start, end = bounds.tolist()
             if start < end:
                 lines = split.columns("line")["line"].to_numpy()
                 found.lines[order[start:end]] = lines[ordered[start:end] - self.starts[number]]
@@ -164,7 +165,7 @@ def find_repeats(splits: Sequence[SpilledSplit], is_candidate: Any, limit: int) 
         chosen = np.flatnonzero(is_candidate & (hashes % np.uint64(buckets) == bucket))
         chosen = chosen[np.argsort(hashes[chosen], kind="stable")]
         ordered = hashes[chosen]
-        is_first = np.ones(len(chosen), bool)
+        is_first: Any = np.ones(len(chosen), bool)
         is_first[1:] = ordered[1:] != ordered[:-1]
         first = np.maximum.accumulate(np.where(is_first, np.arange(len(chosen)), 0))
         later = np.flatnonzero(np.arange(len(chosen)) - first >= limit)

@@ -54,7 +54,7 @@ class WordHashes:
         starts = np.concatenate([[0], self.ends[:-1]])
         counts = self.ends - starts
         full = np.maximum(counts - size + 1, 0)
-        texts = np.repeat(np.arange(len(counts)), full)
+        texts: Any = np.repeat(np.arange(len(counts)), full)
         # Number of each window within its text, then the index of its first word.
         within = np.arange(len(texts)) - np.repeat(np.cumsum(full) - full, full)
         hashes = self._join(starts[texts] + within, size)
@@ -73,7 +73,7 @@ class WordHashes:
         """Hash the runs of `size` words that begin at these indexes."""
         import numpy as np
 
-        hashes = np.full(len(first), size, np.uint64)
+        hashes: Any = np.full(len(first), size, np.uint64)
         for offset in range(size):
             hashes = hashes * np.uint64(FACTOR) + self.values[first + offset]
         for factor in MIX:

@@ -60,7 +60,7 @@ BROKEN = {
         ("Men &AMP; women came here", "جاء الرجال والنساء إلى هنا"),
         ("It is 5&deg; in the town today", "درجة الحرارة خمس في المدينة اليوم"),
     ],
-    "subtitle_mark": [
+    "subtitle_code": [
         (ENGLISH, "{\\i1}" + ARABIC + "{\\i0}"),
         (r"{\an8}" + ENGLISH, r"{\an8}" + ARABIC),
         (r"{\pos(192,230)}" + ENGLISH, ARABIC),

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plain_out import run_plain
+from plain_out import PlainContext, PlainInputs, run_plain
 from prepare_runs import prepare, summary
+from pydantic import ValidationError
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.data.corpus.reader import read_part
 from hala_hpc.data.ingest.near_duplicates import band_recall, choose_band_size
+from hala_hpc.stages.prepare import STAGE, Settings
 
 WORDS = [
     first + second + third
@@ -176,6 +178,31 @@ def test_the_result_is_the_same_for_any_number_of_processes_files_and_units(
     assert sorted(row["id"] for row in parts.rows) == sorted(row["id"] for row in one.rows)
 
 
+def test_a_unit_that_is_made_later_is_what_it_would_have_been(tmp_path: Path) -> None:
+    rows = [alpaca("Q", text(number % 20, number)) for number in range(60)]
+    given = {"data": write(tmp_path, rows), "units": 3, "near_duplicates": 0.8, "limit": 50}
+    settings = Settings.model_validate(given)
+    made = []
+    for name, attempts in (("whole", [[0, 1, 2]]), ("resumed", [[1], [0, 2]])):
+        stage, markers = STAGE(settings, PlainInputs()), {}
+        for units in attempts:
+            out = PlainContext(tmp_path / name, stage)
+            stage.run(units, out)
+            markers |= out.markers
+        folders = [tmp_path / name / "output" / str(unit) for unit in range(3)]
+        (tmp_path / name / "collected").mkdir()
+        stage.collect([markers[unit] for unit in range(3)], folders, tmp_path / name / "collected")
+        made.append(
+            [
+                (folder / f"rejected-{unit:05d}.jsonl").read_text()
+                for unit, folder in enumerate(folders)
+            ]
+        )
+        assert sum(marker.rows_in for marker in markers.values()) == 50
+    assert made[0] == made[1]
+    assert "".join(made[0]).count("near-duplicate") == 30
+
+
 def test_counting_near_duplicates_keeps_all_rows_and_lists_the_pairs(tmp_path: Path) -> None:
     rows = [alpaca("Q", text(1)), alpaca("Q", text(2)), alpaca("Q", text(1, 3))]
     done = Prepared(tmp_path, rows, near_duplicates={"threshold": 0.8, "action": "count"})
@@ -188,13 +215,10 @@ def test_counting_near_duplicates_keeps_all_rows_and_lists_the_pairs(tmp_path: P
 
 
 def test_thresholds_that_are_too_low_are_refused() -> None:
-    from pydantic import ValidationError
-
-    from hala_hpc.stages.prepare import Settings
-
     with pytest.raises(ValidationError, match=r"below 0\.5; give 0.5 to 1, or 0"):
-        Settings(data=["a"], near_duplicates=0.2)
-    assert Settings(data=["a"], near_duplicates="0.9").near_duplicates.threshold == 0.9
+        Settings.model_validate({"data": "a", "near_duplicates": 0.2})
+    given = Settings.model_validate({"data": "a", "near_duplicates": "0.9"})
+    assert given.near_duplicates.threshold == 0.9
     for threshold in (0.5, 0.7, 0.8, 0.9, 0.99, 1.0):
         assert band_recall(threshold, choose_band_size(threshold)) >= 0.99
 
