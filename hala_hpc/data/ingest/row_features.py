@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -101,7 +102,9 @@ class RowFeatures:
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(
             shingles, offsets, num_perm=PERMUTATIONS, seed=SEED
         )
-        signatures = np.array(matrix.to_rows(), np.uint32).reshape(rows, PERMUTATIONS)
+        values = chain.from_iterable(matrix.to_rows())
+        signatures = np.fromiter(values, np.uint32, rows * PERMUTATIONS)
+        signatures = signatures.reshape(rows, PERMUTATIONS)
         signatures[counts == 0] = 0
         return signatures
 
