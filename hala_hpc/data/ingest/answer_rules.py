@@ -81,8 +81,8 @@ class AnswerRules:
 
 
 def answers_of(roles: Sequence[str], texts: Sequence[str]) -> list[str]:
-    """Return the answers of a row."""
-    return [text for role, text in zip(roles, texts, strict=True) if role == "assistant"]
+    """Return the answers of a row; one without a text, such as a tool call, is none."""
+    return [text for role, text in zip(roles, texts, strict=True) if role == "assistant" and text]
 
 
 def has_empty_answer(roles: Sequence[str], texts: Sequence[str]) -> bool:
@@ -117,7 +117,8 @@ def is_refusal_start(start: str) -> bool:
 def has_copied_answer(roles: Sequence[str], texts: Sequence[str]) -> bool:
     """Whether an answer is equal to the message before it."""
     for number, (role, text) in enumerate(zip(roles, texts, strict=True)):
-        if role == "assistant" and number and are_same(texts[number - 1], text):
+        before = texts[number - 1] if number else ""
+        if role == "assistant" and before and text and are_same(before, text):
             return True
     return False
 

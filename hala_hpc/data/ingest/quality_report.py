@@ -86,5 +86,5 @@ def start_of(value: dict[str, Any]) -> str:
     """Return the first text of a spilled row that is no system prompt."""
     if "source" in value:
         return str(value["source"])
-    texts = [each["content"] for each in value["messages"] if each["role"] != "system"]
-    return str(texts[0])
+    texts = (each["content"] for each in value["messages"] if each["role"] != "system")
+    return str(next(filter(None, texts), ""))

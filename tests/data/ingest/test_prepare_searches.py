@@ -11,7 +11,7 @@ from plain_out import PlainContext, PlainInputs, run_plain
 from prepare_runs import prepare, summary
 from pydantic import ValidationError
 
-from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.data.corpus.reader import read_part
 from hala_hpc.data.ingest.near_duplicates import band_recall, choose_band_size
 from hala_hpc.stages.prepare import STAGE, Settings
@@ -180,7 +180,7 @@ def test_the_result_is_the_same_for_any_number_of_processes_files_and_units(
 
 def test_a_unit_that_is_made_later_is_what_it_would_have_been(tmp_path: Path) -> None:
     rows = [alpaca("Q", text(number % 20, number)) for number in range(60)]
-    given = {"data": write(tmp_path, rows), "units": 3, "near_duplicates": 0.8, "limit": 50}
+    given = {"data": write(tmp_path, rows), "units": 3, "near_duplicates": 0.65, "limit": 50}
     settings = Settings.model_validate(given)
     made = []
     for name, attempts in (("whole", [[0, 1, 2]]), ("resumed", [[1], [0, 2]])):
@@ -223,16 +223,42 @@ def test_thresholds_that_are_too_low_are_refused() -> None:
         assert band_recall(threshold, choose_band_size(threshold)) >= 0.99
 
 
+#: What is asked of guest 1 and of the guest of a number, and whether only the number differs.
+REPEATED = {
+    "a number": ("Greet guest {}.", True),
+    "a longer number": ("Seat {}00000 is free.", True),
+    "a decimal number": ("It costs {}.50 euros.", True),
+    "case": ("GREET all {} friends.", True),
+    "punctuation": ("Wait: {}, now!", True),
+    "a number in a word": ("Open room b{}x.", True),
+    "Arabic digits": ("اذكر العدد ٣{} من القائمة", True),
+    "Han": ("第{}天发生了什么", True),
+    "two numbers": ("Add {} to {}.", True),
+    "a number in words": ("Ask {words} people.", False),
+    "another word": ("Call {name} today.", False),
+}
+
+
 def test_rows_that_repeat_with_other_numbers_are_limited(tmp_path: Path) -> None:
-    rows = [alpaca(f"What is {number} plus 7?", f"It is {number + 7}.") for number in range(40)]
-    rows += [alpaca("What is 3 minus 7?", "It is -4."), alpaca("WHAT is 900 plus 1", "it is 901")]
-    assert len(Prepared(tmp_path, rows).rows) == 42
-    rules = {"repeated": "reject", "max_repeats": 10}
+    spelled = ["one", "two", "three", "four", "five"]
+    rows = [
+        alpaca(question.format(n + 1, n + 7, words=spelled[n], name=WORDS[n]), "Yes")
+        for question, _ in REPEATED.values()
+        for n in range(5)
+    ]
+    assert len(Prepared(tmp_path, rows).rows) == 55
+    rules = {"repeated": "reject", "max_repeats": 3}
     done = Prepared(tmp_path, rows, rules=rules)
-    assert done.reasons == dict.fromkeys([*range(11, 41), 42], "repeated")
-    assert set(done.joined.values()) == {1}
+    expected = {
+        5 * number + later: 5 * number + 1
+        for number, (_, is_repeated) in enumerate(REPEATED.values())
+        for later in ((4, 5) if is_repeated else ())
+    }
+    assert done.joined == expected
+    assert set(done.reasons.values()) == {"repeated"}
     counted = Prepared(tmp_path, rows, rules=rules | {"repeated": "count"})
-    assert (len(counted.rows), counted.quality["found"]) == (42, {"repeated": 31})
+    assert (len(counted.rows), counted.quality["found"]) == (55, {"repeated": 18})
+    assert Prepared(tmp_path, rows, rules={"repeated": "reject"}).lost == []
 
 
 def benchmark(folder: Path) -> str:
@@ -296,6 +322,32 @@ def test_contamination_is_only_counted_by_setting_and_has_a_length_and_a_split(
     split = Prepared(tmp_path, rows, contamination=bench, contamination_split="test")
     assert 12 not in split.reasons
     assert split.quality["benchmarks"][0]["rows"] == 4
+
+
+def test_benchmarks_of_the_hub_are_fetched_and_read_in_all_subsets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["README.md", "a/test.jsonl", "a/train.jsonl", "b/test-00000-of-00001.parquet", "x.png"]
+    given = {"data": "owner/corpus", "contamination": ["owner/exams"]}
+    stage = STAGE(Settings.model_validate(given), PlainInputs())
+    assert stage.data_names(names, "owner/corpus") == ["README.md", "a/train.jsonl"]
+    assert stage.data_names(names, "owner/exams") == names[1:4]
+    split = STAGE(Settings.model_validate(given | {"contamination_split": "test"}), PlainInputs())
+    assert split.data_names(names, "owner/exams") == [names[1], names[3]]
+    assert ("contamination", "owner/exams") in {
+        (name, value) for name, value, _ in split.settings.references()
+    }
+    rows = [alpaca("Q", text(1)), alpaca("Q", text(2))]
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    with pytest.raises(UserError, match="owner/exams: is not in the hub cache; run") as error:
+        Prepared(tmp_path, rows, contamination="owner/exams")
+    assert error.value.code == NO_INPUT
+    repository = tmp_path / "hf/hub/datasets--owner--exams"
+    write(repository, [{"prompt": text(2)}], f"snapshots/{'c' * 40}/law/test.jsonl")
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text("c" * 40)
+    done = Prepared(tmp_path, rows, contamination="owner/exams", contamination_split="test")
+    assert done.joined == {2: 1}
 
 
 def test_benchmarks_that_are_missing_or_too_short_are_one_error(tmp_path: Path) -> None:
