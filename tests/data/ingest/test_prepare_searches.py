@@ -12,6 +12,7 @@ from prepare_runs import prepare, summary
 from pydantic import ValidationError
 
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
+from hala_hpc.core.records import UnitMarker
 from hala_hpc.data.corpus.reader import read_part
 from hala_hpc.data.ingest.near_duplicates import band_recall, choose_band_size
 from hala_hpc.stages.prepare import STAGE, Settings
@@ -184,7 +185,8 @@ def test_a_unit_that_is_made_later_is_what_it_would_have_been(tmp_path: Path) ->
     settings = Settings.model_validate(given)
     made = []
     for name, attempts in (("whole", [[0, 1, 2]]), ("resumed", [[1], [0, 2]])):
-        stage, markers = STAGE(settings, PlainInputs()), {}
+        stage = STAGE(settings, PlainInputs())
+        markers: dict[int, UnitMarker] = {}
         for units in attempts:
             out = PlainContext(tmp_path / name, stage)
             stage.run(units, out)
