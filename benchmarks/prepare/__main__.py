@@ -1,12 +1,15 @@
 """`prepare` compared with the same work in `datasets`: time, memory and balance of the shards.
 
-`python -m benchmarks.prepare [--rows 1000000] [--round-rows 100000] [--rounds 3] [--shards 64]`
+`python -m benchmarks.prepare [--rows 1000000] [--round-rows 100000] [--rounds 3] [--shards 64]
+[--near-duplicates 0.8]`
 
 Both sides make ids, remove duplicates and write shards of the same file, each in its own process
 tree with the same number of processes. `prepare` runs through `launch` and verifies its output,
 `datasets` does not. Rounds alternate. `ratio_to_datasets` is of the full size, against the first of
 `--ways`: `map` of a function of one row, as in most scripts, in as many processes. The other ways,
-batched by hand, are printed as well (`benchmarks.prepare.with_datasets`). CPU seconds are of the
+batched by hand, are printed as well (`benchmarks.prepare.with_datasets`). With `--near-duplicates`
+the full size runs once more with that search, which `datasets` does not have: the rows are random
+stretches of one text, so that many overlap. CPU seconds are of the
 whole process tree: on a busy machine they are more meaningful.
 """
 
@@ -89,11 +92,12 @@ def proportional_bytes(process: int) -> int:
     return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) * 1024
 
 
-def run_prepare(file: Path, folder: Path, shards: int, processes: int) -> Run:
-    """Run `prepare` through `launch`."""
+def run_prepare(file: Path, folder: Path, shards: int, processes: int, threshold: float = 0) -> Run:
+    """Run `prepare` through `launch`; with a threshold it searches near duplicates."""
     recipe = folder / "recipe.toml"
     folder.mkdir()
-    recipe.write_text(f'[rows]\nstage = "prepare"\ndata = "{file}"\nunits = {shards}\n')
+    settings = f"units = {shards}\nnear_duplicates = {threshold}\n"
+    recipe.write_text(f'[rows]\nstage = "prepare"\ndata = "{file}"\n{settings}')
     overrides = [f"recipe={recipe}", "stage=rows", "launcher=local", f"work={folder / 'work'}"]
     overrides.append(f"rows.resources.cpus_per_rank={processes}")
     return watched([sys.executable, "-m", "hala_hpc.launch", *overrides])
@@ -135,6 +139,7 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
             shutil.rmtree(folder / "theirs")
             rounds[way].append(other.seconds / ours[-1].seconds)
     full = run_prepare(large, folder / "ours", args.shards, processes)
+    near = measure_near(large, folder / "near", args, processes)
     theirs = {
         way: run_datasets(large, folder / f"theirs-{way}", args.shards, processes, way)
         for way in args.ways
@@ -163,6 +168,38 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         "datasets_peak_gib": round(max(run.peak_gib for run in theirs.values()), 2),
         "largest_shard_to_mean": round(max(words) * len(words) / sum(words), 4),
         "tokens_are": "words between white space",
+        **(describe_near(near, full, theirs[args.ways[0]]) if near else {}),
+    }
+
+
+class NearRun(NamedTuple):
+    """A run with the search for near duplicates, and the rows that it rejected."""
+
+    run: Run
+    rows: int
+
+
+def measure_near(
+    file: Path, folder: Path, args: argparse.Namespace, processes: int
+) -> NearRun | None:
+    """Run the full size with the search, if asked."""
+    if not args.near_duplicates:
+        return None
+    run = run_prepare(file, folder, args.shards, processes, args.near_duplicates)
+    summary = json.loads((folder / "work" / "latest" / "rows" / "summary.json").read_text())
+    shutil.rmtree(folder)
+    return NearRun(run, summary["rejected"].get("near-duplicate", 0))
+
+
+def describe_near(near: NearRun, full: Run, theirs: Run) -> dict[str, Any]:
+    """Return the figures of the run with the search, and its factors."""
+    return {
+        "near_duplicates": near.rows,
+        "near_seconds": round(near.run.seconds, 1),
+        "near_to_prepare": round(near.run.seconds / full.seconds, 2),
+        "near_ratio_to_datasets": round(theirs.seconds / near.run.seconds, 2),
+        "near_cpu_seconds": round(near.run.cpu_seconds, 1),
+        "near_peak_gib": round(near.run.peak_gib, 2),
     }
 
 
@@ -173,6 +210,7 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--shards", type=int, default=64)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
+    parser.add_argument("--near-duplicates", type=float, default=0)
     parser.add_argument(
         "--within", help="folder for the files, some GB; without, the temporary one"
     )

@@ -199,12 +199,13 @@ class Stage(Generic[S]):
         del site
         return []
 
-    def data_names(self, names: Sequence[str], card: str = "") -> list[str]:
+    def data_names(self, names: Sequence[str], card: str = "", reference: str = "") -> list[str]:
         """Select the paths that the jobs read from all files of a data set on the hub.
 
-        `card` is the text of its card; empty if it has none. Raises: UserError if there are none.
+        `card` is the text of its card, empty if it has none; `reference` is the data set as the
+        settings name it. Raises: UserError if there are none.
         """
-        del card
+        del card, reference
         return list(names)
 
     def kernels(self, python: str) -> list[str]:

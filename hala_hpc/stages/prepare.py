@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount, format_amount
 from hala_hpc.core.files import link_tree
 from hala_hpc.core.hub import fetched_folder, is_hub_id, parse_hub_reference
@@ -32,11 +32,18 @@ from hala_hpc.core.settings import FilesRef, OneOrMany, StageSettings
 from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
 from hala_hpc.data.corpus.reader import part_kind, part_name, read_part_note, rejected_name
 from hala_hpc.data.ingest.code_rows import CodeRows
+from hala_hpc.data.ingest.quality_settings import (
+    Finding,
+    NearDuplicates,
+    QualitySearches,
+    RowRules,
+)
 
 if TYPE_CHECKING:
     # Imported where jobs use them: a dry run loads this file only for its settings.
     from hala_hpc.data.corpus.reader import Kind
     from hala_hpc.data.ingest.adapt import RowFormat
+    from hala_hpc.data.ingest.contamination import SearchedBenchmark
     from hala_hpc.data.ingest.shard_plan import ShardPlan
     from hala_hpc.data.ingest.spill import SpilledSplit, SplitTask
     from hala_hpc.data.readers.sources import DatasetSelection
@@ -46,6 +53,7 @@ MESSAGES_PER_ROW = 2.0
 INPUT_ROWS = "hala.input_rows"
 INPUT_DIGEST = "hala.input"
 FILES = "hala.files"
+QUALITY = "hala.quality"
 #: Files that are not read and that the summary names.
 LISTED_FILES = 100
 #: As in `data/readers/turns.py`, which jobs alone need.
@@ -125,6 +133,21 @@ class Settings(StageSettings):
     language_field: str = ""
     """Column (named as before `rename`) with the language code of a row, for example `lang`. If the
     value is not an ISO 639 code (`en`, `pt-BR`), the language is detected from the texts."""
+    rules: RowRules = RowRules()
+    """Cheap rules about answers and repeated rows: `off`, `count` or `reject` each."""
+    near_duplicates: NearDuplicates = NearDuplicates()
+    """Rows that are nearly equal to an earlier one, by MinHash: the min similarity, for example
+    `0.8`, or a table; 0 does not search."""
+    contamination: OneOrMany[FilesRef] = Field(default_factory=list)
+    """Benchmarks: files, folders, hub ids or `@node/path`. Rows that share `contamination_ngram`
+    consecutive words with a text in any of their fields are found."""
+    contamination_split: str | None = None
+    """Split of the benchmarks, for example `test`; unset reads all their files."""
+    contamination_ngram: Annotated[int, Field(ge=5, le=50)] = 13
+    """Number of consecutive words, without case and punctuation, that a row must share. Texts of
+    benchmarks with fewer words are not searched."""
+    contamination_action: Finding = "reject"
+    """reject: reject the rows that are found; count: only count and list them."""
     resources: Resources = Resources(cpus_per_rank=4, mem_gb=8)
     """Resources of each job. Every worker reads the whole input, so one is usually enough."""
 
@@ -161,6 +184,14 @@ class Settings(StageSettings):
                 raise ValueError(f"unknown language code {code!r}; give codes such as en, fr, ar")
         return value
 
+    @field_validator("contamination")
+    @classmethod
+    def no_empty_name(cls, value: list[str]) -> list[str]:
+        """Require that no entry is empty."""
+        if not all(value):
+            raise ValueError("has an empty name; give a file, a folder, a hub id or `@node/path`")
+        return value
+
     @model_validator(mode="after")
     def languages_of_field(self) -> "Settings":
         """Require only_languages if language_field is set."""
@@ -195,6 +226,13 @@ class Settings(StageSettings):
         text_format = TextFormat(self.encoding, self.separator, self.quoting)
         return DatasetSelection(self.split, self.subset, text_format)
 
+    @property
+    def benchmark_selection(self) -> "DatasetSelection":
+        """The files of the benchmarks in `contamination` to read: of all subsets."""
+        from hala_hpc.data.readers.sources import DatasetSelection
+
+        return DatasetSelection(self.contamination_split)
+
 
 class Prepare(Stage[Settings]):
     """A unit is a shard. Every worker decides alike about all rows, and writes its own shards."""
@@ -226,6 +264,12 @@ class Prepare(Stage[Settings]):
             except UserError as error:
                 mistakes += error.mistakes
                 codes.append(error.code)
+        for reference in self.settings.contamination:
+            try:
+                self._check_benchmark(reference)
+            except UserError as error:
+                mistakes += error.mistakes
+                codes.append(error.code)
         if mistakes:
             raise UserError(mistakes, codes[0])
         if len(set(kinds.values()) - {None}) > 1:
@@ -235,16 +279,42 @@ class Prepare(Stage[Settings]):
             raise UserError(f"data: mixed kinds of rows: {listing}; make a node per kind", BAD_DATA)
         return []
 
+    def _check_benchmark(self, reference: str) -> None:
+        """Check that the local files of a benchmark exist and that a reader knows them.
+
+        Raises: UserError (NO_INPUT) or (BAD_DATA).
+        """
+        from hala_hpc.data.readers.sources import find_sources
+
+        if reference.startswith("@") or is_hub_id(reference):
+            return
+        path = Path(self.inputs.path(reference)).expanduser()
+        if not path.exists():
+            raise UserError(
+                f"contamination={reference}: there is no such file or folder (a hub id is written "
+                "owner/name)",
+                NO_INPUT,
+            )
+        find_sources(str(path), self.settings.benchmark_selection)
+
     def rehearsed(self) -> StageSettings:
         """The first rows of the data, in one shard."""
         limit = cap_setting(self.settings.limit, ROWS)
         return self.settings.model_copy(update={"limit": limit, "units": 1})
 
-    def data_names(self, names: Sequence[str], card: str = "") -> list[str]:
-        """The files of a hub data set that belong to the subset and the split."""
-        from hala_hpc.data.readers.hub_files import select_hub_files
+    def data_names(self, names: Sequence[str], card: str = "", reference: str = "") -> list[str]:
+        """The files of a hub data set that belong to the subset and the split.
 
-        return select_hub_files(names, self.settings.selection, card)
+        Of a benchmark the files of `contamination_split`, or all.
+        """
+        from hala_hpc.data.readers.hub_files import select_benchmark_files, select_hub_files
+
+        settings, found = self.settings, set()
+        if reference in settings.contamination:
+            found.update(select_benchmark_files(names, settings.contamination_split))
+        if reference in settings.data or not found:
+            found.update(select_hub_files(names, settings.selection, card))
+        return sorted(found)
 
     def open_offline(self) -> list[str]:
         """Read the first row of each hub data set, as the job does."""
@@ -262,6 +332,13 @@ class Prepare(Stage[Settings]):
                 found = find_sources(str(folder), self.settings.selection, reference)
                 for _, _, records in match_adapters(found, self.settings.shape):
                     list(islice(records, 1))
+            except UserError as error:
+                mistakes += error.mistakes
+        for reference in self.settings.contamination:
+            folder = fetched_folder("datasets", reference, os.environ)
+            try:
+                if folder is not None:
+                    find_sources(str(folder), self.settings.benchmark_selection)
             except UserError as error:
                 mistakes += error.mistakes
         return mistakes
@@ -304,19 +381,26 @@ class Prepare(Stage[Settings]):
         """Read the input once, decide about all rows, and write the shards of the units."""
         from concurrent.futures import ThreadPoolExecutor
 
+        from hala_hpc.data.ingest.quality_report import make_quality_report
         from hala_hpc.data.ingest.shard_plan import plan_shards
         from hala_hpc.data.ingest.spill import use_system_memory_pool
 
         units = list(units)
         use_system_memory_pool()
         with spill_folder(out.folder(units[0])) as folder:
-            splits = self._read(folder, out)
+            searches, benchmarks = self._searches(folder)
+            splits = self._read(folder, searches, out)
             if out.stop_requested:
                 return
-            plan = plan_shards(splits, self.settings.units, folder / "places")
-            self._write({unit: out.folder(unit) for unit in units}, plan, splits, out)
+            plan = plan_shards(splits, self.settings.units, folder, searches)
+            notes = {
+                FILES: json.dumps(self._list_files()),
+                QUALITY: make_quality_report(plan.searches, benchmarks).model_dump_json(),
+            }
+            self._write({unit: out.folder(unit) for unit in units}, plan, splits, notes, out)
+            rejections = plan.count_rejections()
         if not out.stop_requested:
-            self._require_good(splits, units, out)
+            self._require_good(splits, rejections, units, out)
         # Threads, as a commit mostly waits for the disk.
         with ThreadPoolExecutor(2 * self._processors) as threads:
             list(threads.map(partial(commit_unless_stopped, out), units))
@@ -327,7 +411,36 @@ class Prepare(Stage[Settings]):
 
         return count_processors(self.settings.resources.cpus_per_rank)
 
-    def _read(self, folder: Path, out: UnitContext) -> "list[SpilledSplit]":
+    def _searches(self, folder: Path) -> "tuple[QualitySearches, list[SearchedBenchmark]]":
+        """What to search for in the rows; reads the benchmarks of `contamination`.
+
+        Raises: UserError (NO_INPUT) for one of the hub that was not fetched, and as readers do.
+        """
+        from hala_hpc.data.ingest.contamination import IndexBuilder
+        from hala_hpc.data.readers.sources import find_sources
+
+        settings, builder = self.settings, IndexBuilder(self.settings.contamination_ngram)
+        for reference in settings.contamination:
+            path = Path(self.inputs.path(reference)).expanduser()
+            if not path.exists():
+                found = fetched_folder("datasets", reference, os.environ)
+                if found is None:
+                    raise UserError(
+                        f"contamination={reference}: is not in the hub cache; run "
+                        "`python -m hala_hpc.fetch` with the arguments of the launch",
+                        NO_INPUT,
+                    )
+                path = found
+            builder.add(reference, find_sources(str(path), settings.benchmark_selection))
+        index = folder / "contamination" if builder.searched else None
+        if index is not None:
+            builder.save(index)
+        near, action = settings.near_duplicates, settings.contamination_action
+        return QualitySearches(settings.rules, near, index, action), builder.searched
+
+    def _read(
+        self, folder: Path, searches: QualitySearches, out: UnitContext
+    ) -> "list[SpilledSplit]":
         """Read and adapt all rows up to `limit`.
 
         Raises: UserError (BAD_DATA) if there are none.
@@ -338,7 +451,9 @@ class Prepare(Stage[Settings]):
 
         splits: list[SpilledSplit] = []
         rows, limit = 0, self.settings.limit or sys.maxsize
-        for split in map_in_order(spill_split, self._split_tasks(folder), self._processors):
+        for split in map_in_order(
+            spill_split, self._split_tasks(folder, searches), self._processors
+        ):
             if split.rows:
                 splits.append(split if rows + split.rows <= limit else split.cut(limit - rows))
                 rows += splits[-1].rows
@@ -354,7 +469,7 @@ class Prepare(Stage[Settings]):
             named.require_all(self.settings.shape, is_whole=rows < limit)
         return splits
 
-    def _split_tasks(self, folder: Path) -> "Iterator[SplitTask]":
+    def _split_tasks(self, folder: Path, searches: QualitySearches) -> "Iterator[SplitTask]":
         """The splits of the input, in order."""
         from hala_hpc.data.ingest.adapt import match_adapters
         from hala_hpc.data.ingest.spill import SplitTask
@@ -372,7 +487,9 @@ class Prepare(Stage[Settings]):
         for source, adapter, records in match_adapters(found, shape):
             for split in split_source(source, records):
                 file = folder / f"{next(number):06d}.arrow"
-                yield SplitTask(split, source.where, source.origin, adapter.name, shape, file)
+                yield SplitTask(
+                    split, source.where, source.origin, adapter.name, shape, file, searches
+                )
 
     def _list_files(self) -> dict[str, Any]:
         """The number of files that are read and, with names and reasons, of those that are not."""
@@ -394,13 +511,13 @@ class Prepare(Stage[Settings]):
         folders: dict[int, Path],
         plan: "ShardPlan",
         splits: "list[SpilledSplit]",
+        notes: dict[str, str],
         out: UnitContext,
     ) -> None:
         """Write the two files of each unit."""
         from hala_hpc.data.ingest.shard_writer import Shards, write_shards
         from hala_hpc.data.ingest.verify import PLANNED, ROWS_IN
 
-        files = json.dumps(self._list_files())
         with Shards(folders, splits, self.settings.units, self._processors) as shards:
             write_shards(shards, plan, splits, lambda: out.stop_requested)
             for unit, shard in shards.shards.items():
@@ -408,12 +525,19 @@ class Prepare(Stage[Settings]):
                 shard.writer.note(PLANNED, plan.checksums[unit])
                 shard.writer.note(INPUT_ROWS, str(len(plan.assignments)))
                 shard.writer.note(INPUT_DIGEST, plan.digest)
-                shard.writer.note(FILES, files)
+                for name, value in notes.items():
+                    shard.writer.note(name, value)
 
     def _require_good(
-        self, splits: "list[SpilledSplit]", units: list[int], out: UnitContext
+        self,
+        splits: "list[SpilledSplit]",
+        rejections: "Counter[str]",
+        units: list[int],
+        out: UnitContext,
     ) -> None:
         """Check the fraction of bad rows; on failure store the rejected rows of each unit.
+
+        `rejections`: the readable rows that the plan rejects, by reason.
 
         Raises: UserError (BAD_DATA) if there are too many, or if no row is left.
         """
@@ -422,6 +546,8 @@ class Prepare(Stage[Settings]):
         totals: Counter[str] = Counter()
         for split in splits:
             totals.update(split.reasons)
+        totals.update(rejections)
+        totals[""] -= rejections.total()
         bad = {
             reason: count
             for reason, count in totals.most_common()
@@ -462,6 +588,7 @@ class Prepare(Stage[Settings]):
                 "input_rows": int(input_rows),
                 "input": digest,
                 **json.loads(read_part_note(part, FILES)),
+                "quality": json.loads(read_part_note(part, QUALITY)),
             },
         )
 
@@ -489,6 +616,7 @@ class Prepare(Stage[Settings]):
             "files_read": details["files_read"],
             "files_unread": details["files_unread"],
             "unread": details["unread"],
+            "quality": details["quality"],
         }
 
 

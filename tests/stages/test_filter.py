@@ -32,6 +32,10 @@ RULED_OUT = {
     "length_ratio": pair("No.", "هذه ترجمة طويلة جدا لا تقول ما يقوله النص الأصلي القصير أبدا"),
     "duplicate": pair("GOOD  morning!", "«صباح الخير»"),
     "blank": pair(" ", "صباح"),
+    "entity": pair("Tom &amp; Ann said &quot;yes&quot;.", "قال توم وآن &quot;نعم&quot;."),
+    "broken_letters": pair("The book is on the table.", "الكتاب على الطا\ufffdلة."),
+    "control_sequence": pair("The book is on\x1b[0m the table.", "الكتاب على الطاولة."),
+    "subtitle_code": pair("The book is on the big table.", "{\\i1}الكتاب على الطاولة.{\\i0}"),
 }
 
 
@@ -70,7 +74,7 @@ def judged(tmp_path: Path) -> Any:
     rows = [sentence(number) for number in range(300)]
     rows[40:40] = GOOD[1:3]
     for place, row in enumerate(RULED_OUT.values()):
-        rows.insert(60 * (place + 1), row)
+        rows.insert(30 * (place + 1), row)
     corpus = write_corpus(tmp_path / "c", rows)
 
     def run(name: str, **given: Any) -> tuple[Any, list[UnitMarker], Path]:
@@ -100,7 +104,7 @@ def test_rules_reject_without_a_question_and_are_counted_apart(judged: Any) -> N
     assert {row["reason"]: row["source"] for row in lost} == {
         rule: row["source"] for rule, row in RULED_OUT.items()
     }
-    assert [row["score"] for row in lost] == [None] * 4
+    assert [row["score"] for row in lost] == [None] * len(RULED_OUT)
     assert [{name: row[name] for name in judged.rows[0]} for row in accepted] == [
         row for row in judged.rows if row not in RULED_OUT.values()
     ]
@@ -109,7 +113,7 @@ def test_rules_reject_without_a_question_and_are_counted_apart(judged: Any) -> N
     )
     assert details["texts"] == len(accepted) == details["judge_scores"]["rows"]
     assert sum(details["judge_scores"]["histogram"]) == len(accepted)
-    assert sum(marker.rows_rejected for marker in markers) == 4
+    assert sum(marker.rows_rejected for marker in markers) == len(RULED_OUT)
 
 
 def test_a_higher_threshold_keeps_a_part_of_what_a_lower_one_keeps(judged: Any) -> None:
@@ -125,7 +129,11 @@ def test_a_higher_threshold_keeps_a_part_of_what_a_lower_one_keeps(judged: Any) 
         assert all((row["verdict"] == "accept") == (row["score"] >= 0.5) for row in accepted + lost)
         assert before <= {row["id"] for row in accepted}
         before = {row["id"] for row in accepted}
-        assert details["judge_scores"]["rows"] == len(accepted) + len(lost) == len(judged.rows) - 4
+        assert (
+            details["judge_scores"]["rows"]
+            == len(accepted) + len(lost)
+            == len(judged.rows) - len(RULED_OUT)
+        )
         counts.append(len(accepted))
     assert counts == sorted(set(counts))
 
@@ -258,7 +266,7 @@ def test_a_launched_filter_keeps_its_share_and_its_counts_add_up(
     ended = launch("stage=all", recipe(tmp_path, text), f"work={work}")
     assert ended.code == 0, ended.err
     found = json.loads((work / "latest/judged/summary.json").read_text())
-    assert found["rows_in"] == 20
+    assert found["rows_in"] == 16 + len(RULED_OUT)
     assert found["rows_out"] == 12
     assert found["rejected"] == {"rejected_by_judge": 4, **dict.fromkeys(RULED_OUT, 1)}
     assert found["details"]["judge_scores"]["rows"] == 16

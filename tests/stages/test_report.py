@@ -124,6 +124,31 @@ def test_every_row_is_accounted_for_with_its_reason(tmp_path: Path) -> None:
     assert "| translator | truncated | 1 |" in markdown
 
 
+def test_similar_rows_of_prepare_are_listed_with_their_counts(tmp_path: Path) -> None:
+    pair = {
+        "reason": "near-duplicate",
+        "row": "a.jsonl, line 7",
+        "text": "What is <b>?",
+        "match": "a.jsonl, line 2",
+        "match_text": "What is it?",
+        "similarity": 0.9141,
+    }
+    benchmark = {"name": "exams", "rows": 9, "texts": 20, "short_texts": 12}
+    quality = {
+        "found": {"near-duplicate": 2, "refusal": 3},
+        "benchmarks": [benchmark],
+        "listed": [pair, pair | {"reason": "contaminated", "similarity": None}],
+    }
+    rows = BASE | {"node": "rows", "stage": "prepare", "rejected": {"near-duplicate": 2, "x": 1}}
+    _, markdown = report(tmp_path, rows | {"details": {"quality": quality}})
+    assert "| rows | near-duplicate | 2 | 2 |" in markdown
+    assert "| rows | refusal | 3 | 0 |" in markdown
+    assert "searched: exams, 12 of its 20 texts are too short" in markdown
+    similar = "| a.jsonl, line 7 | What is &lt;b&gt;? | a.jsonl, line 2 | What is it? | 0.91 |"
+    assert f"| rows | near-duplicate {similar}" in markdown
+    assert "| rows | contaminated | a.jsonl, line 7 |" in markdown
+
+
 def test_the_loss_of_each_training_is_drawn(tmp_path: Path) -> None:
     html, _ = report(tmp_path, SFT)
     assert html.count("<polyline") == 1
@@ -184,7 +209,7 @@ def test_an_entry_that_is_no_node_reference_is_refused(tmp_path: Path) -> None:
     assert "write @sft" in ended.err
 
 
-def test_a_commit_whose_files_were_changed_is_marked_where_it_is_shortened() -> None:
+def test_a_commit_whose_files_were_changed_has_codes_where_it_is_shortened() -> None:
     long, other = "6d78d78c0ffee0123456", "60e2239c0ffee0123456"
     assert shorten_commits(f"{long}+, {other}") == "6d78d78c0ffe+, 60e2239c0ffe"
     assert shorten_commits("") == ""

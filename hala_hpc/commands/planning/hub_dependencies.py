@@ -65,9 +65,8 @@ class RequiredRepository:
             from hala_hpc.engines.models.kernels import needed_files
 
             return needed_files(all_names, self.python)
-        return sorted(
-            {name for stage in self.readers for name in stage.data_names(all_names, card)}
-        )
+        found = (stage.data_names(all_names, card, self.reference) for stage in self.readers)
+        return sorted({name for names in found for name in names})
 
 
 def make_hub_site(command_line: CommandLine) -> HubSite:

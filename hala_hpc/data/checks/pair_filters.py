@@ -1,9 +1,10 @@
 """Cheap rules that reject pairs before the judge; the first rule that fails is the reason.
 
-They follow OpusFilter (github.com/Helsinki-NLP/OpusFilter), whose filters and bounds are named
-below. It is not a dependency: it is a program that works on whole files, and some of its parts
-need a compiler. These of its default filters are left out because good pairs fail them: HtmlTag
-(subtitles), LongWord (URLs), Repetition ("ha ha ha"), TerminalPunctuation and AverageWordLength.
+The rules about broken text are in `broken_text`. The others follow OpusFilter
+(github.com/Helsinki-NLP/OpusFilter), whose filters and bounds are named below. It is not a
+dependency: it is a program that works on whole files, and some of its parts need a compiler. These
+of its default filters are left out because good pairs fail them: HtmlTag (subtitles), LongWord
+(URLs), Repetition ("ha ha ha"), TerminalPunctuation and AverageWordLength.
 """
 
 import re
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from unicodedata import decimal
 
+from hala_hpc.data.checks import broken_text
 from hala_hpc.data.checks.pair_settings import PairRules, Rule
 from hala_hpc.data.text.language import LanguageDetector
 from hala_hpc.data.text.scripts import extract_letters, script_share
@@ -33,6 +35,10 @@ class PairChecker:
         self.rules, self.languages = rules, LanguageDetector()
         checks: dict[Rule, Callable[[str, str], bool]] = {
             "blank": self.blank,
+            "control_sequence": on_either_side(broken_text.has_control_sequence),
+            "broken_letters": on_either_side(broken_text.has_broken_letters),
+            "entity": on_either_side(broken_text.has_entity),
+            "subtitle_code": broken_text.has_subtitle_codes,
             "too_short": self.too_short,
             "too_many_characters": self.too_many_characters,
             "few_letters": self.few_letters,
@@ -85,6 +91,11 @@ class PairChecker:
         if len(found) < SENTENCE_LETTERS and script_share(found, code) >= 0.5:
             return False
         return self.languages.is_language(text, code) is False
+
+
+def on_either_side(is_broken: Callable[[str], bool]) -> Callable[[str, str], bool]:
+    """Return a rule about pairs from one about a text."""
+    return lambda source, target: is_broken(source) or is_broken(target)
 
 
 def letter_share(text: str) -> float:

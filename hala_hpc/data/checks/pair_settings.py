@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 Rule = Literal[
     "blank",
+    "control_sequence",
+    "broken_letters",
+    "entity",
+    "subtitle_code",
     "too_short",
     "too_many_characters",
     "few_letters",

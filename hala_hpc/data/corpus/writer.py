@@ -99,6 +99,29 @@ class CorpusWriter:
 
 
 @dataclass(frozen=True, slots=True)
+class RowMatch:
+    """What a rejected row was found to be similar to: an earlier row, or a text of a benchmark."""
+
+    where: str
+    """Name of its file or data set."""
+    line: int
+    """Its line in the file, from 1."""
+    similarity: float | None = None
+    """Estimated Jaccard similarity to an earlier row, 0 to 1."""
+    text: str = ""
+    """Words that both share."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is known, as it is written."""
+        values = {"where": self.where, "line": self.line, "similarity": self.similarity}
+        return {
+            name: value
+            for name, value in (values | {"text": self.text or None}).items()
+            if value is not None
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class RejectedRow:
     """One line of `rejected-00007.jsonl`.
 
@@ -117,12 +140,16 @@ class RejectedRow:
     """The raw row."""
     id: str | None = None
     """Content hash of the row; None if it could not be adapted."""
+    match: RowMatch | None = None
+    """What it was found to be similar to, if that is its reason."""
 
     def to_json(self) -> str:
         """Format the row as a line with its line end."""
         value: dict[str, Any] = {"where": self.where, "line": self.line, "reason": self.reason}
         if self.id is not None:
             value["id"] = self.id
+        if self.match is not None:
+            value["match"] = self.match.as_dict()
         return format_json_line(value | {"row": self.row})
 
     @classmethod
@@ -139,6 +166,7 @@ class RejectedRow:
                 reason=str(value["reason"]),
                 row=value["row"],
                 id=value.get("id"),
+                match=RowMatch(**value["match"]) if "match" in value else None,
             )
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(

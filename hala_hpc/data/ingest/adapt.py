@@ -16,6 +16,7 @@ from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.data.corpus.messages import MessageFields
 from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.data.ingest.code_rows import CodeRows
+from hala_hpc.data.ingest.quality_settings import QUALITY_REASONS
 from hala_hpc.data.ingest.row_language import WantedLanguages
 from hala_hpc.data.readers.adapters import (
     Adapter,
@@ -46,7 +47,7 @@ PEEK_CHARACTERS = 1_000_000
 QUESTIONS = {"prompt", "question", "query", "problem", "instruction", "input", "user"}
 ANSWERS = {"completion", "response", "answer", "solution", "output", "reply", "assistant"}
 #: Rejections that the user asked for: they say nothing about the quality of the data.
-EXPECTED_REASONS = {"duplicate", "code", "dropped", "other-language", "tool-use"}
+EXPECTED_REASONS = {"duplicate", "code", "dropped", "other-language", "tool-use", *QUALITY_REASONS}
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 #: First and last bytes of a Parquet file.
 PARQUET_MAGIC = b"PAR1"

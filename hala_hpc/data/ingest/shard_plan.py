@@ -1,24 +1,25 @@
-"""Decide for every row, from its id and size, whether it is accepted and in which shard.
+"""Decide for every row, from its id, size and features, whether it is accepted and in which shard.
 
-Of equal rows the first in input order is accepted. Accepted rows go, in that order, to the shard
-with the fewest bytes of text so far. So no two shards differ by more than the longest row. Memory
-is bounded: ids are compared bucket by bucket. The decisions, two bytes a row, are in a
-memory-mapped file.
+Of equal rows the first in input order is accepted; `row_searches` decides about similar ones.
+Accepted rows go, in that order, to the shard with the fewest bytes of text so far. So no two shards
+differ by more than the longest row. Memory is bounded: ids are compared bucket by bucket. The
+decisions, two bytes a row, are in a memory-mapped file.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heapreplace
 from pathlib import Path
 from typing import Any
 
+from hala_hpc.data.ingest.quality_settings import QualitySearches
+from hala_hpc.data.ingest.row_searches import DUPLICATE, PLACE_REASONS, REJECTED, RowSearches
 from hala_hpc.data.ingest.spill import SpilledSplit
 
 #: Rows whose ids are compared at a time: about 100 bytes each while they are sorted.
 BUCKET_ROWS = 2_000_000
-#: Values in place of a shard number for rows that are not accepted.
-REJECTED, DUPLICATE = -1, -2
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,16 @@ class ShardPlan:
     """The planned content of every shard, complete before the first one is written."""
 
     assignments: Any
-    """Shard of every row in order, or REJECTED or DUPLICATE: a memory-mapped array."""
+    """Shard of every row in order, or a value of PLACE_REASONS, or REJECTED: a memory-mapped
+    array."""
     rows_in: list[int]
     """Rows of each shard, including the rejected ones, which are assigned by line number."""
     checksums: list[str]
     """For each shard the number of accepted rows and the XOR of their ids."""
     digest: str
     """Hash of all ids and rejections in order: it shows whether two workers read the same input."""
+    searches: RowSearches
+    """What was found about the rows."""
 
     def by_split(self, splits: Sequence[SpilledSplit]) -> Iterator[tuple[SpilledSplit, Any]]:
         """Yield every split with the assignments of its rows."""
@@ -41,27 +45,46 @@ class ShardPlan:
             yield split, self.assignments[at : at + split.rows]
             at += split.rows
 
+    def count_rejections(self) -> Counter[str]:
+        """Count the rows that could be read and are not accepted, by reason."""
+        import numpy as np
 
-def plan_shards(splits: Sequence[SpilledSplit], units: int, file: Path) -> ShardPlan:
-    """Decide for all rows; the decisions are written to `file`."""
+        places = self.assignments[self.assignments < REJECTED]
+        found, counts = np.unique(places, return_counts=True)
+        reasons = (PLACE_REASONS[place] for place in found.tolist())
+        return Counter(dict(zip(reasons, counts.tolist(), strict=True)))
+
+
+def plan_shards(
+    splits: Sequence[SpilledSplit], units: int, folder: Path, searches: QualitySearches
+) -> ShardPlan:
+    """Decide for all rows; the decisions and what the searches need are written to `folder`."""
     import numpy as np
 
     total = sum(split.rows for split in splits)
-    places: Any = np.memmap(file, np.int16, "w+", shape=(total,))
+    places: Any = np.memmap(folder / "places", np.int16, "w+", shape=(total,))
     digest = hashlib.blake2b(digest_size=16)
-    plan = ShardPlan(places, [], [], "")
+    plan = ShardPlan(places, [], [], "", RowSearches(splits, searches, folder))
     for split, here in plan.by_split(splits):
         table = split.columns("id", "reason")
         good = is_good(table)
         here[:] = np.where(good, 0, REJECTED)
         digest.update(np.where(good[:, None], ids_of(table), 0).tobytes())
+        plan.searches.apply_features(split, here)
     for bucket in range(buckets := -(-total // BUCKET_ROWS)):
         positions = find_duplicates(plan, splits, bucket, buckets)
         places[positions] = DUPLICATE
+    plan.searches.search(places)
+    digest.update(places)
     tally = Tally(units)
     for split, here in plan.by_split(splits):
         tally.add(split.columns("line", "id", "size"), here)
-    return ShardPlan(places, tally.rows_in.tolist(), tally.checksums(), digest.hexdigest())
+    return replace(
+        plan,
+        rows_in=tally.rows_in.tolist(),
+        checksums=tally.checksums(),
+        digest=digest.hexdigest(),
+    )
 
 
 def find_duplicates(
@@ -73,7 +96,7 @@ def find_duplicates(
     keys, positions, at = [], [], 0
     for split, here in plan.by_split(splits):
         ids = ids_of(split.columns("id"))
-        chosen = np.flatnonzero((here != REJECTED) & (ids[:, 0] % buckets == bucket))
+        chosen = np.flatnonzero((here == 0) & (ids[:, 0] % buckets == bucket))
         keys.append(ids[chosen])
         positions.append(chosen + at)
         at += split.rows

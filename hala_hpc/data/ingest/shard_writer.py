@@ -1,6 +1,6 @@
 """Write the shards of a worker: accepted and rejected rows, each to its own file."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import pairwise
@@ -16,10 +16,12 @@ from hala_hpc.data.corpus.writer import (
     CorpusWriter,
     RejectedRow,
     RejectWriter,
+    RowMatch,
     encode_hex_ids,
     make_fields_type,
 )
-from hala_hpc.data.ingest.shard_plan import DUPLICATE, ShardPlan, assign_shards
+from hala_hpc.data.ingest.row_searches import PLACE_REASONS, REJECTED
+from hala_hpc.data.ingest.shard_plan import ShardPlan, assign_shards
 from hala_hpc.data.ingest.spill import FIELDS, SpilledSplit
 
 #: Bytes of text that all shards buffer together before they write.
@@ -80,19 +82,22 @@ class Shards:
         self._stack = ExitStack()
         self._threads = ThreadPoolExecutor(threads)
 
-    def add(self, split: SpilledSplit, places: Any) -> None:
-        """Add the rows of a split that belong to these shards."""
+    def add(self, split: SpilledSplit, places: Any, matches: Mapping[int, RowMatch]) -> None:
+        """Add the rows of a split that belong to these shards; `matches` of its rejected rows."""
         import numpy as np
 
         owner = assign_shards(split.columns("line"), places, self.units)
         mine = np.isin(owner, list(self.shards))
-        raws = split.raws(np.flatnonzero(mine & (places == DUPLICATE)).tolist())
+        raws = split.raws(np.flatnonzero(mine & (places < REJECTED)).tolist())
         at = 0
         for table in split.tables():
             rows = slice(at, at + table.num_rows)
             self.add_accepted(table.select(self.columns), places[rows])
             bad = np.flatnonzero(mine[rows] & (places[rows] < 0))
-            lines = rejected_rows(split, table.select(REJECTION_COLUMNS).take(bad), raws)
+            found = table.select(REJECTION_COLUMNS).take(bad)
+            reasons = [PLACE_REASONS.get(place, "") for place in places[rows][bad].tolist()]
+            matched = [matches.get(at + row) for row in bad.tolist()]
+            lines = rejected_rows(split, found, raws, zip(reasons, matched, strict=True))
             for unit, line in zip(owner[rows][bad].tolist(), lines, strict=True):
                 self.shards[unit].rejects.add_line(line)
             at += table.num_rows
@@ -137,10 +142,12 @@ def write_shards(
     shards: Shards, plan: ShardPlan, splits: Sequence[SpilledSplit], is_stopped: Callable[[], bool]
 ) -> None:
     """Write all rows of these shards; return early when stopped."""
+    start = 0
     for split, places in plan.by_split(splits):
         if is_stopped():
             return
-        shards.add(split, places)
+        shards.add(split, places, plan.searches.matches(split, start, places))
+        start += split.rows
     shards.write_waiting()
 
 
@@ -162,9 +169,18 @@ def add_message_fields(table: Any) -> Any:
     return table.set_column(place, "messages", whole).drop_columns([FIELDS])
 
 
-def rejected_rows(split: SpilledSplit, table: Any, raws: Iterator[Any]) -> Iterator[str]:
-    """Yield the lines of rejected rows; `raws` are the raw rows of the duplicates among them."""
-    for row in table.to_pylist():
+def rejected_rows(
+    split: SpilledSplit,
+    table: Any,
+    raws: Iterator[Any],
+    decisions: Iterable[tuple[str, RowMatch | None]],
+) -> Iterator[str]:
+    """Yield the lines of rejected rows.
+
+    `raws`: the raw rows of those that the plan rejects; `decisions`: for each row the reason of the
+    plan, and what it matches.
+    """
+    for row, (reason, match) in zip(table.to_pylist(), decisions, strict=True):
         if row["reason"]:
             yield row["raw"]
         else:
@@ -174,8 +190,8 @@ def rejected_rows(split: SpilledSplit, table: Any, raws: Iterator[Any]) -> Itera
                     f"data {split.where}: changed while it was read; run the launch again",
                     BAD_DATA,
                 )
-            repeat = RejectedRow(split.where, row["line"], "duplicate", raw, row["id"].hex())
-            yield repeat.to_json()
+            row_id = row["id"].hex()
+            yield RejectedRow(split.where, row["line"], reason, raw, row_id, match).to_json()
 
 
 def hex_ids(column: Any) -> Any:

@@ -26,6 +26,8 @@ from hala_hpc.data.corpus.writer import (
 from hala_hpc.data.ingest.adapt import AdaptedRow, RowFormat, adapt_row
 from hala_hpc.data.ingest.fast_path import QuestionBatch, fast_path_fields, read_question_batch
 from hala_hpc.data.ingest.named_fields import NamedFields
+from hala_hpc.data.ingest.quality_settings import QualitySearches
+from hala_hpc.data.ingest.row_features import BatchTexts, RowFeatures
 from hala_hpc.data.ingest.splits import BufferedSplit, InputSplit
 from hala_hpc.data.readers.adapters import Adapter
 from hala_hpc.data.readers.json_lines import LineRange, read_chunks
@@ -51,6 +53,8 @@ class SplitTask:
     adapter: str
     row_format: RowFormat
     file: Path
+    searches: QualitySearches = dataclass_field(default_factory=QualitySearches)
+    """What is computed of each row for searches over all rows."""
 
     @property
     def kind(self) -> Kind:
@@ -121,7 +125,7 @@ def spill_split(task: SplitTask) -> SpilledSplit:
     adapter = task.row_format.adapters[task.adapter]
     keeps_raw = isinstance(task.split, BufferedSplit)
     named, asks = NamedFields(), bool(task.row_format.named_fields)
-    with SpillWriter(task.file, task.kind, keeps_raw) as writer:
+    with SpillWriter(task.file, task.kind, keeps_raw, task.searches) as writer:
         for part, line, batch in read_parts(task, adapter):
             if batch is not None:
                 writer.add_questions(line, task.origin, batch)
@@ -180,8 +184,9 @@ class SpillWriter:
     accepted rows in raw form.
     """
 
-    def __init__(self, path: Path, kind: Kind, keeps_raw: bool) -> None:
+    def __init__(self, path: Path, kind: Kind, keeps_raw: bool, searches: QualitySearches) -> None:
         self.path, self.kind, self.keeps_raw = path, kind, keeps_raw
+        self.features = RowFeatures(path, searches)
         self.schema = make_spill_schema(kind)
         self.reasons: Counter[str] = Counter()
         self.has_fields = False
@@ -207,6 +212,7 @@ class SpillWriter:
     def __enter__(self) -> Self:
         import pyarrow as pa
 
+        self._stack.enter_context(self.features)
         self._file = self._stack.enter_context(pa.ipc.new_file(str(self.path), self.schema))
         run_on_success(self._stack, self._write)
         return self
@@ -285,6 +291,7 @@ class SpillWriter:
 
     def _write(self) -> None:
         self._file.write_table(self.table())
+        self.features.add(BatchTexts(self.row_reasons, self.roles, self.texts, self.ends))
         self._clear()
 
     def table(self) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.data.readers.data_files import find_unread_reason
@@ -57,6 +57,21 @@ def select_by_names(names: Sequence[str], selection: DatasetSelection) -> list[s
         )
     card = [Path("/", CARD)] if CARD in names else []
     return [str(file.relative_to("/")) for file in sorted({*card, *files})]
+
+
+def select_benchmark_files(names: Sequence[str], split: str | None) -> list[str]:
+    """Select the data files of all subsets of a hub data set, of a split or of all.
+
+    Raises: UserError (NO_INPUT) if there are none.
+    """
+    root = Path("/")
+    files = [root / name for name in sorted(names) if not find_unread_reason(PurePath(name))]
+    files = filter_split(files, root, split)
+    if not files:
+        raise UserError(
+            f"the data set has no data files on the hub; it has {list_some_names(names)}", NO_INPUT
+        )
+    return [str(file.relative_to(root)) for file in files]
 
 
 def list_some_names(names: Sequence[str]) -> str:

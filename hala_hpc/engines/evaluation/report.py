@@ -90,7 +90,8 @@ class ReportPage:
 def make_report_page(title: str, summaries: Sequence[NodeSummary]) -> ReportPage:
     """Make the report of several nodes, in their order; empty tables are left out."""
     tables = [table for summary in summaries for table in score_tables(summary)]
-    tables += [rows_table(summaries), reasons_table(summaries), models_table(summaries)]
+    tables += [rows_table(summaries), reasons_table(summaries), found_table(summaries)]
+    tables += [similar_table(summaries), models_table(summaries)]
     tables.append(provenance_table(summaries))
     trained = [s for s in summaries if stage_details(s).get("curve")]
     curves = [Curve.of(s.node, stage_details(s)["curve"]) for s in trained]
@@ -124,6 +125,47 @@ def reasons_table(summaries: Sequence[NodeSummary]) -> Table:
         for reason, number in sorted(s.rejected.items())
     ]
     return Table("Rejected rows by reason", ["node", "reason", "rows"], rows, "", (0, 1))
+
+
+def found_table(summaries: Sequence[NodeSummary]) -> Table:
+    """Table of what the searches of `prepare` found, and of the benchmarks that were searched."""
+    rows = []
+    for s in summaries:
+        quality = stage_details(s).get("quality") or {}
+        for reason, count in sorted(quality.get("found", {}).items()):
+            rejected = s.rejected.get(reason, 0)
+            rows.append([s.node, reason, format_count(count), format_count(rejected)])
+        for each in quality.get("benchmarks", []):
+            text = f"searched: {each['name']}, {format_count(each['short_texts'])} of its "
+            text += f"{format_count(each['texts'])} texts are too short"
+            rows.append([s.node, text, DASH, DASH])
+    note = (
+        "A row may be found for several reasons and is rejected for one. Rules and searches that "
+        "only count reject none."
+    )
+    return Table(
+        "Rows found in the data", ["node", "reason", "found", "rejected"], rows, note, (0, 1)
+    )
+
+
+def similar_table(summaries: Sequence[NodeSummary]) -> Table:
+    """Table of rows that `prepare` found to be similar to an earlier row or to a benchmark."""
+    rows = [
+        [
+            s.node,
+            each["reason"],
+            each["row"],
+            each["text"],
+            each["match"],
+            each["match_text"],
+            DASH if each["similarity"] is None else f"{each['similarity']:.2f}",
+        ]
+        for s in summaries
+        for each in (stage_details(s).get("quality") or {}).get("listed", [])
+    ]
+    columns = ["node", "reason", "row", "its text", "similar to", "its text, or what both share"]
+    note = "The first of each search. The line of a rejected row in rejected-*.jsonl names all."
+    return Table("Similar rows", [*columns, "similarity"], rows, note, (0, 1, 2, 3, 4, 5))
 
 
 def models_table(summaries: Sequence[NodeSummary]) -> Table:
