@@ -332,10 +332,10 @@ def test_benchmarks_of_the_hub_are_fetched_and_read_in_all_subsets(
     names = ["README.md", "a/test.jsonl", "a/train.jsonl", "b/test-00000-of-00001.parquet", "x.png"]
     given = {"data": "owner/corpus", "contamination": ["owner/exams"]}
     stage = STAGE(Settings.model_validate(given), PlainInputs())
-    assert stage.data_names(names, "owner/corpus") == ["README.md", "a/train.jsonl"]
-    assert stage.data_names(names, "owner/exams") == names[1:4]
+    assert stage.data_names(names, reference="owner/corpus") == ["README.md", "a/train.jsonl"]
+    assert stage.data_names(names, reference="owner/exams") == names[1:4]
     split = STAGE(Settings.model_validate(given | {"contamination_split": "test"}), PlainInputs())
-    assert split.data_names(names, "owner/exams") == [names[1], names[3]]
+    assert split.data_names(names, reference="owner/exams") == [names[1], names[3]]
     assert ("contamination", "owner/exams") in {
         (name, value) for name, value, _ in split.settings.references()
     }
