@@ -53,7 +53,7 @@ UNTRANSLATED = re.compile(
 
 
 def texts_of(files: Sequence[Path], count: int, seed: int) -> list[str]:
-    """Return `count` different English texts from JSONL files, or generated without a file.
+    """`count` different English texts from JSONL files, or made up where no file is given.
 
     Those whose stand-in translation the checks reject are left out, 1 in 200: random words that
     read as a comment would be generated again, but not by raw vLLM. Raises: UserError (65) if the
@@ -97,7 +97,7 @@ def read_texts(files: Iterable[Path]) -> Iterator[str]:
 
 
 def made_texts(count: int, seed: int) -> list[str]:
-    """Return different texts of the demo's sentences with lengths as in instruction data sets."""
+    """Different texts of the demo's sentences with lengths as in instruction data sets."""
     from hala_hpc.demo.pairs import distinct_pairs
 
     draw = random.Random(seed)
@@ -115,7 +115,7 @@ def made_texts(count: int, seed: int) -> list[str]:
 
 
 def made_text(draw: random.Random, sentences: Sequence[str]) -> str:
-    """Make a text of some of these sentences, with a length as in instruction data sets."""
+    """A text of some of these sentences, with a length as in instruction data sets."""
     wanted = min(MEDIAN_WORDS * draw.lognormvariate(0, SPREAD), 400)
     chosen: list[str] = []
     words = 0
