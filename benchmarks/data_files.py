@@ -1,12 +1,16 @@
 """Odd and damaged data files through the reader: no traceback, no hang, no row lost silently.
 
-`python -m benchmarks.data_files [--files 20000] [--seed 1]`
+`python -m benchmarks.data_files [--files 20000] [--launched 200] [--seed 1]`
 
 Files of seeded rows are written in all layouts, separators, encodings and compressions; half of
 them are then damaged: bytes changed, cut off, or two files joined. Each process reads 200 of them
 through `find_sources`. The rows are counted independently: for whole files the number that was
 written, for damaged plain JSON lines the lines that `json` reads as objects. Exits with 1 if a file
 ends in anything but records or a UserError, or has fewer records than that.
+
+The files of `--launched` go through a launch of prepare, 20 in one. A file that its error names is
+left out, and the others are launched again, until the node is finished: then its rows, accepted and
+rejected, are counted.
 """
 
 import argparse
@@ -25,8 +29,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from hala_hpc.core.errors import BAD_DATA, NO_INPUT
+
 FILES_OF_A_PROCESS = 200
 END_LIMIT_S = 600
+FILES_OF_A_LAUNCH = 20
+#: Exit codes of data that cannot be used.
+REFUSALS = (BAD_DATA, NO_INPUT)
 TEXTS = ["Hello", '"Quoted', 'He said "hi"', "a, b; c", "مرحبا", "two\nlines", "x" * 300, '"', ""]
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-32"]
 PACKINGS: dict[str, Callable[[bytes], bytes]] = {
@@ -166,11 +175,66 @@ def measure(files: int, seed: int) -> Counter[str]:
     return ends
 
 
+def launch_files(files: list[MadeFile], folder: Path) -> Counter[str]:
+    """Prepare some files with a launch, without those that it refuses; return how they ended."""
+    ends: Counter[str] = Counter()
+    left = list(files)
+    while left:
+        names = json.dumps([str(file.path) for file in left])
+        recipe = folder / "recipe.toml"
+        recipe.write_text(
+            f'[rows]\nstage = "prepare"\ndata = {names}\nunits = 1\nmax_rejected_fraction = 1\n'
+        )
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "hala_hpc.launch", "stage=all", "launcher=local"),
+                *(f"recipe={recipe}", f"work={folder / 'work'}"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=END_LIMIT_S,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        named = [file for file in left if str(file.path) in done.stderr]
+        if done.returncode == 0:
+            summary = json.loads((folder / "work/latest/rows/summary.json").read_text())
+            expected = sum(file.rows for file in left)
+            is_lost = summary["rows_in"] < expected or summary["rows_in"] != (
+                summary["rows_out"] + summary["rows_rejected"]
+            )
+            ends["launched, lost" if is_lost else "launched"] += len(left)
+            return ends
+        if "Traceback" in output or done.returncode not in REFUSALS or not named:
+            print(f"launch ended with {done.returncode}: {output[-2000:]}", file=sys.stderr)
+            ends["launched, traceback"] += len(left)
+            return ends
+        for file in named:
+            ends["launched, refused" if file.is_damaged else "launched, refused whole"] += 1
+            left.remove(file)
+    return ends
+
+
+def measure_launches(files: int, seed: int) -> Counter[str]:
+    """Write files and prepare them with launches."""
+    ends: Counter[str] = Counter()
+    for first in range(0, files, FILES_OF_A_LAUNCH):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            numbers = range(first, min(first + FILES_OF_A_LAUNCH, files))
+            (folder / "data").mkdir()
+            ends += launch_files([make_file(folder / "data", n, seed) for n in numbers], folder)
+    return ends
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=20_000)
+    parser.add_argument("--launched", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     _arguments = parser.parse_args()
     _ends = measure(_arguments.files, _arguments.seed)
+    # Other files than those above: the same seed would make the same.
+    _ends += measure_launches(_arguments.launched, _arguments.seed + 1)
     print(json.dumps(_ends))
-    sys.exit(0 if set(_ends) <= {"read", "refused"} else 1)
+    sys.exit(0 if set(_ends) <= {"read", "refused", "launched", "launched, refused"} else 1)

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from hala_hpc.data.segmentation.segments import lay_out
+from hala_hpc.data.segmentation.layout import LayoutRules, lay_out
 
 MAX_LEFT_SHARE = 0.001
 PROSE = re.compile(r"(?:[A-Za-z]{2,}[,;:']?\s){3}[A-Za-z]{2,}")
@@ -92,7 +92,7 @@ def main() -> int:
         prose = (text for text in source if PROSE.search(text))
         for text in itertools.islice(prose, arguments.count):
             lines = [line for line in text.split("\n") if PROSE.search(line)]
-            segments = lay_out(text, 512, lambda part: len(part) // 4).segments
+            segments = lay_out(text, LayoutRules(512, lambda part: len(part) // 4)).segments
             left = [line for line in lines if is_left(line, {part.text for part in segments})]
             counts["texts"] += 1
             counts["lines"] += len(lines)

@@ -25,7 +25,7 @@ def rows_of(path: str) -> list[Texts]:
         for record in records
         if record.value is not None
     ]
-    turned: list[Texts] = [([], texts[::-1]) for roles, texts in rows if not roles]
+    turned = [Texts([], row.texts[::-1]) for row in rows if not row.roles]
     return rows + turned
 
 
@@ -33,7 +33,7 @@ def measure(path: str, wanted: WantedLanguages) -> dict[str, object]:
     """Count the rows and the excluded ones, and measure the rows per second of CPU."""
     rows = rows_of(path)
     began = time.process_time()
-    foreign = sum(wanted.excludes({}, roles, texts) for roles, texts in rows)
+    foreign = sum(wanted.excludes({}, row.roles, row.texts) for row in rows)
     rate = len(rows) / (time.process_time() - began)
     return {"file": Path(path).name, "rows": len(rows), "left_out": foreign, "rows_per_s": rate}
 

@@ -50,6 +50,7 @@ COMMANDS = {
     "worker",
     "gate",
     "verify",
+    "inspect",
     "rehearsal",
     "template",
     "completion",

@@ -1,6 +1,7 @@
 """Speed of a worker compared with raw vLLM and datatrove, and its use of the engine.
 
     python -m benchmarks.translate [--data FILE ...] [--rows 2000] [--rounds 3] [--dtype float32]
+        [--segment text|paragraph|line] [--lines]
 
 Every side gets the same prompts, the same lengths of answers and an engine with the same options,
 with an empty prefix cache, in alternating rounds. `benchmarks/peers/setup` makes datatrove ready;
@@ -35,8 +36,16 @@ from benchmarks.peers.datatrove_rounds import DatatroveRounds
 from benchmarks.translate.engine import EngineEdge, Ids, Tally
 from benchmarks.translate.memory import measure
 from benchmarks.translate.worker import Worker, WorkerRun, engine_config, engine_settings
-from benchmarks.translate.workload import make_model, texts_of, with_duplicates, write_corpus
+from benchmarks.translate.workload import (
+    ONE_LINE,
+    SEVERAL_LINES,
+    make_model,
+    texts_of,
+    with_duplicates,
+    write_corpus,
+)
 from hala_hpc.core.environment import set_job_environment
+from hala_hpc.engines.generation.settings import EngineSettings
 
 #: Share of the rows that repeat an earlier one.
 DUPLICATES = 0.3
@@ -149,7 +158,8 @@ def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
     """Make the work, run the sides, and return the figures."""
     from hala_hpc.engines.generation.vllm.engine import VllmEngine
 
-    texts = texts_of(arguments.data, arguments.rows, arguments.seed)
+    between = SEVERAL_LINES if arguments.lines else ONE_LINE
+    texts = texts_of(arguments.data, arguments.rows, arguments.seed, between)
     model = make_model(base / "model", texts, arguments.family)
     plain = write_corpus(base / "plain", texts)
     repeated_texts = with_duplicates(texts, DUPLICATES, random.Random(arguments.seed))
@@ -158,7 +168,7 @@ def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
     peer = DatatroveRounds(base / "datatrove", model, settings, arguments.peer)
     with closing(VllmEngine(engine_config(model, settings))) as engine:
         edge = EngineEdge(engine)
-        worker = Worker(engine, model)
+        worker = Worker(engine, model, arguments.segment)
         measurement = Measurement(worker, edge, base)
         sides = [Side(corpus, measurement.prompts(corpus)) for corpus in (plain, repeated)]
         with peer if peer.is_there else nullcontext() as there:
@@ -166,17 +176,15 @@ def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
         caches = bool(engine.llm.llm_engine.vllm_config.cache_config.enable_prefix_caching)
         block = engine.llm.llm_engine.vllm_config.cache_config.block_size
         prefix = shared_tokens(sides[0].prompts, block)
-    larger_texts = [f"{text} ({n})" if n else text for n in range(LARGER) for text in texts]
-    larger = write_corpus(base / "larger", larger_texts)
-    peaks = [
-        measure(model, plain, corpus, base / f"memory-{corpus.name}", settings)
-        for corpus in (plain, larger)
-    ]
+    more: dict[str, Any] = {} if arguments.alone else compare_memory(model, texts, base, settings)
     return {
         **figures(rounds, prefix, engine.max_num_seqs, caches),
-        "memory_growth": round(peaks[1] / peaks[0], 4),
-        "memory_mib": peaks,
+        **more,
         "prefix_tokens": prefix,
+        "segment": arguments.segment,
+        "prompts_per_row": round(len(sides[0].prompts) / arguments.rows, 3),
+        "prompt_tokens_per_row": round(sum(map(len, sides[0].prompts)) / arguments.rows, 1),
+        "rows_per_s": round(arguments.rows / median(line["worker_s"] for line in rounds), 3),
         "family": arguments.family,
         "dtype": arguments.dtype,
         "rows": arguments.rows,
@@ -187,12 +195,33 @@ def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
     }
 
 
+def compare_memory(
+    model: Path, texts: Sequence[str], base: Path, settings: EngineSettings
+) -> dict[str, Any]:
+    """Peak memory at the rows and at ten times the rows."""
+    larger_texts = [f"{text} ({n})" if n else text for n in range(LARGER) for text in texts]
+    larger = write_corpus(base / "larger", larger_texts)
+    peaks = [
+        measure(model, base / "plain", corpus, base / f"memory-{corpus.name}", settings)
+        for corpus in (base / "plain", larger)
+    ]
+    return {"memory_growth": round(peaks[1] / peaks[0], 4), "memory_mib": peaks}
+
+
 def main() -> None:
     """Measure, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.translate")
     parser.add_argument("--data", type=Path, nargs="*", default=[], help="JSONL files of texts")
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--segment",
+        default="text",
+        choices=["text", "paragraph", "line"],
+        help="the largest segment; raw vLLM gets the prompts of the same level",
+    )
+    parser.add_argument("--lines", action="store_true", help="texts of several lines")
+    parser.add_argument("--alone", action="store_true", help="leave the runs for memory out")
     parser.add_argument(
         "--family", default="qwen2", choices=["qwen2", "lfm2"], help="lfm2 has no prefix cache"
     )

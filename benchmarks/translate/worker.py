@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -12,6 +12,8 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import TransientError
 from hala_hpc.core.job_records import WorkerLease
 from hala_hpc.core.records import UnitMarker
+from hala_hpc.data.checks.settings import CheckSettings
+from hala_hpc.data.segmentation.levels import SegmentLevel
 from hala_hpc.engines.generation.engine import Engine, EngineConfig
 from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.jobs.job_context import JobContext
@@ -84,8 +86,16 @@ class WorkerRun:
 class Worker:
     """A worker with its engine, started."""
 
-    def __init__(self, engine: Engine, model: Path) -> None:
-        self.engine, self.model = engine, model
+    def __init__(
+        self,
+        engine: Engine,
+        model: Path,
+        segment: SegmentLevel = "text",
+        disabled: Sequence[str] = (),
+    ) -> None:
+        self.engine, self.model, self.segment = engine, model, segment
+        self.disabled = list(disabled)
+        """Checks that are not made."""
 
     def stage(self, corpus: Path) -> Translate:
         """The stage as a recipe would set it."""
@@ -93,6 +103,8 @@ class Worker:
             model=str(self.model),
             corpus=str(corpus),
             prompt=PROMPT,
+            segment=self.segment,
+            checks=CheckSettings(disabled=self.disabled),
             units=UNITS,
             engine=self.engine.settings,
             max_rejected_fraction=1.0,

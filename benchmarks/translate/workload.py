@@ -16,7 +16,7 @@ from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.checks.translation import OutputChecks
 from hala_hpc.data.corpus.reader import Row, part_name
 from hala_hpc.data.corpus.writer import CorpusWriter
-from hala_hpc.data.segmentation.segments import lay_out
+from hala_hpc.data.segmentation.layout import LayoutRules, lay_out
 from hala_hpc.demo.tiny_models import Size, build_model
 from hala_hpc.demo.tokenizer import train_tokenizer
 from hala_hpc.demo.words import lexicon
@@ -52,14 +52,20 @@ UNTRANSLATED = re.compile(
 )
 
 
-def texts_of(files: Sequence[Path], count: int, seed: int) -> list[str]:
-    """`count` different English texts from JSONL files, or made up where no file is given.
+#: What is between two sentences of a text of one line, and of one of several.
+ONE_LINE, SEVERAL_LINES = (" ",), (" ", "\n\n", "\n- ")
+
+
+def texts_of(
+    files: Sequence[Path], count: int, seed: int, between: Sequence[str] = ONE_LINE
+) -> list[str]:
+    """Return `count` different English texts from JSONL files, or generated without a file.
 
     Those whose stand-in translation the checks reject are left out, 1 in 200: random words that
     read as a comment would be generated again, but not by raw vLLM. Raises: UserError (65) if the
     files have fewer.
     """
-    every = read_texts(files) if files else made_texts(count + count // 20 + 20, seed)
+    every = read_texts(files) if files else made_texts(count + count // 20 + 20, seed, between)
     found = [text for text in dict.fromkeys(every) if is_good(text)]
     if len(found) < count:
         names = " ".join(str(file) for file in files)
@@ -76,7 +82,8 @@ def checks() -> OutputChecks:
 def is_good(text: str) -> bool:
     """Whether the checks accept the stand-ins of a text and of its segments."""
     segments = [
-        segment.text for segment in lay_out(text, 512, lambda part: len(part) // 4).segments
+        segment.text
+        for segment in lay_out(text, LayoutRules(512, lambda part: len(part) // 4)).segments
     ]
     return not any(checks().fault(source, stand_in(source)) for source in [text, *segments])
 
@@ -96,8 +103,8 @@ def read_texts(files: Iterable[Path]) -> Iterator[str]:
                 yield text
 
 
-def made_texts(count: int, seed: int) -> list[str]:
-    """Different texts of the demo's sentences with lengths as in instruction data sets."""
+def made_texts(count: int, seed: int, between: Sequence[str] = ONE_LINE) -> list[str]:
+    """Return different texts of the demo's sentences with lengths as in instruction data sets."""
     from hala_hpc.demo.pairs import distinct_pairs
 
     draw = random.Random(seed)
@@ -108,21 +115,25 @@ def made_texts(count: int, seed: int) -> list[str]:
         # Short texts are sometimes repeated, long ones never.
         for _ in range(DRAWS_A_ROUND):
             if len(found) < count:
-                found[made_text(draw, pairs)] = None
+                found[made_text(draw, pairs, between)] = None
 
     repeat_until(count, lambda: len(found), one_round, "different texts")
     return list(found)
 
 
-def made_text(draw: random.Random, sentences: Sequence[str]) -> str:
-    """A text of some of these sentences, with a length as in instruction data sets."""
+def made_text(
+    draw: random.Random, sentences: Sequence[str], between: Sequence[str] = ONE_LINE
+) -> str:
+    """Make a text of some of these sentences, with a length as in instruction data sets."""
     wanted = min(MEDIAN_WORDS * draw.lognormvariate(0, SPREAD), 400)
     chosen: list[str] = []
     words = 0
     while words < wanted:
+        if chosen:
+            chosen.append(draw.choice(between) if len(between) > 1 else between[0])
         chosen.append(draw.choice(sentences))
         words += max(len(chosen[-1].split()), 1)
-    return " ".join(chosen)
+    return "".join(chosen)
 
 
 @cache

@@ -13,6 +13,7 @@ HELP = ("--help", "-h", "help")
 COMMANDS: Mapping[str, str] = {
     "launch": "run a recipe, or resume it; --help lists every argument",
     "fetch": "fetch models and data of a recipe, for jobs without a network",
+    "inspect": "show what data holds, and what prepare would reject and why",
     "doctor": "check what would go wrong on this cluster",
     "rehearsal": "show what a run with rehearse=true found, as a page",
     "status": "show how far a run is",

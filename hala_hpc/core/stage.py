@@ -199,11 +199,12 @@ class Stage(Generic[S]):
         del site
         return []
 
-    def data_names(self, names: Sequence[str]) -> list[str]:
+    def data_names(self, names: Sequence[str], card: str = "") -> list[str]:
         """Select the paths that the jobs read from all files of a data set on the hub.
 
-        Raises: UserError if there are none.
+        `card` is the text of its card; empty if it has none. Raises: UserError if there are none.
         """
+        del card
         return list(names)
 
     def kernels(self, python: str) -> list[str]:

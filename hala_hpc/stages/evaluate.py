@@ -41,7 +41,8 @@ class Settings(GenerationSettings):
     models: dict[str, ModelRef] = Field(min_length=1)
     """Models to compare, by the label of their column: hub ids, folders or `@node`."""
     tasks: list[str] = Field(default=[])
-    """lm-eval tasks or groups; empty skips benchmarks."""
+    """Our groups (arabic, qimma, dialect, culture, english, linguistic; docs/benchmarks.md), or
+    tasks and groups of lm-eval; empty skips benchmarks."""
     include_path: FilesRef | None = None
     """Folder with your own lm-eval task files."""
     num_fewshot: int | None = None
@@ -60,14 +61,14 @@ class Settings(GenerationSettings):
     the model's config says. Translations come from an engine; vLLM chooses its own kernel, which
     applies the config too."""
     batch_size: PositiveInt = runtime(16)
-    """Batch size of the benchmarks: questions per forward pass."""
+    """Batch size of benchmarks whose answers are generated or long; that of choices is found."""
 
 
 class Evaluate(Stage[Settings]):
     """A unit for each model and kind of evaluation."""
 
     name = "evaluate"
-    version = 4
+    version = 5
     produces = "scores"
     Settings = Settings
 
@@ -147,7 +148,8 @@ class Evaluate(Stage[Settings]):
     def open_offline(self) -> list[str]:
         """Open every task with lm-eval, and check the content of all data files."""
         from hala_hpc.engines.evaluation.task_fetch import find_changed_task_files, open_tasks
-        from hala_hpc.engines.evaluation.task_reader import make_task_manager, read_tasks
+        from hala_hpc.engines.evaluation.task_groups import make_task_manager
+        from hala_hpc.engines.evaluation.task_reader import read_tasks
 
         request = self.task_request()
         if request is None:

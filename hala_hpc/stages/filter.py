@@ -1,4 +1,4 @@
-"""filter: keep the pairs of a corpus that pass cheap rules and that a judge model accepts."""
+"""filter: keep the pairs that pass cheap rules and a judge, or the conversations that pass it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field, PositiveInt
 
+from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs, format_amount
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, ModelRef
@@ -22,6 +23,7 @@ from hala_hpc.engines.generation.row_stage import TRIAL_SENTENCES, RowSettings, 
 if TYPE_CHECKING:
     # Imported where jobs use them: a dry run loads this file only for its settings.
     from hala_hpc.data.checks.pair_duplicates import RepeatedPairs
+    from hala_hpc.engines.generation.conversation_judge import ConversationJudge
     from hala_hpc.engines.generation.row_program import Prompt, RowProgram
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -36,6 +38,8 @@ PROMPT = (
 )
 #: Bytes of the result per byte of the corpus: every pair with its score, accepted or rejected.
 SIZE_FACTOR = 1.5
+#: The placeholders of a prompt, each with nothing.
+NO_FIELDS = {"source": "", "target": "", "text": "", "context": ""}
 DUPLICATE: Rule = "duplicate"
 #: The judge rejected the pair, or its score is below the threshold.
 REJECTED = "rejected_by_judge"
@@ -47,25 +51,33 @@ class Settings(RowSettings):
     model: ModelRef
     """The judge model: hub id, folder, or `@node`."""
     corpus: CorpusRef
-    """The pairs to judge."""
+    """The rows to judge: pairs, translated conversations, or conversations."""
     source: str = "en"
     """Language of the source side, as an ISO 639 code."""
     target: str = "ar"
     """Language of the target side, as an ISO 639 code."""
     rules: PairRules = PairRules()
-    """Rules that a pair must pass before it is judged; each rule has its own rejection reason."""
+    """Rules that a pair must pass before it is judged; each rule has its own rejection reason.
+    Conversations have none."""
     prompt: str = PROMPT
-    """Prompt with the placeholders {source} and {target}; it should name both answers."""
+    """Prompt that should name both answers. It has the placeholders {source} and {target} for pairs
+    and translated conversations, of which each message is judged, and {text} for conversations that
+    are no translations. Of conversations it may have {context}: the messages before."""
+    roles: list[str] = Field(default=["system", "user", "assistant"])
+    """Roles whose messages are judged. A message that is equal to its source is not."""
+    context_tokens: PositiveInt = 256
+    """Max tokens of a context; of a longer one the last words are taken."""
     accept: str = "accept"
     """The answer that accepts a pair: a word, written as in the prompt."""
     reject: str = "reject"
     """The answer that rejects a pair. The judge is constrained to these two answers; their first
     tokens must differ."""
     threshold: Share = 0.5
-    """Min score of an accepted pair. The score is the probability of `accept` when only the two
-    answers are possible: 0.5 takes the likelier answer, and higher values are stricter."""
+    """Min score of an accepted row. The score is the probability of `accept` when only the two
+    answers are possible: 0.5 takes the likelier answer, and higher values are stricter. That of a
+    conversation is the lowest of its messages, whose scores are in `message_scores`."""
     target_share: Share | None = None
-    """Accept this fraction of the judged pairs, those with the highest scores, whatever the scores
+    """Accept this fraction of the judged rows, those with the highest scores, whatever the scores
     are. Replaces `threshold`."""
     units: PositiveInt = 256
     """Number of units, each with its own marker. A number, not a size: it must be known before the
@@ -86,7 +98,7 @@ class JudgeTask:
         self.wanted: frozenset[str] | None = frozenset({REJECTED, *get_args(Rule)})
         self.checker = PairChecker(settings.rules, settings.source, settings.target)
         self.sampling = Sampling(labels=(settings.accept, settings.reject))
-        self.lowest = settings.threshold if settings.target_share is None else 0.0
+        self.lowest = lowest_score(settings)
 
     def fit(self, room: int, count: Callable[[str], int]) -> None:
         """Do nothing: a pair is never split, whatever the model's context."""
@@ -134,20 +146,26 @@ class JudgeTask:
         return "" if after["verdict"] in answers else f"has the verdict {after['verdict']!r}"
 
 
+def lowest_score(settings: Settings) -> float:
+    """Min score of a row that a unit accepts; with a share the rows are chosen when all are."""
+    return settings.threshold if settings.target_share is None else 0.0
+
+
 class Filter(RowStage[Settings]):
-    """Run a judge model over pairs, many units in one engine."""
+    """Run a judge model over pairs or conversations, many units in one engine."""
 
     name = "filter"
     version = 2
     Settings = Settings
-    input_kinds = ("pairs",)
+    input_kinds = ("pairs", "conversations")
 
     def preflight(self) -> list[str]:
         """Check the judge's files, the placeholders in the prompt, and contradictory settings."""
         self.require_inputs()
         settings = self.settings
         mistakes = engine_mistakes(settings.engine.name)
-        mistakes += find_missing_fields("prompt", settings.prompt, ["source", "target"])
+        if "{text}" not in settings.prompt:
+            mistakes += find_missing_fields("prompt", settings.prompt, ["source", "target"])
         for name in ("accept", "reject"):
             if not getattr(settings, name).strip():
                 mistakes.append(f"{name}='': empty; give the answer that the prompt asks for")
@@ -188,9 +206,33 @@ class Filter(RowStage[Settings]):
             work=accepted.tokens if accepted else None,
         )
 
-    def task(self, kind: Kind) -> JudgeTask:
-        """The row task for pairs."""
+    def task(self, kind: Kind) -> "JudgeTask | ConversationJudge":
+        """The row task for a corpus of this kind."""
+        if kind != "pairs":
+            return self.conversation_task(kind)
+        for name in ("source", "target"):
+            if f"{{{name}}}" not in self.settings.prompt:
+                raise UserError(
+                    f"prompt={self.settings.prompt!r}: no field {{{name}}}; the corpus holds "
+                    "pairs, so ask about {source} and {target}",
+                    CONFIG,
+                )
         return JudgeTask(self.settings, Path(self.inputs.path(self.settings.corpus)), kind)
+
+    def conversation_task(self, kind: Kind) -> "ConversationJudge":
+        """The row task for conversations."""
+        from hala_hpc.engines.generation.conversation_judge import ConversationJudge, JudgeQuestion
+
+        settings = self.settings
+        question = JudgeQuestion(
+            settings.prompt,
+            settings.accept,
+            settings.reject,
+            lowest_score(settings),
+            tuple(settings.roles),
+            settings.context_tokens,
+        )
+        return ConversationJudge(question, kind, REJECTED)
 
     def trial(self) -> "Sequence[Prompt]":
         """Questions about short sentences paired with themselves, with the two answers."""
@@ -198,13 +240,15 @@ class Filter(RowStage[Settings]):
 
         settings = self.settings
         sampling = Sampling(labels=(settings.accept, settings.reject))
-        asked = [{"source": text, "target": text} for text in TRIAL_SENTENCES]
+        asked = [
+            {**NO_FIELDS, "source": text, "target": text, "text": text} for text in TRIAL_SENTENCES
+        ]
         return [Prompt(fill_template(settings.prompt, both), sampling) for both in asked]
 
     @property
     def empty_prompt(self) -> str:
         """The prompt with an empty pair."""
-        return fill_template(self.settings.prompt, {"source": "", "target": ""})
+        return fill_template(self.settings.prompt, NO_FIELDS)
 
     def run(self, units: Iterable[int], out: UnitContext) -> None:
         """Check that the first tokens of both answers differ, then judge the pairs."""

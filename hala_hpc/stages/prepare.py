@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from hala_hpc.data.ingest.spill import SpilledSplit, SplitTask
     from hala_hpc.data.readers.sources import DatasetSelection
 
-#: Rejections that the user asked for, or that every row with tool calls gets: they say nothing
-#: about the quality of the data.
-EXPECTED_REASONS = {"duplicate", "code", "dropped", "other-language", "tool-use"}
 #: Messages per conversation, for estimates: a question and its answer. Long ones have more.
 MESSAGES_PER_ROW = 2.0
 INPUT_ROWS = "hala.input_rows"
@@ -51,6 +48,9 @@ INPUT_DIGEST = "hala.input"
 FILES = "hala.files"
 #: Files that are not read and that the summary names.
 LISTED_FILES = 100
+#: As in `data/readers/turns.py`, which jobs alone need.
+Role = Literal["system", "user", "assistant", "tool"]
+ToolUse = Literal["keep", "reject"]
 Code = Annotated[str, Field(pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]+)*$")]
 
 
@@ -103,10 +103,16 @@ class Settings(StageSettings):
     units: Annotated[int, Field(ge=1, le=256)] = 8
     """Number of shards, of equal length: each row goes to the shortest shard so far."""
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Fail if a larger fraction of the rows is bad. Duplicates, dropped rows and rows with tool
-    calls do not count as bad."""
+    """Fail if a larger fraction of the rows is bad. Duplicates, dropped rows and rows that
+    `tool_use` leaves out do not count as bad."""
     rename: dict[str, str] = Field(default_factory=dict)
     """Fields to rename to those of the row format, for example `problem = "instruction"`."""
+    role_names: dict[str, Role] = Field(default_factory=dict)
+    """Roles of turns whose names are not known, for example `narrator = "system"`; also changes
+    those that are known (docs/data.md)."""
+    tool_use: ToolUse = "keep"
+    """keep: calls and results of tools stay in their turns, for the chat template; reject: leave
+    out conversations that have any."""
     drop: dict[str, list[DroppedValue]] = Field(default_factory=dict)
     """Reject rows whose field (named as before `rename`) has one of these values: texts, numbers,
     `true` or `false`. A number is equal to its text."""
@@ -167,9 +173,18 @@ class Settings(StageSettings):
         """How to adapt the rows."""
         from hala_hpc.data.ingest.adapt import RowFormat
         from hala_hpc.data.ingest.row_language import WantedLanguages
+        from hala_hpc.data.readers.turns import TurnRules
 
         wanted = WantedLanguages(tuple(self.only_languages), self.language_field)
-        return RowFormat(self.rows, self.languages, self.rename, self.drop, self.drop_code, wanted)
+        return RowFormat(
+            self.rows,
+            self.languages,
+            self.rename,
+            self.drop,
+            self.drop_code,
+            wanted,
+            TurnRules(self.role_names, self.tool_use),
+        )
 
     @property
     def selection(self) -> "DatasetSelection":
@@ -185,7 +200,7 @@ class Prepare(Stage[Settings]):
     """A unit is a shard. Every worker decides alike about all rows, and writes its own shards."""
 
     name = "prepare"
-    version = 4
+    version = 5
     produces = "corpus"
     Settings = Settings
 
@@ -225,11 +240,11 @@ class Prepare(Stage[Settings]):
         limit = cap_setting(self.settings.limit, ROWS)
         return self.settings.model_copy(update={"limit": limit, "units": 1})
 
-    def data_names(self, names: Sequence[str]) -> list[str]:
+    def data_names(self, names: Sequence[str], card: str = "") -> list[str]:
         """The files of a hub data set that belong to the subset and the split."""
-        from hala_hpc.data.readers.sources import select_hub_files
+        from hala_hpc.data.readers.hub_files import select_hub_files
 
-        return select_hub_files(names, self.settings.selection)
+        return select_hub_files(names, self.settings.selection, card)
 
     def open_offline(self) -> list[str]:
         """Read the first row of each hub data set, as the job does."""
@@ -386,7 +401,7 @@ class Prepare(Stage[Settings]):
         from hala_hpc.data.ingest.verify import PLANNED, ROWS_IN
 
         files = json.dumps(self._list_files())
-        with Shards(folders, splits[0].kind, self.settings.units, self._processors) as shards:
+        with Shards(folders, splits, self.settings.units, self._processors) as shards:
             write_shards(shards, plan, splits, lambda: out.stop_requested)
             for unit, shard in shards.shards.items():
                 shard.writer.note(ROWS_IN, str(plan.rows_in[unit]))
@@ -402,7 +417,7 @@ class Prepare(Stage[Settings]):
 
         Raises: UserError (BAD_DATA) if there are too many, or if no row is left.
         """
-        from hala_hpc.data.ingest.adapt import hint_for_reasons
+        from hala_hpc.data.ingest.adapt import EXPECTED_REASONS, hint_for_reasons
 
         totals: Counter[str] = Counter()
         for split in splits:

@@ -13,7 +13,7 @@ from hala_hpc.core.hub import is_hub_id
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.rehearsal import MIN_HELD_OUT_SHARE
 from hala_hpc.core.resources import Resources
-from hala_hpc.core.settings import CorpusRef, ModelRef, OneOrMany, StageSettings
+from hala_hpc.core.settings import CorpusRef, ModelRef, OneOrMany, StageSettings, runtime
 from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
 from hala_hpc.data.corpus.reader import list_parts, require_kind
 from hala_hpc.engines.generation.prompts import find_missing_fields
@@ -44,7 +44,7 @@ class Settings(StageSettings):
     """Sampling weight of each corpus, one number each; empty means 1 for all. In an epoch 2.0 takes
     every row twice, and 0.5 takes half of the rows, chosen by `seed`."""
     objective: Literal["chat", "translate"] = "chat"
-    """chat: train on all assistant turns of each conversation.
+    """chat: train on all assistant turns of each conversation, but those of weight 0.
     translate: train on the target of each pair, given `prompt` with its source. A translated
     conversation gives one pair per translated message. Pairs may be any question and answer; a pair
     that equals an earlier pair of all corpora is left out."""
@@ -57,13 +57,20 @@ class Settings(StageSettings):
     """Max tokens of a row; with packing, of a sequence."""
     long_rows: Literal["reject", "split"] = "reject"
     """reject: reject longer rows as too_long. split: cut them into consecutive segments of
-    `max_length` tokens; each segment begins where the previous one ended, and no token is lost."""
+    `max_length` tokens; each segment begins where the previous one ended. Segments without a
+    token to learn are left out."""
+    system_prompt: Literal["system", "user"] = "system"
+    """system: a turn of its own. user: before the text of the first user turn, for models whose
+    chat template refuses system turns or leaves them out."""
     packing: bool = False
     """Put several rows into one sequence. Only for models whose layers keep such rows apart: the
     sft node tests it and otherwise refuses to train; use group_by_length for such models."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.005
     """Fraction of the rows held out for the evaluation loss; 0 for none. Rows are chosen by a hash
     of `seed` and their id, so a small corpus may have none."""
+    max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = runtime(0.2)
+    """Fail if a larger fraction of the rows is rejected. Rows left out by a weight, repeated pairs
+    and messages that were not translated do not count."""
     seed: int = 0
     """Seed that decides which rows are held out, left out by a weight, or packed together."""
     units: PositiveInt = 16
@@ -77,7 +84,7 @@ class Tokenize(Stage[Settings]):
     """A unit is the same share of every corpus: an Arrow file, and another of held-out rows."""
 
     name = "tokenize"
-    version = 3
+    version = 4
     produces = "tokens"
     Settings = Settings
     work_stealing = True
@@ -111,11 +118,12 @@ class Tokenize(Stage[Settings]):
         return faults
 
     def rehearsed(self) -> StageSettings:
-        """One unit, with enough held-out rows to measure a loss."""
+        """One unit with enough held-out rows to measure a loss, however many are rejected."""
         held_out = (
             max(self.settings.held_out, MIN_HELD_OUT_SHARE) if self.settings.held_out else 0.0
         )
-        return self.settings.model_copy(update={"units": 1, "held_out": held_out})
+        changes = {"units": 1, "held_out": held_out, "max_rejected_fraction": 1.0}
+        return self.settings.model_copy(update=changes)
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The training data of one epoch; the job needs no GPU."""
@@ -155,8 +163,9 @@ class Tokenize(Stage[Settings]):
         """Tokenize the rows of each unit; unit 0 also stores the tokenizer."""
         from transformers import AutoTokenizer
 
-        from hala_hpc.engines.training.tokens.examples import ExampleMaker, supply_chat_template
+        from hala_hpc.engines.training.tokens.examples import ExampleMaker
         from hala_hpc.engines.training.tokens.names import TOKENIZER_FOLDER
+        from hala_hpc.engines.training.tokens.plain_template import supply_chat_template
         from hala_hpc.engines.training.tokens.product import UnitFiles, copy_tokenizer_with_template
         from hala_hpc.engines.training.tokens.unit import TokenPlan, TokenUnit
 
@@ -231,7 +240,8 @@ class Tokenize(Stage[Settings]):
                 kind = require_kind(folder, "conversations")
             else:
                 kind = require_kind(folder, "pairs", "translations")
-            found.append(TrainingCorpus(CorpusIndex(folder), kind, weight, settings.prompt))
+            index, merges_system = CorpusIndex(folder), settings.system_prompt == "user"
+            found.append(TrainingCorpus(index, kind, weight, settings.prompt, merges_system))
         return found
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
@@ -252,7 +262,9 @@ class Tokenize(Stage[Settings]):
     def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Gather the files of all units, write tokens.json, and return the counts."""
         from hala_hpc.engines.training.tokens.product import collect_token_units
+        from hala_hpc.engines.training.tokens.rejections import require_few_rejected
 
+        require_few_rejected(markers, folders, self.settings.max_rejected_fraction)
         length, packing = self.settings.max_length, self.settings.packing
         return collect_token_units(markers, folders, output, length, packing)
 

@@ -8,7 +8,9 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount, format_amount
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
 from hala_hpc.data.checks.settings import CheckSettings, ForeignTextPolicy
+from hala_hpc.data.corpus.messages import replace_content
 from hala_hpc.data.corpus.reader import Kind, Row
+from hala_hpc.data.segmentation.levels import SegmentLevel
 from hala_hpc.engines.generation.engine_choice import engine_mistakes
 from hala_hpc.engines.generation.model_fit import estimate_fit
 from hala_hpc.engines.generation.prompts import fill_template, find_missing_fields
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 #: Bytes of the result per byte of the corpus: a translation is stored with its source, and its
 #: letters may take two bytes each in UTF-8.
 SIZE_FACTOR = 3.0
+#: The placeholders of a prompt, each with nothing.
+EMPTY_FIELDS = {"text": "", "context": "", "glossary": ""}
 
 
 class Settings(RowSettings):
@@ -37,7 +41,13 @@ class Settings(RowSettings):
     target: str = "ar"
     """Language to translate into, as an ISO 639 code."""
     prompt: str = "Translate everything that follows into Arabic:\n\n{text}"
-    """The prompt, with the placeholder {text}; the default is the paper's."""
+    """The prompt, with the placeholder {text}; the default is the paper's. It may have the
+    placeholders {context}, see `context`, and {glossary}, see `checks.glossary`."""
+    context: Literal["none", "previous"] = "none"
+    """What the model reads before a message, in the place of {context}: nothing, or the source of
+    the messages before it. A pair has none."""
+    context_tokens: PositiveInt = 256
+    """Max tokens of a context; of a longer one the last words are taken."""
     roles: list[str] = Field(default=["system", "user", "assistant"])
     """Roles whose messages are translated; other messages stay unchanged."""
     target_language_text: ForeignTextPolicy = "keep"
@@ -48,11 +58,18 @@ class Settings(RowSettings):
     source and target have different scripts."""
     field: Literal["source", "target"] = "source"
     """Side of a pair that is translated; the translation replaces the other side."""
+    segment: SegmentLevel = "text"
+    """The largest segment: a whole message, a paragraph, or a line (without its bullet; a cell of a
+    table). What comes back faulty is generated again in smaller ones, and nothing else."""
     segment_tokens: PositiveInt = 512
-    """Max tokens of a segment. Longer texts are split at paragraphs, then at sentences; the limit
-    is lower if the context of the model is smaller."""
+    """Max tokens of a segment. Longer texts are split at paragraphs, lines, then at sentences; the
+    limit is lower if the context of the model is smaller."""
+    rewrap: bool = True
+    """Whether a paragraph that was wrapped at a width, as in mail and manual pages, is wrapped
+    again. The model reads it as one line; `false` leaves it one."""
     retries: NonNegativeInt = 2
-    """How often a segment that fails a check is generated again, resampled or split further."""
+    """How often a line that fails a check is generated again, resampled or split further. 0: nor is
+    a larger segment generated again in smaller ones."""
     checks: CheckSettings = CheckSettings()
     """Checks of each translation; a row that fails after all retries is rejected."""
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = runtime(0.2)
@@ -72,30 +89,43 @@ class TranslationTask:
         self.extra: dict[str, str] = {}
         self.wanted: frozenset[str] | None = frozenset()
         self.translator: Translator | None = None
+        self.count: Callable[[str], int] = len
 
     def fit(self, room: int, count: Callable[[str], int]) -> None:
         """Make the translator for a model with `room` tokens left for the text."""
         from hala_hpc.data.checks.foreign_text import ForeignTexts
         from hala_hpc.data.checks.translation import OutputChecks
+        from hala_hpc.data.segmentation.layout import LayoutRules
+        from hala_hpc.engines.generation.segment_rules import SegmentRules
         from hala_hpc.engines.generation.translation import Translator
 
         settings = self.settings
-        checks = OutputChecks(settings.checks, settings.source, settings.target)
-        self.translator = Translator(
+        self.count = count
+        foreign_texts = ForeignTexts(
+            settings.source,
+            settings.target,
+            settings.target_language_text,
+            settings.other_language_text,
+        )
+        rules = SegmentRules(
             prompt=settings.prompt,
-            checks=checks,
+            checks=OutputChecks(settings.checks, settings.source, settings.target),
             digits=settings.checks.digits,
             retries=settings.retries,
-            limit=min(settings.segment_tokens, room),
-            count=count,
-            source=settings.source,
-            foreign_texts=ForeignTexts(
-                settings.source,
-                settings.target,
-                settings.target_language_text,
-                settings.other_language_text,
-            ),
+            layout=LayoutRules(self.limit(room), count, settings.segment),
+            glossary=settings.checks.glossary,
+            foreign_texts=foreign_texts,
         )
+        self.translator = Translator(rules, settings.source, settings.rewrap)
+
+    def limit(self, room: int) -> int:
+        """Max tokens of a segment where texts may have `room` without a context."""
+        from hala_hpc.engines.generation.answer_stream import ROOM_GROWTH
+
+        if self.settings.context == "previous":
+            # The room of a text is a part of what the model has, that of a context is all of it.
+            room = max(1, room - -(-self.settings.context_tokens // (1 + ROOM_GROWTH)))
+        return min(self.settings.segment_tokens, room)
 
 
 class ConversationTask(TranslationTask):
@@ -111,21 +141,31 @@ class ConversationTask(TranslationTask):
         """Translate a conversation; its source messages are kept in `messages_source`."""
         assert self.translator is not None
         texts = [m["content"] for m in row["messages"] if self.is_asked(m)]
-        made = yield from self.translator.translate(texts)
+        made = yield from self.translator.translate(texts, self.contexts(row["messages"]))
         if not isinstance(made, list):
             return made
         left = iter(made)
         messages = [
-            {"role": m["role"], "content": next(left) if self.is_asked(m) else m["content"]}
-            for m in row["messages"]
+            replace_content(m, next(left)) if self.is_asked(m) else m for m in row["messages"]
         ]
         return {**row, "messages": messages, "messages_source": row["messages"]}
 
+    def contexts(self, messages: Sequence[Row]) -> list[str]:
+        """What the model reads before each message that is translated."""
+        from hala_hpc.engines.generation.message_context import previous_contexts
+
+        if self.settings.context == "none":
+            return []
+        contexts = previous_contexts(messages, self.settings.context_tokens, self.count)
+        both = zip(messages, contexts, strict=True)
+        return [context for message, context in both if self.is_asked(message)]
+
     def fault(self, before: Row, after: Row) -> str:
-        """Find lost, reordered or blank messages, and damaged code, LaTeX and similar spans."""
+        """Find lost, changed or blank messages, and damaged code, LaTeX and similar spans."""
         if after["messages_source"] != before["messages"]:
             return "its source messages were changed"
-        if [m["role"] for m in after["messages"]] != [m["role"] for m in before["messages"]]:
+        sides = [[replace_content(m, "") for m in row["messages"]] for row in (before, after)]
+        if sides[0] != sides[1]:
             return "has messages that differ from its source"
         for old, new in zip(before["messages"], after["messages"], strict=True):
             if fault := text_fault(old["content"], new["content"]):
@@ -169,14 +209,31 @@ class Translate(RowStage[Settings]):
 
     name = "translate"
     Settings = Settings
-    version = 5
+    version = 6
     input_kinds = ("conversations", "pairs")
 
     def preflight(self) -> list[str]:
         """Check the model files, the corpus, the engine, and the placeholder in the prompt."""
         self.require_inputs()
         mistakes = engine_mistakes(self.settings.engine.name)
-        return mistakes + find_missing_fields("prompt", self.settings.prompt, ["text"])
+        mistakes += find_missing_fields("prompt", self.settings.prompt, ["text"])
+        return mistakes + self.find_unused_fields()
+
+    def find_unused_fields(self) -> list[str]:
+        """Placeholders of the prompt for which there is nothing, and a context without its own."""
+        settings, mistakes = self.settings, []
+        has_context = "{context}" in settings.prompt
+        if settings.context == "previous" and not has_context:
+            mistakes.append(
+                f"context=previous: prompt={settings.prompt!r} has no place for it; add {{context}}"
+            )
+        if settings.context == "none" and has_context:
+            mistakes.append("context=none: prompt has {context}; set context=previous or remove it")
+        if "{glossary}" in settings.prompt and not settings.checks.glossary:
+            mistakes.append(
+                "checks.glossary={}: prompt has {glossary}; add the terms or remove {glossary}"
+            )
+        return mistakes
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The corpus with its translations, and the GPU seconds to generate them."""
@@ -224,13 +281,14 @@ class Translate(RowStage[Settings]):
         from hala_hpc.engines.generation.row_program import Prompt
 
         return [
-            Prompt(fill_template(self.settings.prompt, {"text": text})) for text in TRIAL_SENTENCES
+            Prompt(fill_template(self.settings.prompt, {**EMPTY_FIELDS, "text": text}))
+            for text in TRIAL_SENTENCES
         ]
 
     @property
     def empty_prompt(self) -> str:
         """The prompt with an empty text."""
-        return fill_template(self.settings.prompt, {"text": ""})
+        return fill_template(self.settings.prompt, EMPTY_FIELDS)
 
 
 STAGE = Translate

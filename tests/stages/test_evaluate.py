@@ -81,6 +81,7 @@ def test_two_models_are_scored_side_by_side(
     assert merged["samples"]["base"] == {"tiny_arabic": 10, "bleu": 8, "chrf++": 8, "rouge_l": 8}
     assert "nw:2" in merged["signatures"]["base"]["chrf++"]
     assert "task:2" in merged["signatures"]["base"]["tiny_arabic"]
+    assert "|choices:" in merged["signatures"]["base"]["tiny_arabic"]
     lines = (out.folder(3) / "translations-00003.jsonl").read_text().splitlines()
     assert [json.loads(line)["hypothesis"] for line in lines] == list(SENTENCES.values())
 

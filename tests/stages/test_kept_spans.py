@@ -13,13 +13,14 @@ from hala_hpc.engines.generation.row_program import Answer, Rejection
 from hala_hpc.stages.translate import PairTask, Settings, text_fault
 
 #: Checks of the words, which mean nothing here.
-OF_WORDS = sorted(set(CHECKS) - {"placeholders", "markup", "marks"})
+OF_WORDS = sorted(set(CHECKS) - {"placeholders", "markup", "structure"})
 PROMPT = "Translate everything that follows into Arabic:\n\n"
 
 
 def translate(text: str) -> tuple[str, str]:
     """The translation of a text, and all that the model read."""
-    task = PairTask(Settings(model="m", corpus="c", checks=CheckSettings(disabled=OF_WORDS)))
+    checks = CheckSettings(disabled=OF_WORDS)
+    task = PairTask(Settings(model="m", corpus="c", checks=checks, segment="line"))
     task.fit(1000, lambda part: len(part.split()))
     program = task.program({"id": "1", "origin": "o", "source": text, "target": ""})
     read: list[str] = []

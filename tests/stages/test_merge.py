@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -114,16 +115,46 @@ def test_models_of_another_shape_are_refused_by_the_first_difference(
     assert "but [64, 1, 3] in" in text
 
 
-def test_tokenizers_that_disagree_are_refused(folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder / "tuned", tmp_path / "tuned")
-    file = tmp_path / "tuned" / "tokenizer.json"
-    content = json.loads(file.read_text())
+def swap_words(content: dict[str, Any]) -> None:
     words = content["model"]["vocab"]
     one, other = list(words)[10:12]
     words[one], words[other] = words[other], words[one]
-    file.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="the tokenizers differ: token"):
-        merge(folder, tmp_path, model=str(tmp_path / "tuned"))
+
+
+def swap_added_tokens(content: dict[str, Any]) -> None:
+    one, other = content["added_tokens"][:2]
+    one["id"], other["id"] = other["id"], one["id"]
+
+
+def swap_unigram_pairs(content: dict[str, Any]) -> None:
+    pairs = content["model"]["vocab"]
+    pairs[1], pairs[2] = pairs[2], pairs[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (swap_words, "token"),
+        (swap_added_tokens, "added token"),
+        (swap_unigram_pairs, "token"),
+        (lambda content: content["added_tokens"].pop(), "added token"),
+    ],
+)
+def test_tokenizers_that_disagree_are_refused(
+    folder: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None], what: str
+) -> None:
+    for name in ("base", "tuned"):
+        shutil.copytree(folder / name, tmp_path / name)
+        file = tmp_path / name / "tokenizer.json"
+        content = json.loads(file.read_text())
+        if change is swap_unigram_pairs:
+            content["model"] = {"type": "Unigram", "vocab": [["a", 0.0], ["b", -1.0], ["c", -2.0]]}
+        if name == "tuned":
+            change(content)
+        file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"the tokenizers differ: {what} ") as caught:
+        merge(tmp_path, tmp_path / "out")
+    assert caught.value.code == BAD_DATA
 
 
 def test_a_merge_with_a_number_that_is_none_is_not_marked(folder: Path, tmp_path: Path) -> None:

@@ -197,6 +197,11 @@ def test_all_messages_of_a_translated_conversation_share_its_fate(
 def test_no_row_to_train_on_is_a_mistake_with_the_reasons(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         make_tokens(tmp_path, **settings(folder, "few") | {"max_length": 4})
+    assert "40 of 40 rows are rejected (too_long 40)" in str(caught.value)
+    assert "raise max_length" in str(caught.value)
+    lenient = settings(folder, "few") | {"max_length": 4, "max_rejected_fraction": 1.0}
+    with pytest.raises(UserError) as caught:
+        make_tokens(tmp_path / "lenient", **lenient)
     assert "40 read, rejected {'too_long': 40}, held out 0" in str(caught.value)
 
 

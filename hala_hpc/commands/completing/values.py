@@ -43,6 +43,7 @@ ARGUMENT_VALUES: Mapping[str, Values] = {
     "launch.format": ("text", "markdown"),
     "max_gpu_hours": ValueKind.ANY,
     "budget_gpu_hours": ValueKind.ANY,
+    **dict.fromkeys(("data", "limit"), ValueKind.ANY),
     "unit": ValueKind.ANY,
     "worker": ValueKind.ANY,
     "rank": ValueKind.ANY,

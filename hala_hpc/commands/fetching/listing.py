@@ -15,6 +15,7 @@ from hala_hpc.core.hub import (
 )
 from hala_hpc.core.hub_tree import HubFile
 from hala_hpc.core.records import HUB_INPUT
+from hala_hpc.data.readers.hub_cards import CARD
 
 #: HTTP status of the hub for an organization that does not exist.
 NOT_FOUND = 404
@@ -104,7 +105,10 @@ def list_hub_files(
     commit = commit or newest_commit(wanted.kind, name, revision or DEFAULT_REVISION)
     entries = HfApi().list_repo_tree(name, recursive=True, revision=commit, repo_type=repo_type)
     tree = {entry.path: make_hub_file(entry) for entry in entries if isinstance(entry, RepoFile)}
-    files = {path: tree[path] for path in names_read(wanted, list(tree))}
+    card = ""
+    if wanted.kind == "datasets" and CARD in tree:
+        card = read_hub_text(hf_hub_url(name, CARD, repo_type=repo_type, revision=commit))
+    files = {path: tree[path] for path in names_read(wanted, list(tree), card)}
     for path in list(files)[:1]:
         # File lists are public; a gated repository refuses its files. Find that out before others
         # are fetched for hours.
@@ -114,10 +118,19 @@ def list_hub_files(
     return Listing(wanted, commit, repository, files)
 
 
-def names_read(wanted: RequiredRepository, all_names: list[str]) -> list[str]:
+def read_hub_text(url: str) -> str:
+    """Read a small file of the hub; HTTP 429 is retried."""
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
+
+    response = http_backoff("GET", url, headers=build_hf_headers(), timeout=10)
+    hf_raise_for_status(response)
+    return str(response.text)
+
+
+def names_read(wanted: RequiredRepository, all_names: list[str], card: str) -> list[str]:
     """Select from the paths of all files those that are read. Raises: UserError if none is."""
     try:
-        return wanted.names(all_names)
+        return wanted.names(all_names, card)
     except UserError as error:
         description = f"{DEPENDENCY_KINDS[wanted.kind]} {wanted.reference}"
         raise UserError([f"{description}: {line}" for line in error.mistakes], error.code) from None

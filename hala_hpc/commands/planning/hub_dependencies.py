@@ -25,6 +25,7 @@ from hala_hpc.core.hub import (
 from hala_hpc.core.hub_dependency import DATA_SET, KERNEL, MODEL, HubDependency, HubSite
 from hala_hpc.core.hub_tree import HubFile, read_tree, tree_file
 from hala_hpc.core.stage import Stage
+from hala_hpc.data.readers.hub_cards import read_card
 from hala_hpc.engines.models.files import missing_parts
 from hala_hpc.engines.models.needed_files import needed_names
 
@@ -53,15 +54,20 @@ class RequiredRepository:
         """Whether a reader of this model reads its weights."""
         return any(stage.reads_weights for stage in self.readers)
 
-    def names(self, all_names: Sequence[str]) -> list[str]:
-        """Select from the paths of all files those that are read. Raises: UserError if none is."""
+    def names(self, all_names: Sequence[str], card: str = "") -> list[str]:
+        """Select from the paths of all files those that are read. Raises: UserError if none is.
+
+        `card` is the text of the card of a data set.
+        """
         if self.kind == "models":
             return needed_names(all_names, self.reads_weights)
         if self.kind == "kernels":
             from hala_hpc.engines.models.kernels import needed_files
 
             return needed_files(all_names, self.python)
-        return sorted({name for stage in self.readers for name in stage.data_names(all_names)})
+        return sorted(
+            {name for stage in self.readers for name in stage.data_names(all_names, card)}
+        )
 
 
 def make_hub_site(command_line: CommandLine) -> HubSite:
@@ -190,7 +196,10 @@ def find_snapshot_faults(
         yield f"{listed} makes the library report it as truncated: that list names other builds"
     elif tree is None:
         try:
-            wanted.names([str(one.relative_to(snapshot)) for one in list_files_under(snapshot)])
+            wanted.names(
+                [str(one.relative_to(snapshot)) for one in list_files_under(snapshot)],
+                card_of(wanted, snapshot),
+            )
         except UserError as error:
             yield from error.mistakes
 
@@ -200,7 +209,7 @@ def tree_faults(
 ) -> Iterator[str]:
     """Find files of a commit that are read and are missing or have another size."""
     try:
-        names = wanted.names(list(tree))
+        names = wanted.names(list(tree), card_of(wanted, snapshot))
     except UserError as error:
         yield from error.mistakes
         return
@@ -211,6 +220,11 @@ def tree_faults(
         elif (found := path.stat().st_size) != size:
             problem = "is truncated" if found < size else "is too long"
             yield f"{name} {problem}: {found} bytes of {size}"
+
+
+def card_of(wanted: RequiredRepository, snapshot: Path) -> str:
+    """The text of the card of a data set that was fetched; empty for what is no data set."""
+    return read_card(snapshot) if wanted.kind == "datasets" else ""
 
 
 def list_files_under(folder: Path) -> list[Path]:

@@ -77,7 +77,8 @@ _COMMON_REASONS = frozenset(
 EXPLAINED = {
     ContentKind.TRANSLATION_TASK: _COMMON_REASONS | {"repetition", "numbers", "glossary"},
     ContentKind.OTHER_LANGUAGE: _COMMON_REASONS | {"glossary"},
-    ContentKind.CODE: _COMMON_REASONS | {"placeholders", "markup", "marks", "numbers"},
+    ContentKind.CODE: _COMMON_REASONS
+    | {"placeholders", "markup", "marks", "numbers", "structure", "lines"},
 }
 
 

@@ -1,6 +1,7 @@
 """Whether a translation uses the terms of the glossary."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 
 from hala_hpc.data.checks.views import Sides
@@ -13,15 +14,26 @@ def lacks_glossary_term(sides: Sides) -> bool:
     A term in small letters matches any case, `May` only as written. In the translation prefixes
     (`وهالة`), diacritics and forms of alef are ignored.
     """
-    wanted = sides.settings.glossary
+    wanted = find_terms(sides.source.plain, sides.settings.glossary)
     if not wanted:
         return False
     translation = normalize_arabic(sides.translation.plain).casefold()
-    return any(
-        _pattern(word).search(sides.source.plain)
-        and normalize_arabic(into).casefold() not in translation
-        for word, into in wanted.items()
-    )
+    return any(normalize_arabic(into).casefold() not in translation for _, into in wanted)
+
+
+def find_terms(text: str, glossary: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the terms of a glossary that occur in a text without spans, with their translations.
+
+    A term in small letters matches any case, `May` only as written.
+    """
+    if not glossary:
+        return []
+    folded = text.casefold()
+    return [
+        (term, into)
+        for term, into in glossary.items()
+        if term.casefold() in folded and _pattern(term).search(text)
+    ]
 
 
 @cache

@@ -63,7 +63,8 @@ def _signs(text: str, lines: list[str]) -> list[int]:
         text.count("]("),
         len(_EMPHASIS.findall(text)) if "*" in text else 0,
         sum(_HEADING.match(line) is not None for line in lines) if "#" in text else 0,
-        sum(line.startswith(">") for line in lines),
+        # A quotation that is wrapped again may have another number of lines.
+        any(line.startswith(">") for line in lines),
         rows,
         text.count("|") if rows else 0,
     ]

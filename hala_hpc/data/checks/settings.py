@@ -17,7 +17,8 @@ CHECKS = {
     "repetition": "repetition.is_repetitive",
     "placeholders": "markup.wrong_placeholders",
     "markup": "markup.wrong_markup",
-    "lines": "line_breaks.adds_lines",
+    "lines": "structure.adds_lines",
+    "structure": "structure.breaks_structure",
     "numbers": "numbers.wrong_numbers",
     "glossary": "glossary.lacks_glossary_term",
     "length_ratio": "length.is_wrong_length",
@@ -60,7 +61,9 @@ class CheckSettings(BaseModel):
     max_repeats: PositiveInt = 2
     """Maximum number of times that a phrase may follow itself, unless its source does as well."""
     glossary: dict[str, str] = {}
-    """Terms of the source and their required translation, e.g. a name in Arabic letters."""
+    """Terms of the source and their required translation, e.g. a name in Arabic letters. A prompt
+    with the placeholder {glossary} gets those that occur in its text, one `term = translation` on
+    each line."""
     digits: Digits = "keep"
     """Digits of the translation: as the model writes them, 0123 or ٠١٢٣. Code, formulas, addresses,
     tags and placeholders are never changed."""

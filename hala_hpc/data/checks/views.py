@@ -7,7 +7,8 @@ from itertools import islice
 from typing import Any
 
 from hala_hpc.data.checks.settings import CheckSettings
-from hala_hpc.data.segmentation.spans import language_between, protected_spans
+from hala_hpc.data.segmentation.alignment import StructureFault, find_structure_fault
+from hala_hpc.data.segmentation.spans import Span, language_between, protected_spans
 from hala_hpc.data.text.scripts import extract_letters, primary_subtag, script_pattern
 
 _EDGE = "()[]{}<>«»“”\"'‘’`.,;:!?،؛؟…*_~|/-–—"
@@ -38,8 +39,13 @@ class Text:
         return "\ufffc".join(self._parts[1])
 
     @cached_property
+    def located_spans(self) -> list[Span]:
+        """The protected spans with their places."""
+        return protected_spans(self.text)
+
+    @cached_property
     def _parts(self) -> tuple[list[tuple[str, str]], list[str]]:
-        spans = protected_spans(self.text)
+        spans = self.located_spans
         kinds_and_texts = [(span.kind, self.text[span.start : span.end]) for span in spans]
         return kinds_and_texts, language_between(self.text, spans)
 
@@ -130,6 +136,12 @@ class Sides:
         if not self.same_scripts and source.own_letters < 0.5 * len(source.letters):
             return False
         return source.has_sentence
+
+    @cached_property
+    def structure_fault(self) -> StructureFault | None:
+        """How the structure of the translation differs from that of the source, if it does."""
+        spans = self.source.located_spans, self.translation.located_spans
+        return find_structure_fault(self.source.text, self.translation.text, spans)
 
     @cached_property
     def same_scripts(self) -> bool:

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from hala_hpc.data.corpus.reader import Row, list_parts, open_part, read_row_groups
+from hala_hpc.data.corpus.reader import (
+    MESSAGE_COLUMNS,
+    Row,
+    has_fields,
+    list_parts,
+    open_part,
+    read_row_groups,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +35,12 @@ class CorpusIndex:
     def __init__(self, folder: Path) -> None:
         self.groups: list[IndexedRowGroup] = []
         self.rows = 0
+        self.has_fields = False
+        """Whether messages have fields beside role and content."""
         for part in list_parts(folder):
-            metadata = open_part(part).metadata
+            opened = open_part(part)
+            metadata = opened.metadata
+            self.has_fields |= has_fields(opened.schema_arrow, MESSAGE_COLUMNS[0])
             for number in range(metadata.num_row_groups):
                 rows = int(metadata.row_group(number).num_rows)
                 self.groups.append(IndexedRowGroup(part, number, self.rows, rows))

@@ -2,7 +2,7 @@
 
 Every row has `id` (content hash, 32 hexadecimal digits) and `origin` (name of the data set). A row
 is either a conversation with `messages` (after translation also `messages_source` in the same
-order), or a pair with `source` and `target`.
+order), or a pair with `source` and `target`. `messages.py` describes a message.
 """
 
 import os
@@ -13,6 +13,7 @@ from typing import Any, Literal
 from hala_hpc.core.damage import convert_os_error
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.core.run import describe_result_fix
+from hala_hpc.data.corpus.messages import FIELD_TYPES, drop_absent
 
 Kind = Literal["pairs", "conversations", "translations"]
 #: Columns that identify the kind of a corpus; the first match counts.
@@ -21,6 +22,8 @@ COLUMNS: dict[Kind, tuple[str, ...]] = {
     "translations": ("messages", "messages_source"),
     "conversations": ("messages",),
 }
+#: Columns that hold lists of messages.
+MESSAGE_COLUMNS = COLUMNS["translations"]
 #: Folder beside the shards with the rows that a model's stage rejected; it is a corpus itself.
 REJECTED = "rejected"
 #: Rows converted to Python objects at a time; this bounds the memory of a reader.
@@ -176,7 +179,24 @@ def read_row_groups(
     """
     batches = file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups, columns=columns)
     for batch in guard_batches(batches, part):
-        yield from batch.to_pylist()
+        lists = [name for name in MESSAGE_COLUMNS if has_fields(batch.schema, name)]
+        for row in batch.to_pylist():
+            for name in lists:
+                row[name] = list(map(drop_absent, row[name]))
+            yield row
+
+
+def has_fields(schema: Any, column: str) -> bool:
+    """Whether the messages of a column have fields beside role and content."""
+    if column not in schema.names:
+        return False
+    message = schema.field(column).type.value_type
+    return any(message.get_field_index(name) >= 0 for name in FIELD_TYPES)
+
+
+def part_has_fields(part: Path) -> bool:
+    """Whether a shard has columns for fields of messages beside role and content."""
+    return has_fields(open_part(part).schema_arrow, MESSAGE_COLUMNS[0])
 
 
 def read_batches(part: Path, columns: Sequence[str], batch_rows: int = BATCH_ROWS) -> Iterator[Any]:
@@ -217,5 +237,9 @@ def count_characters(row: Row) -> int:
         if isinstance(value, str):
             total += len(value)
         elif isinstance(value, list):
-            total += sum(len(m["content"]) + 64 for m in value if isinstance(m, dict))
+            total += sum(
+                len(m["content"]) + len(m.get("tool_calls") or "") + 64
+                for m in value
+                if isinstance(m, dict)
+            )
     return total

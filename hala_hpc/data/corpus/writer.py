@@ -9,6 +9,7 @@ from typing import Any, Self, TextIO
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.files import atomic_file, run_on_success
+from hala_hpc.data.corpus.messages import FIELD_TYPES, TOOLS
 from hala_hpc.data.corpus.reader import COLUMNS, Kind, Row, count_characters
 
 #: Characters that a writer buffers before it writes a row group: a few tens of MB as objects.
@@ -24,7 +25,8 @@ class CorpusWriter:
 
     The file gets its name when the block ends without an exception, and does not exist otherwise.
     `rows` counts the rows added. `extra` maps further columns to their Arrow types, e.g.
-    `{"verdict": "string"}`.
+    `{"verdict": "string"}`. With `has_fields` messages have all their fields and rows their tools;
+    without it those of a row that is added are dropped.
     """
 
     def __init__(
@@ -33,9 +35,11 @@ class CorpusWriter:
         kind: Kind,
         extra: dict[str, str] | None = None,
         group_characters: int = GROUP_CHARACTERS,
+        has_fields: bool = False,
     ) -> None:
         self.path = path
-        self.schema = make_schema(kind, extra or {})
+        self.schema = make_schema(kind, extra or {}, has_fields)
+        self.optional: Row = {TOOLS: None} if has_fields and kind != "pairs" else {}
         self.group_characters = group_characters
         self.rows = 0
         self._held: list[Row] = []
@@ -66,6 +70,7 @@ class CorpusWriter:
 
         Raises: KeyError if a column is missing.
         """
+        row = {**self.optional, **row} if self.optional else row
         self._held.append({name: row[name] for name in self.schema.names})
         self.rows += 1
         self._characters += count_characters(row)
@@ -186,17 +191,34 @@ def count_rejected(path: Path) -> dict[str, int]:
         return dict(Counter(RejectedRow.from_json(line, path).reason for line in file))
 
 
-def make_schema(kind: Kind, extra: dict[str, str]) -> Any:
-    """Return the Arrow schema of a kind of row."""
+def make_schema(kind: Kind, extra: dict[str, str], has_fields: bool = False) -> Any:
+    """Return the Arrow schema of a kind of row; `has_fields` as in `CorpusWriter`."""
     import pyarrow as pa
 
-    message = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    has_fields = has_fields and kind != "pairs"
+    parts = [("role", pa.string()), ("content", pa.string())]
+    parts += list(make_fields_type()) if has_fields else []
+    message = pa.list_(pa.struct(parts))
     types = {"source": pa.string(), "target": pa.string()}
     fields = [("id", pa.string()), ("origin", pa.string())]
     fields += [(name, types.get(name, message)) for name in COLUMNS[kind]]
-    return pa.schema(
-        [*fields, *((name, pa.type_for_alias(alias)) for name, alias in extra.items())]
-    )
+    fields += [(TOOLS, pa.string())] if has_fields else []
+    return pa.schema([*fields, *((name, _column_type(alias)) for name, alias in extra.items())])
+
+
+def _column_type(alias: str) -> Any:
+    """Return the Arrow type of an alias such as `double` or `list<double>`."""
+    import pyarrow as pa
+
+    inner = alias.removeprefix("list<").removesuffix(">")
+    return pa.type_for_alias(alias) if inner == alias else pa.list_(pa.type_for_alias(inner))
+
+
+def make_fields_type() -> Any:
+    """Return the Arrow type of the fields of a message beside role and content."""
+    import pyarrow as pa
+
+    return pa.struct([(name, pa.type_for_alias(alias)) for name, alias in FIELD_TYPES.items()])
 
 
 def encode_hex_ids(ids: bytes) -> Any:

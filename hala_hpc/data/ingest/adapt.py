@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
+from hala_hpc.data.corpus.messages import MessageFields
 from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.data.ingest.code_rows import CodeRows
 from hala_hpc.data.ingest.row_language import WantedLanguages
 from hala_hpc.data.readers.adapters import (
     Adapter,
     LanguagePair,
-    RowError,
     build_adapters,
     compute_row_digest,
     describe_adapters,
@@ -27,12 +27,14 @@ from hala_hpc.data.readers.adapters import (
 )
 from hala_hpc.data.readers.data_files import ARROW_SUFFIXES, data_suffix, disk_file
 from hala_hpc.data.readers.records import InputRecord
+from hala_hpc.data.readers.row_values import RowError
 from hala_hpc.data.readers.sources import (
     DatasetSelection,
     DataSource,
     find_sources,
     require_hub_id,
 )
+from hala_hpc.data.readers.turns import TurnRules
 
 #: A fenced block of code; one without an end extends to the end of the text.
 FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
@@ -43,6 +45,8 @@ PEEK_CHARACTERS = 1_000_000
 #: Usual names of questions and answers, for the suggestion to rename fields.
 QUESTIONS = {"prompt", "question", "query", "problem", "instruction", "input", "user"}
 ANSWERS = {"completion", "response", "answer", "solution", "output", "reply", "assistant"}
+#: Rejections that the user asked for: they say nothing about the quality of the data.
+EXPECTED_REASONS = {"duplicate", "code", "dropped", "other-language", "tool-use"}
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 #: First and last bytes of a Parquet file.
 PARQUET_MAGIC = b"PAR1"
@@ -61,6 +65,12 @@ class RowFormat:
     """Maps fields, before renaming, to the values whose rows are dropped."""
     drop_code: CodeRows = "no"
     wanted: WantedLanguages = field(default_factory=WantedLanguages)
+    turn_rules: TurnRules = field(default_factory=TurnRules)
+
+    @property
+    def adapters(self) -> Mapping[str, Adapter]:
+        """All adapters by name."""
+        return build_adapters(self.languages, self.turn_rules)
 
     @property
     def named_fields(self) -> tuple[str, ...]:
@@ -99,6 +109,8 @@ class AdaptedRow(NamedTuple):
     """Bytes of its texts."""
     roles: Sequence[str] = ()
     texts: Sequence[str] = ()
+    fields: Sequence[MessageFields] = ()
+    tools: str = ""
 
 
 def match_adapters(
@@ -134,7 +146,7 @@ def match_adapter(
     records = source.read()
     head = first_rows(records)
     rows = [row_format.renamed(record.value) for record in head if record.value is not None]
-    adapter = find_adapter(rows, row_format.rows, row_format.languages)
+    adapter = find_adapter(rows, row_format.rows, row_format.adapters)
     if head and adapter is None:
         raise no_adapter_error(source, head, row_format)
     return adapter, chain(head, records)
@@ -174,7 +186,7 @@ def no_adapter_error(
         names += f" (translation has {', '.join(sorted(inner)[:20])})"
     wanted = "fits an adapter"
     if row_format.rows != "auto":
-        fields_of_adapter = build_adapters(row_format.languages)[row_format.rows].fields
+        fields_of_adapter = row_format.adapters[row_format.rows].fields
         wanted = f"has the fields of rows={row_format.rows} ({fields_of_adapter})"
     return UserError(
         f"{start}{wanted}; they have the fields: {names}. Adapters: "
@@ -191,9 +203,12 @@ def hint_for_reasons(reasons: set[str]) -> str:
         "not-an-object": "each row must be an object with named fields, or an array of turns with "
         "role and content",
         "open-quote": 'set quoting = "none" if quotation marks belong to the text',
+        "unknown-role": 'name the roles, for example role_names = { narrator = "system" }',
+        "bad-tool-call": 'leave rows with tools out by tool_use = "reject"',
+        "bad-tools": 'leave rows with tools out by tool_use = "reject"',
         "wrong-columns": 'set the separator, for example separator = ";"',
     }
-    texts = [text for reason, text in hints.items() if reason in reasons]
+    texts = dict.fromkeys(text for reason, text in hints.items() if reason in reasons)
     return f"; {'; '.join(texts)}" if texts else ""
 
 
@@ -247,19 +262,19 @@ def adapt_row(
     row_named = row_format.renamed(row) if row_format.rename else row
     if row_format.rows == "auto" and not adapter.fits(row_named):
         # Columns that are null in a row are absent from it: other columns may hold its texts.
-        other = find_adapter([row_named], "auto", row_format.languages)
+        other = find_adapter([row_named], "auto", row_format.adapters)
         adapter = other if other and other.kind == adapter.kind else adapter
     try:
-        roles, texts = adapter.read(row_named)
-        name, size = compute_row_digest(roles, texts)
+        content = adapter.read(row_named)
+        name, size = compute_row_digest(*content)
     except RowError as error:
         return AdaptedRow(origin, str(error))
     reason = ""
-    if row_format.drop_code != "no" and is_code(row_format.drop_code, roles, texts):
+    if row_format.drop_code != "no" and is_code(row_format.drop_code, content.roles, content.texts):
         reason = "code"
-    elif row_format.wanted.excludes(row, roles, texts):
+    elif row_format.wanted.excludes(row, content.roles, content.texts):
         reason = "other-language"
-    return AdaptedRow(origin, reason, name, size, roles, texts)
+    return AdaptedRow(origin, reason, name, size, *content)
 
 
 def is_code(which: CodeRows, roles: Sequence[str], texts: Sequence[str]) -> bool:
@@ -267,7 +282,9 @@ def is_code(which: CodeRows, roles: Sequence[str], texts: Sequence[str]) -> bool
     if not any("```" in text for text in texts):
         return False
     answers = [text for role, text in zip(roles, texts, strict=False) if role == "assistant"]
-    return which == "fenced" or all(not FENCED.sub("", text).strip() for text in answers or texts)
+    # An answer that only calls a tool has no text.
+    written = [text for text in answers if text] or texts
+    return which == "fenced" or all(not FENCED.sub("", text).strip() for text in written)
 
 
 def peek_kind(path: str, selection: DatasetSelection, row_format: RowFormat) -> Kind | None:

@@ -42,7 +42,9 @@ class WantedLanguages:
             return primary_subtag(column_code) not in map(primary_subtag, self.codes)
         if not roles:
             return self._is_foreign(texts[0])
-        messages = [text for role, text in zip(roles, texts, strict=True) if role != "system"]
+        messages = [
+            text for role, text in zip(roles, texts, strict=True) if role not in ("system", "tool")
+        ]
         return any(map(self._is_foreign, messages[:MESSAGES]))
 
     def _is_foreign(self, text: str) -> bool:

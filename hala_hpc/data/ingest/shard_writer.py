@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.files import run_on_success
+from hala_hpc.data.corpus.messages import TOOLS
 from hala_hpc.data.corpus.reader import COLUMNS, Kind, part_name, rejected_name
 from hala_hpc.data.corpus.writer import (
     GROUP_CHARACTERS,
@@ -16,9 +17,10 @@ from hala_hpc.data.corpus.writer import (
     RejectedRow,
     RejectWriter,
     encode_hex_ids,
+    make_fields_type,
 )
 from hala_hpc.data.ingest.shard_plan import DUPLICATE, ShardPlan, assign_shards
-from hala_hpc.data.ingest.spill import SpilledSplit
+from hala_hpc.data.ingest.spill import FIELDS, SpilledSplit
 
 #: Bytes of text that all shards buffer together before they write.
 BUFFERED_BYTES = 128_000_000
@@ -31,8 +33,8 @@ REJECTION_COLUMNS = ["line", "id", "reason", "raw"]
 class Shard:
     """The two files of a unit and their buffered rows; use as a context manager."""
 
-    def __init__(self, folder: Path, unit: int, kind: Kind) -> None:
-        self.writer = CorpusWriter(folder / part_name(unit), kind)
+    def __init__(self, folder: Path, unit: int, kind: Kind, has_fields: bool) -> None:
+        self.writer = CorpusWriter(folder / part_name(unit), kind, has_fields=has_fields)
         self.rejects = RejectWriter(folder / rejected_name(unit))
         self.waiting: list[Any] = []
         self._stack = ExitStack()
@@ -43,6 +45,8 @@ class Shard:
 
         if self.waiting:
             table = pa.concat_tables(self.waiting)
+            if FIELDS in table.schema.names:
+                table = add_message_fields(table)
             self.writer.add_table(table.set_column(0, "id", hex_ids(table["id"])))
         self.waiting = []
 
@@ -62,9 +66,14 @@ class Shard:
 class Shards:
     """Writes some shards from the splits of an input, added in order; a context manager."""
 
-    def __init__(self, folders: dict[int, Path], kind: Kind, units: int, threads: int) -> None:
-        self.shards = {unit: Shard(folder, unit, kind) for unit, folder in folders.items()}
-        self.columns = ["id", "origin", *COLUMNS[kind]]
+    def __init__(
+        self, folders: dict[int, Path], splits: Sequence[SpilledSplit], units: int, threads: int
+    ) -> None:
+        kind, has_fields = splits[0].kind, any(split.has_fields for split in splits)
+        self.shards = {
+            unit: Shard(folder, unit, kind, has_fields) for unit, folder in folders.items()
+        }
+        self.columns = ["id", "origin", *COLUMNS[kind], *([FIELDS, TOOLS] if has_fields else [])]
         self.units = units
         self.limit = min(BUFFERED_BYTES, GROUP_CHARACTERS * len(folders))
         self.buffered_bytes = 0
@@ -133,6 +142,24 @@ def write_shards(
             return
         shards.add(split, places)
     shards.write_waiting()
+
+
+def add_message_fields(table: Any) -> Any:
+    """Move the column of the fields into the messages, for those of all rows."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    messages, fields = (table[name].combine_chunks() for name in ("messages", FIELDS))
+    lengths = pc.list_value_length(messages).to_numpy(zero_copy_only=False).astype(np.int64)
+    has_fields: Any = np.repeat(fields.is_valid().to_numpy(zero_copy_only=False), lengths)
+    places = pa.array(np.cumsum(has_fields) - 1, pa.int64(), mask=~has_fields)
+    values = [*messages.flatten().flatten(), *fields.flatten().take(places).flatten()]
+    names = ["role", "content", *make_fields_type().names]
+    ends = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    whole = pa.ListArray.from_arrays(ends, pa.StructArray.from_arrays(values, names=names))
+    place = table.schema.get_field_index("messages")
+    return table.set_column(place, "messages", whole).drop_columns([FIELDS])
 
 
 def rejected_rows(split: SpilledSplit, table: Any, raws: Iterator[Any]) -> Iterator[str]:

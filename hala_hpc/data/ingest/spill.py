@@ -15,13 +15,19 @@ from pathlib import Path
 from typing import Any, Self
 
 from hala_hpc.core.files import run_on_success
+from hala_hpc.data.corpus.messages import NO_FIELDS, TOOLS, MessageFields
 from hala_hpc.data.corpus.reader import Kind
-from hala_hpc.data.corpus.writer import RejectedRow, format_json_line, make_schema
+from hala_hpc.data.corpus.writer import (
+    RejectedRow,
+    format_json_line,
+    make_fields_type,
+    make_schema,
+)
 from hala_hpc.data.ingest.adapt import AdaptedRow, RowFormat, adapt_row
 from hala_hpc.data.ingest.fast_path import QuestionBatch, fast_path_fields, read_question_batch
 from hala_hpc.data.ingest.named_fields import NamedFields
 from hala_hpc.data.ingest.splits import BufferedSplit, InputSplit
-from hala_hpc.data.readers.adapters import Adapter, build_adapters
+from hala_hpc.data.readers.adapters import Adapter
 from hala_hpc.data.readers.json_lines import LineRange, read_chunks
 from hala_hpc.data.readers.records import InputRecord
 
@@ -30,6 +36,8 @@ from hala_hpc.data.readers.records import InputRecord
 TABLE_BATCHES = 2
 #: Bytes of text and rows that are buffered as objects before writing: a few tens of MB.
 BATCH_BYTES = 4_000_000
+#: Column with the fields of all messages of a row beside role and content; null for most rows.
+FIELDS = "fields"
 BATCH_ROWS = 5_000
 
 
@@ -47,7 +55,7 @@ class SplitTask:
     @property
     def kind(self) -> Kind:
         """The kind of the adapted rows."""
-        return build_adapters(self.row_format.languages)[self.adapter].kind
+        return self.row_format.adapters[self.adapter].kind
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,8 @@ class SpilledSplit:
     reasons: dict[str, int]
     """Rows by reason; accepted rows under ""."""
     named: NamedFields = dataclass_field(default_factory=NamedFields)
+    has_fields: bool = False
+    """Whether a message of an accepted row has fields beside role and content, or a row tools."""
 
     def columns(self, *names: str) -> Any:
         """Read some columns of all rows; other columns are not read."""
@@ -108,7 +118,7 @@ class SpilledSplit:
 def spill_split(task: SplitTask) -> SpilledSplit:
     """Adapt the rows of a split and write them to its file."""
     use_system_memory_pool()
-    adapter = build_adapters(task.row_format.languages)[task.adapter]
+    adapter = task.row_format.adapters[task.adapter]
     keeps_raw = isinstance(task.split, BufferedSplit)
     named, asks = NamedFields(), bool(task.row_format.named_fields)
     with SpillWriter(task.file, task.kind, keeps_raw) as writer:
@@ -125,7 +135,9 @@ def spill_split(task: SplitTask) -> SpilledSplit:
     split = None if keeps_raw else task.split
     reasons = dict(writer.reasons)
     rows = sum(reasons.values())
-    return SpilledSplit(task.file, task.where, task.kind, split, rows, reasons, named)
+    return SpilledSplit(
+        task.file, task.where, task.kind, split, rows, reasons, named, writer.has_fields
+    )
 
 
 def read_parts(
@@ -157,7 +169,8 @@ def make_spill_schema(kind: Kind) -> Any:
 
     types = {"line": pa.int64(), "id": pa.binary(16), "size": pa.int64()}
     types |= {"reason": pa.string(), "raw": pa.string()}
-    return pa.schema([*types.items(), *list(make_schema(kind, {}))[1:]])
+    fields = {} if kind == "pairs" else {FIELDS: pa.list_(make_fields_type()), TOOLS: pa.string()}
+    return pa.schema([*types.items(), *list(make_schema(kind, {}))[1:], *fields.items()])
 
 
 class SpillWriter:
@@ -171,6 +184,7 @@ class SpillWriter:
         self.path, self.kind, self.keeps_raw = path, kind, keeps_raw
         self.schema = make_spill_schema(kind)
         self.reasons: Counter[str] = Counter()
+        self.has_fields = False
         self._stack = ExitStack()
         self._file: Any = None
         self._clear()
@@ -186,6 +200,8 @@ class SpillWriter:
         self.origins: list[str] = []
         self.roles: list[str] = []
         self.texts: list[str | None] = []
+        self.fields: list[list[dict[str, Any]] | None] = []
+        self.tools: list[str | None] = []
         self.ends = [0]
 
     def __enter__(self) -> Self:
@@ -200,12 +216,13 @@ class SpillWriter:
 
     def add(self, record: InputRecord, adapted: AdaptedRow) -> None:
         """Add a row; a rejected row is stored as its line of the rejected file."""
-        origin, reason, name, size, roles, texts = adapted
+        origin, reason, name, size, roles, texts, fields, tools = adapted
         self.reasons[reason] += 1
         raw = None
         if not reason:
             self.roles += roles
             self.texts += texts
+            self.has_fields |= bool(fields or tools)
             if self.keeps_raw:
                 raw = format_json_line(record.decoded_raw)
         else:
@@ -222,8 +239,18 @@ class SpillWriter:
         self.row_reasons.append(reason)
         self.raws.append(raw)
         self.origins.append(origin)
+        self.fields.append(None if reason else self.filled_fields(fields, tools, len(roles)))
+        self.tools.append(None if reason else tools or None)
         self.bytes += size + (len(raw) if raw else 0)
         self._added()
+
+    def filled_fields(
+        self, fields: Sequence[MessageFields], tools: str, messages: int
+    ) -> list[dict[str, Any]] | None:
+        """Return the fields of each message of a row; None if it has neither them nor tools."""
+        if not fields and not tools:
+            return None
+        return [values._asdict() for values in fields or [NO_FIELDS] * messages]
 
     def add_questions(self, line: int, origin: str, batch: QuestionBatch) -> None:
         """Add accepted rows that are on consecutive lines from `line`."""
@@ -246,6 +273,8 @@ class SpillWriter:
         self.row_reasons += [""] * count
         self.raws += [None] * count
         self.origins += [origin] * count
+        self.fields += [None] * count
+        self.tools += [None] * count
         self.bytes += sum(batch.sizes)
         self.reasons[""] += count
         self._added()
@@ -279,4 +308,8 @@ class SpillWriter:
         turns = pa.StructArray.from_arrays(
             [pa.array(self.roles, pa.string()), texts], names=["role", "content"]
         )
-        return [pa.ListArray.from_arrays(pa.array(self.ends, pa.int32()), turns)]
+        return [
+            pa.ListArray.from_arrays(pa.array(self.ends, pa.int32()), turns),
+            pa.array(self.fields, self.schema.field(FIELDS).type),
+            pa.array(self.tools, pa.string()),
+        ]

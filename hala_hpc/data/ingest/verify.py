@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import INTERNAL, UserError
+from hala_hpc.data.corpus.messages import TOOLS, format_fields
 from hala_hpc.data.corpus.reader import (
     COLUMNS,
     open_part,
+    part_has_fields,
     part_kind,
     part_name,
     rejected_name,
@@ -43,6 +45,7 @@ def verify_shard(folder: Path, unit: int) -> ShardCounts:
 
     part = folder / part_name(unit)
     columns, found = ["id", *COLUMNS[part_kind(part)]], bytearray()
+    columns += [TOOLS] if part_has_fields(part) else []
     with open_part(part) as file:
         notes = {key.decode(): value.decode() for key, value in file.metadata.metadata.items()}
         try:
@@ -90,12 +93,29 @@ def joined_texts(batch: Any) -> list[Any]:
         parts = ["", batch.column("source"), batch.column("target")]
     else:
         lists = batch.column("messages")
-        role, content = lists.flatten().flatten()
+        role, content, *fields = lists.flatten().flatten()
         ends = np.cumsum(pc.list_value_length(lists).to_numpy(zero_copy_only=False))
         offsets = pa.array(np.concatenate([[0], ends]), pa.int32())
         both = [pa.ListArray.from_arrays(offsets, texts) for texts in (role, content)]
         parts = [pc.binary_join(both[0], "\0"), "", pc.binary_join(both[1], "\0")]
+        if fields:
+            parts = [pc.binary_join_element_wise(*parts, "\0"), joined_fields(batch, fields, ends)]
+            return slice_bytes(pc.binary_join_element_wise(*parts, ""))
     return slice_bytes(pc.binary_join_element_wise(*parts, "\0"))
+
+
+def joined_fields(batch: Any, fields: list[Any], ends: Any) -> Any:
+    """Return what the id of each row has after its texts: NUL and its fields, or nothing."""
+    import pyarrow as pa
+
+    values = list(zip(*(column.to_pylist() for column in fields), strict=True))
+    tools = batch.column(TOOLS).to_pylist()
+    starts = [0, *ends.tolist()]
+    found = [
+        format_fields(values[start:end], tools_of_row or "")
+        for (start, end), tools_of_row in zip(pairwise(starts), tools, strict=True)
+    ]
+    return pa.array([f"\0{text}" if text else "" for text in found], pa.string())
 
 
 def slice_bytes(texts: Any) -> list[Any]:

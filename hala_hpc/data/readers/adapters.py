@@ -1,56 +1,35 @@
 """Adapters that map the row formats of public data sets to conversations and pairs.
 
-The reasons for rejecting a row are missing-field, wrong-type, empty-text, unknown-role, tool-use,
-no-answer, nul and lone-surrogate.
+The reasons for rejecting a row are those of `row_values` and `turns`, and no-answer, nul and
+lone-surrogate.
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import isnan
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from hala_hpc.data.corpus.messages import NO_FIELDS, MessageFields, format_fields
 from hala_hpc.data.corpus.reader import Kind, Row
+from hala_hpc.data.readers.row_values import RowError, optional_text, required_text
+from hala_hpc.data.readers.turns import Turn, TurnRules, decode, read_tools, read_turn
 
 #: Fields that hold a list of turns; the adapter `messages` uses the first.
 LISTS = ("messages", "conversations", "conversation")
+DEFAULT_RULES = TurnRules()
 LanguagePair = tuple[str, str]
-Texts = tuple[list[str], list[str]]
-"""Roles and texts of a conversation in order; for a pair no roles and two texts."""
-
-ROLES = {
-    "system": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bing": "assistant",
-    "bard": "assistant",
-    "model": "assistant",
-}
 
 
-#: Roles of tool calls and tool results.
-TOOL_ROLES = {
-    "tool",
-    "tool_call",
-    "tool_response",
-    "function",
-    "function_call",
-    "function_response",
-    "ipython",
-    "observation",
-}
-#: Fields of a turn that calls a tool; the content of such a turn may be absent.
-CALLS = ("tool_calls", "function_call")
+class Texts(NamedTuple):
+    """Roles and texts of a conversation in order; for a pair no roles and two texts."""
 
-
-class RowError(Exception):
-    """A row that cannot be used; the text of the exception is the reason."""
+    roles: list[str]
+    texts: list[str]
+    fields: Sequence[MessageFields] = ()
+    """What each message has beside them; empty if none has anything."""
+    tools: str = ""
+    """The tools of the conversation as JSON text."""
 
 
 class QuestionFields(NamedTuple):
@@ -79,47 +58,11 @@ class Adapter:
     """Set if a row is one question and one answer; such rows can be read in batches."""
 
 
-def required_text(row: Row, name: str) -> str:
-    """Return a text that must be present and not blank."""
-    text = row.get(name)
-    if isinstance(text, str) and text and not text.isspace():
-        return text
-    if text is None:
-        raise RowError("missing-field")
-    if isinstance(text, str):
-        raise RowError("empty-text")
-    return number_text(text)
-
-
-def optional_text(row: Row, name: str) -> str:
-    """Return a text that may be absent or blank; "" in that case."""
-    text = row.get(name)
-    if not text and (text is None or isinstance(text, str)):
-        return ""
-    if isinstance(text, float) and isnan(text):
-        return ""
-    if not isinstance(text, str):
-        return number_text(text)
-    return "" if text.isspace() else text
-
-
-def number_text(value: Any) -> str:
-    """Return a number that stands in the place of a text as JSON writes it.
-
-    Raises: RowError for other values; not-a-number is how some libraries write null.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RowError("wrong-type")
-    if isnan(value):
-        raise RowError("missing-field")
-    return json.dumps(value)
-
-
 def turns(system: str, user: str, assistant: str) -> Texts:
     """Build a conversation of one question and its answer."""
     if system:
-        return ["system", "user", "assistant"], [system, user, assistant]
-    return ["user", "assistant"], [user, assistant]
+        return Texts(["system", "user", "assistant"], [system, user, assistant])
+    return Texts(["user", "assistant"], [user, assistant])
 
 
 ALPACA = QuestionFields("instruction", "output", "input", "system")
@@ -135,58 +78,39 @@ def read_question(fields: QuestionFields, row: Row) -> Texts:
     return turns(optional_text(row, fields.system), question, required_text(row, fields.answer))
 
 
-def read_messages(row: Row) -> Texts:
+def read_messages(rules: TurnRules, row: Row) -> Texts:
     """Read a list of turns with `role` and `content`, or `from` and `value`."""
     listing = next((row[name] for name in LISTS if row.get(name) is not None), None)
     if isinstance(listing, str):
-        listing = decode_listing(listing)
+        listing = decode(listing, "wrong-type")
     if listing is None:
         raise RowError("missing-field")
     if not isinstance(listing, list):
         raise RowError("wrong-type")
     # Many data sets carry a blank system prompt; it is dropped.
-    messages = [(role, text) for role, text in map(read_turn, listing) if text]
+    found = [read_turn(turn, rules) for turn in listing]
+    found = [turn for turn in found if turn.text or turn.role != "system"]
     system = optional_text(row, "system")
-    if system and (not messages or messages[0][0] != "system"):
-        messages.insert(0, ("system", system))
-    roles = [role for role, _ in messages]
+    if system and (not found or found[0].role != "system"):
+        found.insert(0, Turn("system", system))
+    roles = [turn.role for turn in found]
     if "user" not in roles or "assistant" not in roles:
         raise RowError("no-answer")
-    return roles, [text for _, text in messages]
+    tools = read_tools(row, any(turn.fields.tool_calls for turn in found))
+    fields = [turn.fields for turn in found]
+    has_fields = any(field is not NO_FIELDS for field in fields)
+    return Texts(roles, [turn.text for turn in found], fields if has_fields else (), tools)
 
 
-def decode_listing(text: str) -> Any:
-    """Decode a conversation that is stored as JSON text."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise RowError("wrong-type") from None
+def read_prompt(rules: TurnRules, row: Row) -> Texts:
+    """Read prompt and completion: texts, or two lists of turns.
 
-
-def read_turn(turn: Any) -> tuple[str, str]:
-    """Return role and text of one turn; the text of a system prompt may be empty."""
-    if not isinstance(turn, dict):
-        raise RowError("wrong-type")
-    role_name = required_text(turn, present(turn, "role", "from")).lower()
-    role = ROLES.get(role_name)
-    if role_name in TOOL_ROLES or any(turn.get(field) for field in CALLS):
-        raise RowError("tool-use")
-    if role is None:
-        raise RowError("unknown-role")
-    name = present(turn, "content", "value")
-    return role, optional_text(turn, name) if role == "system" else required_text(turn, name)
-
-
-def present(row: Row, name: str, other: str) -> str:
-    """Return the first name, or the other one if only that has a value; null is absence."""
-    return other if row.get(name) is None and row.get(other) is not None else name
-
-
-def read_prompt(row: Row) -> Texts:
-    """Read prompt and completion: texts, or two lists of turns."""
+    Answers of the prompt are context: as in TRL, only the completion is learned.
+    """
     prompt, completion = row.get("prompt"), row.get("completion")
     if isinstance(prompt, list) and isinstance(completion, list):
-        return read_messages({"messages": prompt + completion, "system": row.get("system")})
+        context = [{**turn, "weight": 0} if isinstance(turn, dict) else turn for turn in prompt]
+        return read_messages(rules, {**row, "messages": context + completion})
     return read_question(PROMPT, row)
 
 
@@ -200,7 +124,7 @@ def read_opus(languages: LanguagePair, row: Row) -> Texts:
         if any(texts.get(name) is not None for name in languages)
         else ("source", "target")
     )
-    return [], [required_text(texts, names[0]), required_text(texts, names[1])]
+    return Texts([], [required_text(texts, names[0]), required_text(texts, names[1])])
 
 
 def fits_opus(languages: LanguagePair, row: Row) -> bool:
@@ -221,17 +145,18 @@ def has(*names: str) -> Callable[[Row], bool]:
     return lambda row: all(row.get(name) is not None for name in names)
 
 
-def build_adapters(languages: LanguagePair) -> dict[str, Adapter]:
+def build_adapters(languages: LanguagePair, rules: TurnRules = DEFAULT_RULES) -> dict[str, Adapter]:
     """Return all adapters by name, in the order in which `auto` tries them."""
     conversations: Kind = "conversations"
     opus = partial(fits_opus, languages), partial(read_opus, languages)
+    read_turns, read_both = partial(read_messages, rules), partial(read_prompt, rules)
     opus_fields = f"translation with {' and '.join(languages)}, or source, target"
     all_of_them = (
-        Adapter("messages", conversations, "messages", has("messages"), read_messages),
-        Adapter("sharegpt", conversations, "conversations", fits_sharegpt, read_messages),
+        Adapter("messages", conversations, "messages", has("messages"), read_turns),
+        Adapter("sharegpt", conversations, "conversations", fits_sharegpt, read_turns),
         question_adapter("openorca", OPENORCA),
         question_adapter("alpaca", ALPACA),
-        Adapter("prompt", conversations, "prompt, completion", has(*PROMPT[:2]), read_prompt),
+        Adapter("prompt", conversations, "prompt, completion", has(*PROMPT[:2]), read_both),
         Adapter("opus", "pairs", opus_fields, *opus),
     )
     return {adapter.name: adapter for adapter in all_of_them}
@@ -244,9 +169,8 @@ def question_adapter(name: str, fields: QuestionFields) -> Adapter:
     return Adapter(name, "conversations", ", ".join(needed), has(*needed), read, fields)
 
 
-def find_adapter(rows: Iterable[Row], wanted: str, languages: LanguagePair) -> Adapter | None:
+def find_adapter(rows: Iterable[Row], wanted: str, known: Mapping[str, Adapter]) -> Adapter | None:
     """Return the first adapter that fits one of the rows: `wanted`, or any with `auto`."""
-    known = build_adapters(languages)
     tried = list(known.values()) if wanted == "auto" else [known[wanted]]
     return next((adapter for row in rows for adapter in tried if adapter.fits(row)), None)
 
@@ -258,14 +182,22 @@ def describe_adapters(languages: LanguagePair) -> str:
     )
 
 
-def compute_row_digest(roles: Sequence[str], texts: Sequence[str]) -> tuple[bytes, int]:
-    """Return the 16-byte row id, a hash of roles and texts, and the number of bytes hashed.
+def compute_row_digest(
+    roles: Sequence[str],
+    texts: Sequence[str],
+    fields: Sequence[MessageFields] = (),
+    tools: str = "",
+) -> tuple[bytes, int]:
+    """Return the 16-byte row id, a hash of all that a row has, and the number of bytes hashed.
 
     Raises: RowError if a text has a NUL or a lone surrogate.
     """
-    # No text is empty or contains NUL, so different rows give different joined strings.
-    joined = "\0".join([*roles, "", *texts])
-    if joined.count("\0") != len(roles) + len(texts):
+    # No role is empty and no text contains NUL, so different rows give different joined strings.
+    parts = [*roles, "", *texts]
+    if (fields or tools) and (more := format_fields(fields, tools)):
+        parts.append(more)
+    joined = "\0".join(parts)
+    if joined.count("\0") != len(parts) - 1:
         raise RowError("nul")
     try:
         data = joined.encode()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from zipfile import BadZipFile, ZipFile
 
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
+from hala_hpc.core.lfs_pointer import LFS_FIX, LFS_START
 from hala_hpc.data.readers.records import broken_file_error
 from hala_hpc.data.readers.text_files import COMPRESSIONS, find_archive
 
@@ -20,8 +21,6 @@ DESCRIPTIONS = re.compile(
     r"(dataset_(infos?|dict)|state|config|metadata|croissant|dataset_metadata)\.json", re.IGNORECASE
 )
 REJECTED_ROWS = re.compile(r"rejected-\d+\.jsonl")
-#: First bytes of the file that Git leaves in the place of one that it did not fetch.
-LFS_START = b"version https://git-lfs.github.com/spec/"
 
 
 class UnreadFile(NamedTuple):
@@ -163,8 +162,8 @@ def require_content(file: Path) -> None:
         raise UserError(f"data file {file}: cannot be read: {error.strerror}", NO_INPUT) from error
     if start == LFS_START:
         raise UserError(
-            f"data file {file}: is a pointer of Git LFS, the file itself was not fetched; run "
-            "`git lfs pull` in its repository, or fetch it with `hf download`",
+            f"data file {file}: is a pointer of Git LFS, the file itself was not fetched; "
+            f"{LFS_FIX}",
             BAD_DATA,
         )
 

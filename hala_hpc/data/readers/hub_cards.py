@@ -4,8 +4,10 @@ huggingface_hub's DatasetCard is not used: it validates and prints, and needs th
 a node that only reads files. PyYAML, which these libraries bring, reads the same block.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
@@ -33,13 +35,32 @@ def read_configurations(folder: Path) -> list[HubConfiguration]:
 
     Raises: UserError (BAD_DATA) if the card cannot be read.
     """
+    card = folder / CARD
+    return parse_card(read_card(folder), card) if card.is_file() else []
+
+
+def read_card(folder: Path) -> str:
+    """Return the text of the card in a folder; "" if there is none."""
+    card = folder / CARD
+    return card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+
+
+def has_card_block(text: str) -> bool:
+    """Whether a card begins with a block of YAML."""
+    lines = text.removeprefix("\ufeff").splitlines()
+    return bool(lines) and lines[0].strip() == FENCE
+
+
+def parse_card(text: str, source: object) -> list[HubConfiguration]:
+    """Return the configurations that a card lists; none if there is no list.
+
+    Raises: UserError (BAD_DATA) if the list cannot be read; it names `source`.
+    """
     import yaml
 
-    card = folder / CARD
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    lines = text.removeprefix("\ufeff").splitlines()
-    if not lines or lines[0].strip() != FENCE:
+    if not has_card_block(text):
         return []
+    lines = text.splitlines()
     ends = (number for number, line in enumerate(lines[1:], 1) if line.strip() == FENCE)
     block = "\n".join(lines[1 : next(ends, len(lines))])
     try:
@@ -48,7 +69,7 @@ def read_configurations(folder: Path) -> list[HubConfiguration]:
         return [parse_configuration(each) for each in listing or []]
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"data file {card}: its list of configurations cannot be read "
+            f"data file {source}: its list of configurations cannot be read "
             f"({type(error).__name__}); fetch the data set again, or remove the card",
             BAD_DATA,
         ) from error
@@ -101,22 +122,49 @@ def list_configuration(folder: Path, chosen: HubConfiguration, split: str) -> li
 
     Raises: UserError (NO_INPUT) if it has no such split or if a pattern has no file.
     """
+    files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return [folder / name for name in match_configuration(files, chosen, split, str(folder))]
+
+
+def match_configuration(
+    names: Sequence[str], chosen: HubConfiguration, split: str, where: str = "the data set"
+) -> list[str]:
+    """Return the paths, of all those of a data set, that a split of a configuration has, sorted.
+
+    Raises: UserError (NO_INPUT) if it has no such split or if a pattern has no file.
+    """
     patterns = chosen.patterns.get(split)
     if patterns is None:
-        names = ", ".join(chosen.patterns)
+        listing = ", ".join(chosen.patterns)
         raise UserError(
-            f"split={split}: configuration {chosen.name} of {folder} has no such split; it has "
-            f"{names}",
+            f"split={split}: configuration {chosen.name} of {where} has no such split; it has "
+            f"{listing}",
             NO_INPUT,
         )
-    files: set[Path] = set()
+    found: set[str] = set()
     for pattern in patterns:
-        matched = {each for each in (folder / chosen.folder).glob(pattern) if each.is_file()}
+        parts = PurePosixPath(chosen.folder, pattern).parts
+        matched = {name for name in names if matches_parts(name.split("/"), parts)}
         if not matched:
             raise UserError(
-                f"data folder {folder}: has no file {pattern!r}, which its card names for the "
+                f"data folder {where}: has no file {pattern!r}, which its card names for the "
                 f"configuration {chosen.name}; fetch the data set again",
                 NO_INPUT,
             )
-        files |= matched
-    return sorted(files)
+        found |= matched
+    return sorted(found)
+
+
+def matches_parts(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Whether the parts of a path match those of a pattern; `**` stands for any number of parts."""
+    if not patterns:
+        return not names
+    if patterns[0] == "**":
+        rest = patterns[1:]
+        # As the last part it stands for files at any depth.
+        return not rest or any(matches_parts(names[n:], rest) for n in range(len(names)))
+    return (
+        bool(names)
+        and fnmatchcase(names[0], patterns[0])
+        and matches_parts(names[1:], patterns[1:])
+    )

@@ -3,7 +3,7 @@
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from gzip import BadGzipFile
 from lzma import LZMAError
@@ -27,13 +27,11 @@ from hala_hpc.data.readers.data_files import (
     UnreadFile,
     data_suffix,
     describe_unread,
-    find_unread_reason,
     list_archive,
     list_folder,
     require_content,
 )
 from hala_hpc.data.readers.hub_cards import (
-    CARD,
     choose_configuration,
     list_configuration,
     read_configurations,
@@ -242,33 +240,6 @@ def choose_files(
         if file not in chosen
     ]
     return FolderContent(files, content.unread + others)
-
-
-def select_hub_files(names: Sequence[str], selection: DatasetSelection) -> list[str]:
-    """Select the data files of a hub data set, and its card, from the paths of all its files.
-
-    Raises: UserError (NO_INPUT) if a subset or split has no data files.
-    """
-    root = Path("/", selection.subset or "")
-    every = [Path("/", name) for name in sorted(names)]
-    inside = [file for file in every if root in file.parents]
-    if CARD in names and not inside:
-        # The subset may be a configuration of the card: its files have the name as a word.
-        root, inside = Path("/"), [file for file in every if has_word(file, selection.subset or "")]
-    files = [file for file in inside if not find_unread_reason(file.relative_to(root))]
-    files = filter_split(files, root, selection.on_hub.split)
-    if not files:
-        where = f"subset={selection.subset}" if selection.subset else "the data set"
-        raise UserError(
-            f"{where} has no data files on the hub; it has {list_some_names(names)}", NO_INPUT
-        )
-    card = [Path("/", CARD)] if CARD in names else []
-    return [str(file.relative_to("/")) for file in sorted({*card, *files})]
-
-
-def list_some_names(names: Sequence[str]) -> str:
-    """Format the first five of some names."""
-    return ", ".join(sorted(names)[:5]) or "none"
 
 
 def filter_split(files: list[Path], folder: Path, split: str | None) -> list[Path]:

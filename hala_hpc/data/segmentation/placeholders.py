@@ -32,17 +32,29 @@ def unmask_ranges(answer: str, text: str, places: Sequence[tuple[int, int]]) -> 
     None unless every placeholder is there once and no other. A placeholder may have single brackets
     if the text has no number in brackets itself, such as a footnote's `[1]`.
     """
-    wanted = list(range(1, len(places) + 1))
-    tolerated = bool(places) and _numbers(_LENIENT_PLACEHOLDER, mask_ranges(text, places)) == wanted
-    form = _LENIENT_PLACEHOLDER if tolerated else PLACEHOLDER
-    if sorted(_numbers(form, answer)) != wanted:
-        return None
+    return Unmasking(text, places).restore(answer, range(len(places)))
 
-    def original(placeholder: re.Match[str]) -> str:
-        start, end = places[int(placeholder["number"]) - 1]
-        return text[start:end]
 
-    return form.sub(original, answer)
+class Unmasking:
+    """Restores the ranges of one text in parts of an answer."""
+
+    def __init__(self, text: str, places: Sequence[tuple[int, int]]) -> None:
+        self._text, self._places = text, places
+        every = list(range(1, len(places) + 1))
+        is_lenient = (
+            bool(places) and _numbers(_LENIENT_PLACEHOLDER, mask_ranges(text, places)) == every
+        )
+        self._form = _LENIENT_PLACEHOLDER if is_lenient else PLACEHOLDER
+
+    def restore(self, part: str, wanted: Sequence[int]) -> str | None:
+        """Restore the places with these indices; None unless each is there once and no other."""
+        if sorted(_numbers(self._form, part)) != [index + 1 for index in wanted]:
+            return None
+        return self._form.sub(self._original, part)
+
+    def _original(self, placeholder: re.Match[str]) -> str:
+        start, end = self._places[int(placeholder["number"]) - 1]
+        return self._text[start:end]
 
 
 def _numbers(form: re.Pattern[str], text: str) -> list[int]:

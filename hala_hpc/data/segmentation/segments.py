@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from hala_hpc.data.segmentation import placeholders
+from hala_hpc.data.segmentation.blocks import Block, make_opaque, parse_blocks
 from hala_hpc.data.segmentation.cuts import (
     LEVELS,
     Cuts,
@@ -17,30 +18,38 @@ from hala_hpc.data.segmentation.cuts import (
     sentence_cuts,
     word_cuts,
 )
-from hala_hpc.data.segmentation.lines import has_language, lines_of_language
+from hala_hpc.data.segmentation.lines import has_language
 from hala_hpc.data.segmentation.spans import Span, protected_spans
+from hala_hpc.data.segmentation.wrapping import Wrap, rewrap
 
 _BREAK = re.compile(r"<(?:br\b|hr\b|!--)", re.IGNORECASE)
 _TAG = re.compile(r"<(?P<slash>/?)(?P<name>[A-Za-z][\w:.-]*)")
 _LEADING_PUNCTUATION = re.compile(r"[\s,.;:!?)\]|’/،؛؟–—-]*+")
 
+#: A range, and whether its segment has several blocks.
+GroupRange = tuple[Range, bool]
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Language on one line without white space around it, with its protected spans."""
+    """Language without white space around it, with its protected spans.
+
+    It is on one line, or has several blocks with their markers.
+    """
 
     text: str
     spans: tuple[Span, ...] = ()
+    has_blocks: bool = False
 
     def masked(self) -> str:
         """Return the text for the model: a placeholder such as `[[1]]` in place of each span."""
-        return placeholders.mask_ranges(self.text, self._places()) if self.spans else self.text
+        return placeholders.mask_ranges(self.text, self.places()) if self.spans else self.text
 
     def restored(self, answer: str) -> str | None:
         """Restore the spans in the model's answer; None if one is lost, doubled or invented."""
-        return placeholders.unmask_ranges(answer, self.text, self._places())
+        return placeholders.unmask_ranges(answer, self.text, self.places())
 
-    def _places(self) -> list[Range]:
+    def places(self) -> list[Range]:
         """Return the masked ranges.
 
         Adjacent spans, such as two tags, share a placeholder: fewer are lost less often.
@@ -59,6 +68,8 @@ class Layout:
     """The parts of a text in order: literals, which stay unchanged, and segments."""
 
     parts: tuple[str | Segment, ...]
+    wraps: tuple[Wrap, ...] = ()
+    """How paragraphs of the text were wrapped; here each is one line."""
 
     @property
     def segments(self) -> list[Segment]:
@@ -70,6 +81,17 @@ class Layout:
         assert len(translations) == len(self.segments), "one translation for each segment"
         left = iter(translations)
         return "".join(part if isinstance(part, str) else next(left) for part in self.parts)
+
+    def wrap(self, joined: str) -> str:
+        """Wrap the paragraphs of a joined text as the source's were wrapped."""
+        if not self.wraps:
+            return joined
+        opaque = make_opaque(joined, protected_spans(joined))
+        blocks = parse_blocks(opaque)
+        # Without as many blocks it would not be known which to wrap.
+        if len(blocks) <= self.wraps[-1].block:
+            return joined
+        return rewrap(joined, opaque, blocks, self.wraps)
 
 
 class AnnotatedText:
@@ -119,11 +141,11 @@ class AnnotatedText:
         alone = [name for _, name in names].count(names[0][1]) == 2
         return alone and names[0][0] == "" and names[-1] == ("/", names[0][1])
 
-    def segment(self, start: int, end: int) -> Segment:
+    def segment(self, start: int, end: int, has_blocks: bool = False) -> Segment:
         """Return the range as a segment, whatever it holds."""
         spans = self.spans_in(start, end)
         moved = tuple(Span(span.start - start, span.end - start, span.kind) for span in spans)
-        return Segment(self.text[start:end], moved)
+        return Segment(self.text[start:end], moved, has_blocks)
 
     def cuts(self, level: Cuts) -> list[int]:
         """Return the offsets at which the text may be cut outside of its spans."""
@@ -145,6 +167,27 @@ class AnnotatedText:
             out += self.cut((place[0] + start, place[0] + end), fits, level + 1)
         return out
 
+    def block_language(self, block: Block) -> str | None:
+        """Return the language of a block without its spans; None if it has none."""
+        place = self.language(block.start, block.end)
+        if place is None:
+            return None
+        spans = self.spans_in(*place)
+        edges = [place[0], *(edge for span in spans for edge in (span.start, span.end)), place[1]]
+        return " ".join(
+            self.text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)
+        )
+
+    def layout_groups(self, ranges: Iterable[GroupRange]) -> Layout:
+        """Return the ranges as segments, and all text between as literals."""
+        parts: list[str | Segment] = []
+        at = 0
+        for place, has_blocks in ranges:
+            parts += [self.text[at : place[0]], self.segment(*place, has_blocks)]
+            at = place[1]
+        parts.append(self.text[at:])
+        return Layout(tuple(part for part in parts if part != ""))
+
     def layout(self, ranges: Iterable[Range]) -> Layout:
         """Return the ranges that hold language as segments, and all text between as literals."""
         parts: list[str | Segment] = []
@@ -157,27 +200,6 @@ class AnnotatedText:
             at = place[1]
         parts.append(self.text[at:])
         return Layout(tuple(part for part in parts if part != ""))
-
-
-def lay_out(text: str, limit: int, count: Callable[[str], int]) -> Layout:
-    """Split `text` into segments of at most `limit` tokens, as few as its structure allows.
-
-    A segment is a line without its bullets, or a table cell. Above the limit it is cut at
-    sentences, then clauses, then words. A single word or span above the limit stays whole.
-    `count` returns the number of tokens of a text; no token may be shorter than a byte.
-    """
-
-    def fits(segment: Segment) -> bool:
-        read = segment.masked()
-        return len(read) * 4 <= limit or len(read.encode()) <= limit or count(read) <= limit
-
-    source = AnnotatedText(text, protected_spans(text))
-    ranges: list[Range] = []
-    for line in lines_of_language(text, source.spans):
-        place = source.language(*line)
-        if place is not None:
-            ranges += source.cut(place, fits)
-    return source.layout(ranges)
 
 
 def split_at_spans(segment: Segment) -> Layout:

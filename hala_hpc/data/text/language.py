@@ -64,6 +64,17 @@ class LanguageDetector:
         text = select_words_in_scripts(text, code)
         return self._classify(text, code, len(extract_letters(text)))
 
+    def detect(self, text: str) -> str | None:
+        """Return the language of a text; None if it is too short or the model is uncertain."""
+        text = normalize_for_model(text)
+        found = extract_letters(text)
+        if len(found) < MIN_LETTERS:
+            return None
+        if by_script := detect_by_script(found):
+            return by_script
+        language, share = self._shares(text)[0]
+        return language if share >= _min_confidence(len(found)) else None
+
     def _classify(self, text: str, code: str, letter_count: int) -> bool | None:
         """Do `is_language` for a text of `letter_count` letters in the scripts of the language."""
         shares, related = self._shares(text), _related_languages(code)

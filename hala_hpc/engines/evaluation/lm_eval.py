@@ -3,6 +3,7 @@
 vLLM's backend takes eight times as long on log-likelihood tasks (lm-evaluation-harness issue 2418).
 """
 
+import logging
 import math
 import os
 from collections.abc import Sequence
@@ -12,12 +13,21 @@ from typing import Any
 from hala_hpc.core.environment import set_job_environment
 from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError
 from hala_hpc.core.hub import is_hub_offline
+from hala_hpc.engines.evaluation.group_means import add_means_of_members
 from hala_hpc.engines.evaluation.score_files import ModelScores
 from hala_hpc.engines.evaluation.statistics.intervals import reported_interval
 from hala_hpc.engines.evaluation.task_data import data_commits, require_task_data
+from hala_hpc.engines.evaluation.task_groups import (
+    arab_culture_prompt,
+    make_task_manager,
+    member_means,
+)
+from hala_hpc.engines.evaluation.task_names import warnings_about
 from hala_hpc.engines.evaluation.task_needs import TaskNeeds
-from hala_hpc.engines.evaluation.task_reader import make_task_manager, read_tasks
+from hala_hpc.engines.evaluation.task_reader import read_tasks
 from hala_hpc.engines.models.attention import AttentionUse, choose_attention, read_running_attention
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,9 @@ def require_tasks(run: BenchmarkRun) -> tuple[Any, list[TaskNeeds]]:
     """
     from hala_hpc.engines.evaluation.task_fetch import open_tasks
 
-    manager = make_task_manager(run.tasks, run.include_path)
+    for line in warnings_about(run.tasks):
+        logger.warning("%s", line)
+    manager = make_task_manager(run.tasks, run.include_path, run.chat)
     needs = read_tasks(manager, run.tasks, run.include_path)
     if unknown := [f"tasks: {one.problem}" for one in needs if one.problem]:
         raise UserError(unknown, CONFIG)
@@ -81,18 +93,22 @@ def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
     )
     how = {"chat": "yes" if run.chat else "no", "attention": read_running_attention(lm.model)}
     found = read_results(label, results, how)
+    for task in found.samples:
+        found.signatures[task] += f"|choices:{lm.describe_ways(task)}"
+    add_means_of_members(found, member_means(manager, run.tasks))
     return found.model_copy(update={"data": data_commits(needs, os.environ)})
 
 
 def load_model(model: str, run: BenchmarkRun) -> Any:
-    """Load the model as lm-eval's `HFLM`, with the attention that its config specifies."""
+    """Load the model for lm-eval, with the attention that its config specifies."""
     import torch
-    from lm_eval.models.huggingface import HFLM
     from transformers import AutoConfig
+
+    from hala_hpc.engines.evaluation.choice_model import choice_model_class
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     use = AttentionUse(device, run.dtype, trains=False)
-    return HFLM(
+    return choice_model_class()(
         pretrained=model,
         dtype=run.dtype,
         batch_size=run.batch_size,
@@ -140,6 +156,7 @@ def format_signature(task: str, results: dict[str, Any], how: dict[str, str]) ->
         "shots": results["n-shot"].get(task, 0),
         "limit": config.get("limit") or "none",
         **how,
+        **({"variables": arab_culture_prompt()} if task.startswith("arab_culture") else {}),
         "backend": "hf",
         "dtype": str(config.get("model_dtype", "")).removeprefix("torch."),
         "lm-eval": results["lm_eval_version"],

@@ -13,14 +13,16 @@ from pathlib import Path
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.fingerprint import compute_fingerprint, fingerprint_path
 from hala_hpc.core.hub_dependency import HubSite
+from hala_hpc.engines.evaluation.task_groups import OWN_TASKS
 from hala_hpc.engines.evaluation.task_needs import TaskNeeds, TaskRequest, answer_name
 
-#: Answers for the tasks of our recipes, written by `hala_hpc.engines.evaluation.task_reader`.
+#: Answers for our groups and the tasks of our recipes, written by
+#: `hala_hpc.engines.evaluation.task_reader`.
 SHIPPED = Path(__file__).with_name("known_tasks")
 #: Timeout for reading all task files of lm-eval on a cold, busy shared file system.
 ANSWER_LIMIT_S = 900
 #: Incremented when the same task files give a different answer.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class MissingEnvironment(UserError):
@@ -86,7 +88,8 @@ def answer_cache_folder(request: TaskRequest, site: HubSite, version: str) -> Pa
     cache = site.environment.get("XDG_CACHE_HOME") or "~/.cache"
     folder = request.include_path
     own = [folder, fingerprint_path(Path(folder))] if folder else []
-    key = compute_fingerprint([FORMAT_VERSION, version, site.python, *own])
+    groups = fingerprint_path(OWN_TASKS)
+    key = compute_fingerprint([FORMAT_VERSION, version, site.python, groups, *own])
     return Path(cache).expanduser() / "hala_hpc" / "tasks" / key
 
 

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from hala_hpc.engines.evaluation.task_code import read_code
+from hala_hpc.engines.evaluation.task_groups import make_task_manager
+from hala_hpc.engines.evaluation.task_names import describe_refused_task, describe_unknown_task
 from hala_hpc.engines.evaluation.task_needs import TaskDataSet, TaskNeeds, answer_name
 
 #: Settings of a task that name a split.
@@ -27,27 +28,6 @@ class TaskSettings:
         self.task_name = self.config["task"]
 
 
-def make_task_manager(tasks: Iterable[str], include_path: str | None) -> Any:
-    """Make lm-eval's TaskManager for tasks, with lm-eval's own tasks only if needed."""
-    from lm_eval.tasks import TaskManager
-
-    if include_path is not None:
-        # Reading lm-eval's own 14,000 task files takes 15 s.
-        manager = TaskManager(include_path=include_path, include_defaults=False)
-        if set(tasks) <= set(manager.all_tasks):
-            return manager
-    return TaskManager(include_path=include_path)
-
-
-def describe_unknown_task(task: str, known: list[str], include_path: str | None) -> str:
-    """Error message for an unknown task, with the closest known name."""
-    near = get_close_matches(task, known, n=1, cutoff=0.6)
-    # A list of thousands of names would not help.
-    hint = f"did you mean {near[0]!r}?" if near else "`lm_eval ls tasks` lists them"
-    where = f", include_path={include_path}" if include_path else ""
-    return f"unknown lm-eval task {task!r}{where}; {hint}"
-
-
 def read_tasks(manager: Any, tasks: Iterable[str], include_path: str | None) -> list[TaskNeeds]:
     """Find what each task, group or tag reads."""
     import lm_eval
@@ -55,7 +35,9 @@ def read_tasks(manager: Any, tasks: Iterable[str], include_path: str | None) -> 
     found = []
     for task in tasks:
         facts: dict[str, Any] = {"task": task, "lm_eval": lm_eval.__version__}
-        if task not in manager.all_tasks:
+        if refusal := describe_refused_task(task, include_path):
+            facts["problem"] = refusal
+        elif task not in manager.all_tasks:
             faults = broken_files(include_path) if include_path else ()
             message = describe_unknown_task(task, manager.all_tasks, include_path)
             facts["problem"] = "; ".join([message, *faults])

@@ -50,6 +50,7 @@ class RequestQueue:
         self.restarting: Callable[[], AbstractContextManager[object]] = nullcontext
         """Context manager that is active while the engine restarts."""
         self.fixed_tokens = len(engine.prompt_ids([empty_prompt])[0])
+        self.fixed_characters = len(empty_prompt)
         self.answers = AnswerCache()
         self.shared = SharedAnswers(out.shared, out.worker, self.answers)
         self.max_ahead = max(MIN_AHEAD, AHEAD_PER_SEQ * engine.max_num_seqs)
@@ -112,7 +113,7 @@ class RequestQueue:
         new, self._new = self._new, []
         every = self.engine.prompt_ids([prompt.text for _, prompt in new]) if new else []
         for (key, prompt), ids in zip(new, every, strict=True):
-            limit = compute_answer_limit(self.engine, len(ids), len(ids) - self.fixed_tokens)
+            limit = compute_answer_limit(self.engine, len(ids), self._text_tokens(prompt, len(ids)))
             if prompt.sampling.labels:
                 limit = 1 if len(ids) < self.engine.max_model_len else None
             if limit is None:
@@ -125,6 +126,17 @@ class RequestQueue:
                 self._queue.appendleft(request)
             else:
                 self._window.append(request)
+
+    def _text_tokens(self, prompt: Prompt, tokens: int) -> int:
+        """Tokens of the text that is answered, of a prompt with so many tokens.
+
+        Those of a context are taken off by their share of the characters.
+        """
+        given = tokens - self.fixed_tokens
+        if not prompt.context_characters:
+            return given
+        characters = max(1, len(prompt.text) - self.fixed_characters)
+        return max(1, given - given * prompt.context_characters // characters)
 
     def sort_remaining(self) -> None:
         """Sort all waiting requests, the longest first; called when nothing more will be read."""

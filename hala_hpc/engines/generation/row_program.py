@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from hala_hpc.data.corpus.index import CorpusIndex
 from hala_hpc.data.corpus.reader import Kind, Row
@@ -51,6 +51,8 @@ class Prompt:
     """The reason if it is a retry, for the counts; empty the first time."""
     untranslated_reason: str = ""
     """If it is not empty, the model is not asked: the text is its own answer, and counted."""
+    context_characters: int = 0
+    """Characters of the text that an answer is not the longer for: context and glossary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Rejection:
 
     reason: str
     response: str = ""
-    extra_values: dict[str, float | str] = field(default_factory=dict)
+    extra_values: dict[str, Any] = field(default_factory=dict)
     """Values of the task's extra columns, if there are any."""
 
 

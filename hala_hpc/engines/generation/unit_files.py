@@ -39,8 +39,15 @@ def write_unit(folder: Path, unit: UnitInProgress, work: RowJob) -> None:
     rejected = {**REJECTED_COLUMNS, **task.extra}
     before = work.index.read(unit.first, unit.first + unit.rows)
     with (
-        CorpusWriter(folder / name, task.kind, task.extra) as good,
-        CorpusWriter(folder / REJECTED / name, corpus_kind(work.corpus), rejected) as bad,
+        CorpusWriter(
+            folder / name, task.kind, task.extra, has_fields=work.index.has_fields
+        ) as good,
+        CorpusWriter(
+            folder / REJECTED / name,
+            corpus_kind(work.corpus),
+            rejected,
+            has_fields=work.index.has_fields,
+        ) as bad,
     ):
         for row, finished in zip(before, unit.journal.results(), strict=True):
             number, result = unit.first + finished.index + 1, finished.result

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.hub import is_hub_id, is_hub_offline, model_folder, parse_hub_reference
+from hala_hpc.core.lfs_pointer import LFS_FIX, is_lfs_pointer
 
 #: Files of which transformers needs one to load a tokenizer.
 TOKENIZER_FILES = (
@@ -100,8 +101,9 @@ def missing_parts(folder: Path, tokenizer: bool = True, weights: bool = True) ->
         return ["there is no such folder; give a model folder or a hub id such as owner/name"]
     if not folder.is_dir():
         return ["this is a file; give the folder that holds config.json and the weights"]
-    missing = []
-    if read_object(folder / "config.json") is None:
+    texts = [folder / name for name in ("config.json", *TOKENIZER_FILES)]
+    missing = describe_pointers([path for path in texts if is_lfs_pointer(path)])
+    if not is_lfs_pointer(texts[0]) and read_object(texts[0]) is None:
         missing.append("no readable config.json")
     if tokenizer and not any((folder / name).is_file() for name in TOKENIZER_FILES):
         missing.append("no tokenizer (tokenizer.json or tokenizer.model)")
@@ -131,8 +133,21 @@ def missing_weights(folder: Path) -> list[str]:
         if indexes:
             return [f"{indexes[0]} names no weight files"]
         return ["no weights (model.safetensors, or pytorch_model.bin)"]
+    if pointers := [path for path in files if is_lfs_pointer(path)]:
+        return describe_pointers(pointers)
     faults = [fault for path in files for fault in weight_faults(path)]
     return faults if indexes else faults + [fault for path in files for fault in lost_parts(path)]
+
+
+def describe_pointers(pointers: list[Path]) -> list[str]:
+    """Return a line for files that are pointers of Git LFS; none if there are no such files."""
+    if not pointers:
+        return []
+    more = f" (and {len(pointers) - 1} more)" if len(pointers) > 1 else ""
+    return [
+        f"{pointers[0].name}{more} is a pointer of Git LFS, the file itself was not fetched; "
+        f"{LFS_FIX}"
+    ]
 
 
 def weight_faults(path: Path) -> list[str]:

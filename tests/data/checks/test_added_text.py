@@ -14,7 +14,7 @@ ADDED = [
     ("lines", "Name", "الاسم\nالكامل"),
     ("lines", FUNDS, FUNDS_AR + "\n\nسحب النقود."),
     (
-        "lines",
+        "structure",
         "| Name | Age |\n|---|---|\n| Sami | 5 |",
         "| الاسم\nالكامل | العمر |\n|---|---|\n| سامي | 5 |",
     ),

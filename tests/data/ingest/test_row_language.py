@@ -100,7 +100,8 @@ def test_rows_with_tools_are_counted_apart_and_are_no_fault_of_the_data(tmp_path
     ]
     answer = [{"from": "tool", "value": "5"}, {"from": "gpt", "value": "It is 5."}]
     rows = [{"conversations": [*question, *answer], "id": number} for number in range(9)]
-    rejected, accepted = prepared(tmp_path, [*rows, {"conversations": question}])
+    every = [*rows, {"conversations": question}]
+    rejected, accepted = prepared(tmp_path, every, tool_use="reject")
     assert (rejected, len(accepted)) == ({"tool-use": 9}, 1)
 
 

@@ -6,11 +6,11 @@ import pytest
 from prepare_runs import row
 
 from hala_hpc.core.errors import UserError
+from hala_hpc.data.readers.hub_files import select_hub_files
 from hala_hpc.data.readers.sources import (
     DatasetSelection,
     find_contents,
     find_sources,
-    select_hub_files,
 )
 
 CARD = """---
@@ -85,3 +85,21 @@ def test_the_card_is_fetched_with_the_data() -> None:
     names = ["README.md", "data/main-1.jsonl", "data/raw-1.jsonl"]
     expected = ["README.md", "data/main-1.jsonl"]
     assert select_hub_files(names, DatasetSelection(subset="main")) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "files"),
+    [
+        ("main/*", ["main/a.jsonl"]),
+        ("main/**", ["main/a.jsonl", "main/deep/er/b.jsonl"]),
+        ("**/*.jsonl", ["main/a.jsonl", "main/deep/er/b.jsonl", "raw/train.jsonl", "top.jsonl"]),
+        ("[mr]*/[at]*.jsonl", ["main/a.jsonl", "raw/train.jsonl"]),
+        ("top.jsonl", ["top.jsonl"]),
+        ("main/?eep/**/b.jsonl", ["main/deep/er/b.jsonl"]),
+    ],
+)
+def test_fetched_are_the_files_that_the_card_names(pattern: str, files: list[str]) -> None:
+    card = f'---\nconfigs:\n- config_name: default\n  data_files: "{pattern}"\n---\n'
+    names = ["main/a.jsonl", "main/deep/er/b.jsonl", "raw/train.jsonl", "top.jsonl", "README.md"]
+    found = select_hub_files(names, DatasetSelection(), card)
+    assert found == sorted([*files, "README.md"])

@@ -99,8 +99,19 @@ def test_weights_that_were_cut_short_are_refused(tmp_path: Path) -> None:
     path = write_model(tmp_path / "m") / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-4])
     assert "model.safetensors is cut short" in fault(tmp_path / "m")
-    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    path.write_bytes(b"version 1\n")
     assert "model.safetensors is not a safetensors file" in fault(tmp_path / "m")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "tokenizer.json"])
+def test_a_pointer_of_git_lfs_is_named_with_what_to_do(tmp_path: Path, name: str) -> None:
+    folder = write_model(tmp_path / "m")
+    if name == "pytorch_model.bin":
+        (folder / "model.safetensors").unlink()
+    (folder / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n")
+    text = fault(folder)
+    assert f"{name} is a pointer of Git LFS" in text
+    assert "git lfs pull" in text
 
 
 def test_a_part_that_the_index_names_must_be_there(tmp_path: Path) -> None:

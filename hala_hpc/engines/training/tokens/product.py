@@ -7,6 +7,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from hala_hpc.core.errors import BAD_DATA, INTERNAL, UserError
 from hala_hpc.core.files import link_tree
 from hala_hpc.core.record import JsonRecord
@@ -57,6 +59,8 @@ class UnitNotes(JsonRecord):
     rejected: dict[str, int]
     lengths: dict[int, int]
     """Training examples by their number of tokens."""
+    template_errors: dict[str, int] = Field(default_factory=dict)
+    """Rows that the chat template refused, by its error."""
 
 
 @dataclass
@@ -69,6 +73,8 @@ class UnitTally:
     rejected: Counter[str] = field(default_factory=Counter)
     lengths: Counter[int] = field(default_factory=Counter)
     """Training examples by their number of tokens."""
+    template_errors: Counter[str] = field(default_factory=Counter)
+    """Rows that the chat template refused, by its error."""
 
     def write(self, path: Path) -> None:
         """Write the counts for the check and the collection of units."""
@@ -76,6 +82,7 @@ class UnitTally:
             rows_in=self.rows_in,
             rows_repeated=self.rows_repeated,
             rejected={reason: number for reason, number in self.rejected.items() if number},
+            template_errors=dict(self.template_errors),
             lengths={length: self.lengths[length] for length in sorted(self.lengths)},
         ).write(path)
 

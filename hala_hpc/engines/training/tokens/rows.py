@@ -1,13 +1,14 @@
 """The rows of training corpora as conversations, and how often each is used."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
 from hala_hpc.data.corpus.index import CorpusIndex
+from hala_hpc.data.corpus.messages import TOOLS
 from hala_hpc.data.corpus.reader import Kind, Row, message_pairs
 from hala_hpc.engines.generation.prompts import fill_template
-from hala_hpc.engines.training.tokens.examples import Message
+from hala_hpc.engines.training.tokens.outlines import Message, merge_system_turns
 
 #: Reason for rows left out by the weight of their corpus.
 WEIGHT = "weight"
@@ -19,10 +20,12 @@ class TokenRow:
 
     row_id: str
     """Shared by all conversations made from the messages of one row."""
-    messages: list[Message]
+    messages: Sequence[Message]
     weight: float
     refused: str = ""
     """Why it is not used, if that was decided over the whole set; else empty."""
+    tools: str = ""
+    """The tools of the conversation as JSON text."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class TrainingCorpus:
     weight: float
     prompt: str = ""
     """Template of the translation prompt, for pairs."""
+    merges_system: bool = False
+    """Whether system texts go into the user turns after them."""
 
     def range_of(self, unit: int, units: int) -> tuple[int, int]:
         """Return the first row of a unit and the end of its rows."""
@@ -43,7 +48,9 @@ class TrainingCorpus:
     def conversations(self, unit: int, units: int) -> Iterator[TokenRow]:
         """Yield the rows of one of `units` units as conversations."""
         for row in self.index.read(*self.range_of(unit, units)):
-            yield TokenRow(row["id"], row["messages"], self.weight)
+            messages: Sequence[Message] = row["messages"]
+            messages = merge_system_turns(messages) if self.merges_system else messages
+            yield TokenRow(row["id"], messages, self.weight, tools=row.get(TOOLS) or "")
 
     def pairs(self, unit: int, units: int, reasons: Iterable[str]) -> Iterator[TokenRow]:
         """Yield the pairs of one of `units` units as conversations of prompt and answer.

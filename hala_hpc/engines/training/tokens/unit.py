@@ -1,16 +1,18 @@
 """Write the rows of a unit into token files: choose, tokenize, split or refuse them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX, Example, ExampleMaker
+from hala_hpc.engines.training.tokens.examples import Example, ExampleMaker
 from hala_hpc.engines.training.tokens.files import PackedExample, TokenWriter
 from hala_hpc.engines.training.tokens.product import UnitFiles, UnitTally
 from hala_hpc.engines.training.tokens.rows import WEIGHT, RowChoice, TokenRow
 
 #: Rows tokenized in one call: bounds memory, and lets the tokenizer use all cores.
 BATCH_ROWS = 1000
+#: Reason for rows of which no token has a label.
+NOTHING_TO_LEARN = "nothing_to_learn"
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,21 @@ class TokenUnit:
                 self.notes.rejected[row.refused or WEIGHT] += 1
             else:
                 wanted.append((row, times))
-        made = self.maker.encode([row.messages for row, _ in wanted])
+        self.maker.template_errors = self.notes.template_errors
+        rows = [row for row, _ in wanted]
+        made = self.maker.encode([row.messages for row in rows], [row.tools for row in rows])
         for (_, times), example in zip(wanted, made, strict=True):
+            segments = [] if isinstance(example, str) else self._segments(example)
             if isinstance(example, str):
                 self.notes.rejected[example] += 1
+            elif not segments:
+                # All its labels were the first tokens of segments.
+                self.notes.rejected[NOTHING_TO_LEARN] += 1
             elif times is None:
-                for packed in self._held_out_examples(example):
+                for packed in packed_segments(segments):
                     held_out.add(packed)
             else:
-                self._add_train(example, times, train)
+                self._add_train(segments, times, train)
 
     def _times(self, row: TokenRow) -> int | None:
         """Return how often a row is used; None if it is held out."""
@@ -80,20 +88,20 @@ class TokenUnit:
             return None
         return self.choice.copies(row.row_id, row.weight)
 
-    def _add_train(self, example: Example, times: int, writer: TokenWriter) -> None:
+    def _add_train(self, segments: list[Example], times: int, writer: TokenWriter) -> None:
         self.notes.rows_repeated += times - 1
         for repetition in range(times):
-            for number, segment in enumerate(self._segments(example)):
-                self.notes.lengths[len(segment.input_ids)] += 1
-                writer.add(PackedExample.from_example(segment, rows=int(repetition == number == 0)))
-
-    def _held_out_examples(self, example: Example) -> list[PackedExample]:
-        """Return the segments of a held-out row that have labels; the others have no loss."""
-        segments = [p for p in self._segments(example) if any(t != IGNORE_INDEX for t in p.labels)]
-        return [
-            PackedExample.from_example(segment, rows=int(number == 0))
-            for number, segment in enumerate(segments)
-        ]
+            for packed in packed_segments(segments, rows=int(repetition == 0)):
+                self.notes.lengths[len(packed.ids)] += 1
+                writer.add(packed)
 
     def _segments(self, example: Example) -> list[Example]:
-        return example.cut(self.plan.max_length) if self.plan.split else [example]
+        """Return the segments of an example that have labels; the others have no loss."""
+        segments = example.cut(self.plan.max_length) if self.plan.split else [example]
+        return [segment for segment in segments if segment.has_labels]
+
+
+def packed_segments(segments: list[Example], rows: int = 1) -> Iterator[PackedExample]:
+    """Yield the segments of a row in compact arrays; the first counts as `rows` rows."""
+    for number, segment in enumerate(segments):
+        yield PackedExample.from_example(segment, rows=rows if number == 0 else 0)

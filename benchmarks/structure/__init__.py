@@ -1,0 +1,1 @@
+"""Human translations of several lines, planted structural defects, and engines that break lines."""

@@ -1,0 +1,1 @@
+"""Show what data holds before it is prepared."""
