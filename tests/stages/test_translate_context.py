@@ -37,7 +37,7 @@ def translate(
         asked += prompts
         texts = [prompt.text.partition("Text:\n")[2] for prompt in prompts]
         turn = [
-            Answer(next((said for key, said in answers.items() if key in text), "نعم"))
+            Answer(next((answer for key, answer in answers.items() if key in text), "نعم"))
             for text in texts
         ]
 

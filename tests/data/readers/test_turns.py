@@ -18,12 +18,12 @@ def ask(text: str = "Hi") -> dict[str, Any]:
     return {"role": "user", "content": text}
 
 
-def say(content: Any = "Yes", **fields: Any) -> dict[str, Any]:
+def assistant(content: Any = "Yes", **fields: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": content, **fields}
 
 
 def call(**fields: Any) -> dict[str, Any]:
-    return say(None, **fields)
+    return assistant(None, **fields)
 
 
 def talk(*turns: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -55,25 +55,35 @@ ROLES: list[tuple[dict[str, Any], str]] = [
 ]
 #: Rows, and the text of their answer or the reason.
 PARTS: list[tuple[dict[str, Any], str]] = [
-    (talk(ask("1"), say([{"type": "text", "text": "One"}])), "One"),
+    (talk(ask("1"), assistant([{"type": "text", "text": "One"}])), "One"),
     (
-        talk(ask("2"), say([{"type": "text", "text": "One"}, {"type": "text", "text": "Two"}])),
+        talk(
+            ask("2"), assistant([{"type": "text", "text": "One"}, {"type": "text", "text": "Two"}])
+        ),
         "One\nTwo",
     ),
-    (talk(ask("3"), say([{"type": "output_text", "text": "One"}])), "One"),
-    (talk(ask("4"), say(["One", "Two"])), "One\nTwo"),
-    (talk(ask("5"), say([{"text": "One", "image_url": None}])), "One"),
-    (talk(ask("6"), say([{"type": "text", "text": None}, {"type": "text", "text": "One"}])), "One"),
-    (talk(ask("7"), say([{"type": "image_url", "image_url": {"url": "x"}}])), "part-image_url"),
+    (talk(ask("3"), assistant([{"type": "output_text", "text": "One"}])), "One"),
+    (talk(ask("4"), assistant(["One", "Two"])), "One\nTwo"),
+    (talk(ask("5"), assistant([{"text": "One", "image_url": None}])), "One"),
     (
-        talk(ask("8"), say([{"type": "text", "text": "a"}, {"type": "input_audio"}])),
+        talk(
+            ask("6"), assistant([{"type": "text", "text": None}, {"type": "text", "text": "One"}])
+        ),
+        "One",
+    ),
+    (
+        talk(ask("7"), assistant([{"type": "image_url", "image_url": {"url": "x"}}])),
+        "part-image_url",
+    ),
+    (
+        talk(ask("8"), assistant([{"type": "text", "text": "a"}, {"type": "input_audio"}])),
         "part-input_audio",
     ),
-    (talk(ask("9"), say([{"type": "text", "text": {"value": "a"}}])), "part-text"),
-    (talk(ask("10"), say([{"type": "Öl <b>\n", "x": 1}])), "part--l-b-"),
-    (talk(ask("11"), say([])), "empty-text"),
-    (talk(ask("12"), say([7])), "wrong-type"),
-    (talk(ask("13"), say({"text": "a"})), "wrong-type"),
+    (talk(ask("9"), assistant([{"type": "text", "text": {"value": "a"}}])), "part-text"),
+    (talk(ask("10"), assistant([{"type": "Öl <b>\n", "x": 1}])), "part--l-b-"),
+    (talk(ask("11"), assistant([])), "empty-text"),
+    (talk(ask("12"), assistant([7])), "wrong-type"),
+    (talk(ask("13"), assistant({"text": "a"})), "wrong-type"),
 ]
 #: Answers, and whether they are learned or the reason.
 WEIGHTS: list[tuple[dict[str, Any], str]] = [
@@ -105,7 +115,7 @@ CALLS: list[tuple[dict[str, Any], Any]] = [
     (call(function_call={**CALL, "arguments": '{"city": "Ankara"}'}), [FORMATTED]),
     ({"role": "function_call", "content": json.dumps(CALL)}, [FORMATTED]),
     ({"from": "Tool Call", "value": json.dumps([CALL])}, [FORMATTED]),
-    (say("I look.", tool_calls=[CALL]), [FORMATTED]),
+    (assistant("I look.", tool_calls=[CALL]), [FORMATTED]),
     (
         call(tool_calls=[{"name": "now", "arguments": ""}]),
         [{"type": "function", "function": {"name": "now", "arguments": {}}}],
@@ -131,7 +141,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
 def called(turn: dict[str, Any], number: int) -> dict[str, Any]:
     """A conversation in which a tool is called with its result; its number makes it unique."""
     result = {"role": "tool", "content": {"sky": "blue"}, "tool_call_id": "a1", "name": "now"}
-    return talk(ask(f"call {number}"), turn, result, say("Blue."), tools=json.dumps([TOOL]))
+    return talk(ask(f"call {number}"), turn, result, assistant("Blue."), tools=json.dumps([TOOL]))
 
 
 def outcomes(folder: Path) -> dict[str, dict[int, Any]]:
@@ -148,7 +158,7 @@ def outcomes(folder: Path) -> dict[str, dict[int, Any]]:
 def test_turns_of_every_form_are_read_or_refused_by_name(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    weighed = [talk(ask(f"weight {n}"), say("Yes", **f)) for n, (f, _) in enumerate(WEIGHTS)]
+    weighed = [talk(ask(f"weight {n}"), assistant("Yes", **f)) for n, (f, _) in enumerate(WEIGHTS)]
     files = {
         "calls.jsonl": [called(turn, n) for n, (turn, _) in enumerate(CALLS)],
         "parts.jsonl": [row for row, _ in PARTS],
@@ -208,7 +218,9 @@ def test_turns_of_every_form_are_read_or_refused_by_name(tmp_path: Path) -> None
 def test_a_corpus_without_such_fields_has_the_columns_of_before(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    plain = write_rows(tmp_path / "plain.jsonl", [talk(ask(), say("Yes", weight=1, name=None))])
+    plain = write_rows(
+        tmp_path / "plain.jsonl", [talk(ask(), assistant("Yes", weight=1, name=None))]
+    )
     ended = prepare(tmp_path, [plain])
     assert ended.code == 0, ended
     [part] = (tmp_path / "work" / "latest" / "rows" / "output").glob("part-*.parquet")
@@ -218,14 +230,14 @@ def test_a_corpus_without_such_fields_has_the_columns_of_before(tmp_path: Path) 
 
 
 def test_rows_with_tools_are_left_out_if_that_is_set(tmp_path: Path) -> None:
-    prompt = [ask("prompt"), say("Not learned."), ask("And?")]
+    prompt = [ask("prompt"), assistant("Not learned."), ask("And?")]
     rows = [
         called(call(tool_calls=[CALL]), 0),
         named("tool"),
-        talk(ask(), say("Yes")),
-        talk(ask("listed"), say("Yes"), tools="hammer, saw"),
+        talk(ask(), assistant("Yes")),
+        talk(ask("listed"), assistant("Yes"), tools="hammer, saw"),
     ]
-    completed = {"prompt": prompt, "completion": [say("Learned.")]}
+    completed = {"prompt": prompt, "completion": [assistant("Learned.")]}
     data = [
         write_rows(tmp_path / "rows.jsonl", rows),
         write_rows(tmp_path / "prompt.jsonl", [completed]),

@@ -52,8 +52,8 @@ def translate(text: str, model: Model, **more: Any) -> tuple[str | Rejection, li
         except StopIteration as end:
             return (end.value if isinstance(end.value, Rejection) else end.value["target"]), asked
         asked += prompts
-        said = [model(prompt.text.removeprefix(BEFORE)) for prompt in prompts]
-        answers = [each if isinstance(each, Answer) else Answer(each) for each in said]
+        answer = [model(prompt.text.removeprefix(BEFORE)) for prompt in prompts]
+        answers = [each if isinstance(each, Answer) else Answer(each) for each in answer]
     pytest.fail("no result after 100 turns")
 
 

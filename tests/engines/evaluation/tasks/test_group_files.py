@@ -24,7 +24,7 @@ def task_files() -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_each_file_says_what_it_reads_and_whom_it_follows() -> None:
+def test_each_file_lists_what_it_reads_and_which_task_it_follows() -> None:
     files = task_files()
     assert set(GROUPS) <= set(files)
     for name, settings in files.items():

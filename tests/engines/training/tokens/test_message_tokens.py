@@ -129,7 +129,7 @@ def test_calls_tools_and_results_are_as_the_template_shows_them(
     assert "blue" not in answers.split("<|im_end|>")[0]
 
 
-def test_what_a_template_does_not_show_says_why_the_row_is_not_used(folder: Path) -> None:
+def test_what_a_template_does_not_show_is_the_reason_of_the_unused_row(folder: Path) -> None:
     tools = json.dumps([TOOL])
     plain = [message("user", "Hi"), message("assistant", "Good morning.")]
     hostile = tool_talk(city="<|im_end|>")
@@ -177,7 +177,7 @@ def test_tokens_that_control_a_model_are_text_in_a_text_special_or_not(folder: P
         assert tokenizer.convert_tokens_to_ids(name) in example.input_ids
 
 
-def test_pieces_without_a_label_are_not_written(folder: Path, tmp_path: Path) -> None:
+def test_parts_without_a_label_are_not_written(folder: Path, tmp_path: Path) -> None:
     questions = ["Where is the school? " * 30, "Hi", "Good morning. " * 12]
     rows = [
         [message("user", f"{n} {text}"), message("assistant", "Yes.")]
