@@ -61,13 +61,19 @@ def _is_running(opaque: str, run: Sequence[Block]) -> bool:
     if run[1].indent - run[0].indent >= MIN_SECOND_COLUMN:
         return True
     contents = [opaque[block.start : block.end].strip() for block in run]
-    return any(goes_on(before, after) for before, after in pairwise(contents))
+    return any(
+        goes_on(before, after) or _are_sentences(before, after)
+        for before, after in pairwise(contents)
+    )
+
+
+def _are_sentences(before: str, after: str) -> bool:
+    """Whether two lines are sentences of a paragraph, the first of them a long one."""
+    return before.endswith(".") and after.endswith(".") and len(before) >= MIN_WIDTH
 
 
 def goes_on(before: str, after: str) -> bool:
-    """Whether a line begins in the middle of a sentence, or is the next of two long ones."""
-    if before.endswith(".") and after.endswith(".") and len(before) >= MIN_WIDTH:
-        return True
+    """Whether a line begins in the middle of the sentence of the line before."""
     if _SENTENCE_END.search(before):
         return False
     letter = _FIRST_LETTER.match(after)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from hala_hpc.data.segmentation.blocks import Block, BlockKind, Gap
+from hala_hpc.data.segmentation.blocks import OPAQUE, Block, BlockKind, Gap
 from hala_hpc.data.segmentation.cuts import Range
 from hala_hpc.data.segmentation.spans import Span
 
@@ -27,6 +27,8 @@ _KEY = re.compile(r"[^\W\d_][\w ./()-]{0,40}:(?:\s|\Z)")
 _COLUMNS = re.compile(r"\S(?:\t| {3,})\S")
 _FIRST_WORD = re.compile(r"\S++")
 _FIRST_LETTER = re.compile(r"[\"'“‘«(\[*_]*+([^\W\d_])")
+#: A word that would be a marker or an option at the start of a line.
+_LIKE_MARKER = re.compile(r"[-*+•‣▪●◦–—>#=~|`]|\d{1,3}[.)-]|\(?\w{1,5}\)|\[[ xX]\]")
 #: groff breaks words with U+2010 at line ends.
 _SOFT_HYPHEN = "\u2010"
 
@@ -76,6 +78,8 @@ def _continues(opaque: str, first: Block, block: Block) -> bool:
         return False
     if first.marker.count(">") != block.marker.count(">"):
         return False
+    if not opaque[block.start : block.end].strip(f"{OPAQUE} \t\r.,;:"):
+        return False  # a line of code or an address alone
     hanging = block.indent - first.indent
     return hanging <= MAX_HANGING and _COLUMNS.search(opaque, block.start, block.end) is None
 
@@ -209,7 +213,8 @@ def _line_breaks(opaque: str, place: Range, wrap: Wrap) -> list[Range]:
     indent = len(wrap.line_end.lstrip("\r\n").expandtabs(8))
     for word in re.finditer(r"\S++", opaque[place[0] : place[1]]):
         start, end = place[0] + word.start(), place[0] + word.end()
-        if before and column + 1 + end - start > wrap.width:
+        is_wide = column + 1 + end - start > wrap.width
+        if before and is_wide and not _LIKE_MARKER.match(word.group()):
             breaks.append((before, start))
             column = indent + end - start
         else:
