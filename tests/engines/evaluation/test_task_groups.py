@@ -37,6 +37,7 @@ def test_groups_are_complete_with_the_folders_that_they_name() -> None:
 
 @pytest.mark.long
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_names_in_the_tables_are_those_of_lm_eval_and_tasks_of_groups_are_none(
     tmp_path: Path,
 ) -> None:

@@ -43,6 +43,7 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.mark.long
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_what_reaches_a_model_is_what_lighteval_asks_in_both_modes(answer: Any) -> None:
     for mode in ("plain", "chat"):
         expected = []
@@ -59,6 +60,7 @@ def test_what_reaches_a_model_is_what_lighteval_asks_in_both_modes(answer: Any) 
 
 @pytest.mark.long
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_scores_are_means_of_sub_tasks_and_of_six_benchmarks_as_on_the_leaderboard(
     answer: Any,
 ) -> None:
