@@ -1,13 +1,15 @@
 """evaluate: compare models on lm-eval benchmarks and on translation of held-out pairs."""
 
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, closing
+from contextlib import closing
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveInt
 
-from hala_hpc.core.errors import NO_INPUT, UserError
+from hala_hpc.core.errors import INTERNAL, NO_INPUT, UserError
 from hala_hpc.core.estimate import Estimate, EstimateInputs, format_amount
 from hala_hpc.core.files import link_tree
 from hala_hpc.core.hub_dependency import HubDependency, HubSite
@@ -16,6 +18,16 @@ from hala_hpc.core.rehearsal import QUESTIONS, cap_setting
 from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, StageSettings, runtime
 from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
 from hala_hpc.data.corpus.reader import list_parts, read_translation_pairs
+from hala_hpc.engines.evaluation.chat_template import chat_template_faults
+from hala_hpc.engines.evaluation.metrics import METRICS
+from hala_hpc.engines.evaluation.score_files import (
+    SCORES_FILE,
+    ModelScores,
+    TranslatedSentence,
+    read_scores,
+    score_name,
+    write_translations,
+)
 from hala_hpc.engines.generation.engine_choice import engine_mistakes, make_engine
 from hala_hpc.engines.generation.model_fit import estimate_fit
 from hala_hpc.engines.generation.prompts import fill_template, find_missing_fields
@@ -24,13 +36,16 @@ from hala_hpc.engines.models.attention import AUTO, Attention, attention_faults,
 from hala_hpc.engines.models.files import require_model
 
 if TYPE_CHECKING:
-    from hala_hpc.engines.evaluation.score_files import ModelScores
+    from hala_hpc.engines.evaluation.benchmark_units import BenchmarkModel, BenchmarkUnits
+    from hala_hpc.engines.evaluation.lm_eval import BenchmarkRun
     from hala_hpc.engines.evaluation.task_needs import TaskNeeds, TaskRequest
     from hala_hpc.engines.generation.batch import AnswerCount
     from hala_hpc.engines.models.compile_cache import CompileCache
 
 BENCHMARKS = "benchmarks"
 TRANSLATION = "translation"
+#: Folder in the work folder with the results of all evaluations, by content.
+EVALUATIONS = "evaluations"
 #: lm-eval sends one request per choice; questions have four choices on average.
 REQUESTS_PER_QUESTION = 4
 
@@ -39,9 +54,16 @@ class Settings(GenerationSettings):
     """Settings of `evaluate`."""
 
     models: dict[str, ModelRef] = Field(min_length=1)
-    """Models to compare, by the label of their column: hub ids, folders or `@node`."""
+    """Models to compare, by the label of their column: hub ids, folders or `@node`. All are
+    compared with the first. `merged = "@merge-*"` is every node that a sweep makes of merge."""
     tasks: list[str] = Field(default=[])
     """lm-eval tasks or groups; empty skips benchmarks."""
+    shards: PositiveInt = 1
+    """Parts into which the items of each task are divided, each a unit of its own: for more workers
+    than models and tasks. With few-shot examples drawn at random, another number draws others."""
+    choose: str | None = None
+    """Pattern of labels, such as merged-*: the report chooses the best of these models on one half
+    of the items, and reports its scores on the other half."""
     include_path: FilesRef | None = None
     """Folder with your own lm-eval task files."""
     num_fewshot: int | None = None
@@ -63,22 +85,46 @@ class Settings(GenerationSettings):
     """Batch size of the benchmarks: questions per forward pass."""
 
 
+@dataclass(frozen=True)
+class EvaluationPart:
+    """What one unit does."""
+
+    kind: str
+    label: str
+    """Label of the model."""
+    entry: str = ""
+    """Entry of `tasks`; empty for translations."""
+    shard: int = 0
+
+
 class Evaluate(Stage[Settings]):
-    """A unit for each model and kind of evaluation."""
+    """A unit for each model, entry of `tasks` and shard of its items, and for its translations."""
 
     name = "evaluate"
-    version = 4
+    version = 5
     produces = "scores"
     Settings = Settings
 
-    def parts(self) -> list[tuple[str, str]]:
-        """Kind and label of each unit: benchmarks first, as they need no engine."""
-        kinds = [BENCHMARKS] if self.settings.tasks else []
-        kinds += [TRANSLATION] if self.settings.translation else []
-        return [(kind, label) for kind in kinds for label in self.settings.models]
+    def parts(self) -> list[EvaluationPart]:
+        """What each unit does: benchmarks first, as they need no engine.
+
+        Labels change fastest: with as many workers as models, each loads one.
+        """
+        settings = self.settings
+        kinds = [
+            (BENCHMARKS, entry, shard)
+            for entry in dict.fromkeys(settings.tasks)
+            for shard in range(settings.shards)
+        ]
+        kinds += [(TRANSLATION, "", 0)] if settings.translation else []
+        return [
+            EvaluationPart(kind, label, entry, shard)
+            for kind, entry, shard in kinds
+            for label in settings.models
+        ]
 
     def plan(self) -> int:
-        """A unit for each model and kind of evaluation."""
+        """A unit for each model, entry of `tasks` and shard, and for each model's translations."""
         return max(1, len(self.parts()))
 
     def preflight(self) -> list[str]:
@@ -92,14 +138,30 @@ class Evaluate(Stage[Settings]):
             raise UserError(f"include_path={path}: no such folder; give an existing one", NO_INPUT)
         if corpus and not corpus.startswith("@"):
             list_parts(corpus)
-        mistakes: list[str] = []
+        mistakes = self.choice_mistakes()
         if self.settings.tasks:
             models = {f"models.{k}": self.inputs.path(v) for k, v in self.settings.models.items()}
             mistakes += attention_faults(models, self.settings.attention)
+            if self.settings.chat_template:
+                mistakes += chat_template_faults(models)
         if not corpus:
             return mistakes
         mistakes += engine_mistakes(self.settings.engine.name)
         return mistakes + find_missing_fields("prompt", self.settings.prompt, ["text"])
+
+    def choice_mistakes(self) -> list[str]:
+        """A line if `choose` selects no two models, or no benchmarks are run."""
+        pattern, labels = self.settings.choose, list(self.settings.models)
+        if pattern is None:
+            return []
+        if not self.settings.tasks:
+            return [f"choose={pattern}: there are no tasks to choose by; set tasks"]
+        chosen = [label for label in labels if fnmatchcase(label, pattern)]
+        if len(chosen) > 1:
+            return []
+        return [
+            f"choose={pattern}: {len(chosen)} of the models {', '.join(labels)}; two are needed"
+        ]
 
     def task_request(self) -> "TaskRequest | None":
         """The tasks and the folder of their files; None without tasks or if it does not exist."""
@@ -225,28 +287,83 @@ class Evaluate(Stage[Settings]):
         return smaller.model_copy(update={"batch_size": max(1, smaller.batch_size // 2)})
 
     def run(self, units: Iterable[int], out: UnitContext) -> None:
-        """Evaluate one model after the other; a stopped job loses its unfinished unit."""
+        """Evaluate one model after the other, and keep its answers from being lost.
+
+        Benchmarks whose results another job is making come last: until then it is done.
+        """
         from hala_hpc.core.environment import set_job_environment
-        from hala_hpc.engines.evaluation.score_files import score_name
+        from hala_hpc.engines.evaluation.benchmark_units import BenchmarkUnits
+        from hala_hpc.engines.evaluation.evaluation_store import EvaluationStore
         from hala_hpc.engines.generation.batch import AnswerCount
 
         set_job_environment()
         answer_count = AnswerCount(out)
-        compiled: CompileCache | None = None
-        with ExitStack() as stack:
-            for unit in units:
-                if out.stop_requested:
-                    return
-                kind, label = self.parts()[unit]
-                if kind == BENCHMARKS:
-                    # One cache for all benchmarks: the compilers of this process keep using it.
-                    compiled = compiled or stack.enter_context(self.compile_cache(out))
-                    found = self.benchmark(label)
-                    compiled.publish()
-                else:
-                    found = self.translate(label, unit, out, answer_count)
+        parts, labels = self.parts(), list(self.settings.models)
+        order = sorted(units, key=lambda unit: self.order_of(parts[unit], labels))
+        benchmarks = [unit for unit in order if parts[unit].kind == BENCHMARKS]
+        worker = f"{out.shared.parent.name}:{out.worker}"
+        store = EvaluationStore(out.cache.parent / EVALUATIONS, worker)
+        with BenchmarkUnits(self.benchmark_run(), store, lambda: self.compile_cache(out)) as maker:
+            waiting = [unit for unit in benchmarks if not self.benchmark(maker, unit, out, False)]
+            for unit in waiting:
+                self.benchmark(maker, unit, out, True)
+        for unit in order:
+            if parts[unit].kind == TRANSLATION and not out.stop_requested:
+                found = self.translate(parts[unit].label, unit, out, answer_count)
                 found.write(out.folder(unit) / score_name(unit))
                 out.commit(unit)
+
+    def order_of(self, part: EvaluationPart, labels: list[str]) -> tuple[bool, int]:
+        """Where a part comes among those of a worker: models one after the other."""
+        return part.kind == TRANSLATION, labels.index(part.label)
+
+    def benchmark(
+        self, maker: "BenchmarkUnits", unit: int, out: UnitContext, must_wait: bool
+    ) -> bool:
+        """Make a unit of a benchmark; False if another job is making the same result."""
+        from hala_hpc.engines.evaluation.benchmark_units import BenchmarkShard
+
+        if out.stop_requested:
+            return True
+        part = self.parts()[unit]
+        shard = BenchmarkShard(self.benchmark_model(part.label), part.entry, part.shard)
+        is_made = maker.make(shard, unit, out, must_wait)
+        if is_made:
+            out.commit(unit)
+        return is_made
+
+    def benchmark_model(self, label: str) -> "BenchmarkModel":
+        """A model with the digests of its files that the summary of its node has."""
+        from hala_hpc.engines.evaluation.benchmark_units import BenchmarkModel
+
+        reference = self.settings.models[label]
+        summary = self.inputs.summary(reference)
+        inside = reference.partition("/")[2] if reference.startswith("@") else ""
+        prefix = f"{inside}/" if inside else ""
+        known = {
+            name.removeprefix(prefix): digest
+            for name, digest in (summary.sha256 if summary else {}).items()
+            if name.startswith(prefix)
+        }
+        return BenchmarkModel(label, self.inputs.path(reference), known)
+
+    def benchmark_run(self) -> "BenchmarkRun":
+        """Tasks and settings for lm-eval."""
+        from hala_hpc.engines.evaluation.lm_eval import BenchmarkRun
+
+        settings = self.settings
+        path = settings.include_path
+        return BenchmarkRun(
+            tasks=settings.tasks,
+            include_path=self.inputs.path(path) if path else None,
+            num_fewshot=settings.num_fewshot,
+            limit=settings.limit,
+            batch_size=settings.batch_size,
+            dtype=settings.engine.dtype,
+            attention=settings.attention,
+            chat=settings.chat_template,
+            shards=settings.shards,
+        )
 
     def compile_cache(self, out: UnitContext) -> "CompileCache":
         """The folder of compiled code of Triton and torch for the benchmarks of this process."""
@@ -257,37 +374,11 @@ class Evaluate(Stage[Settings]):
         facts["attention"] = self.settings.attention
         return CompileCache(seed_file(out.cache, facts))
 
-    def benchmark(self, label: str) -> "ModelScores":
-        """Scores of one model in all tasks."""
-        from hala_hpc.engines.evaluation.lm_eval import BenchmarkRun, run_benchmarks
-
-        settings = self.settings
-        path = settings.include_path
-        return run_benchmarks(
-            self.inputs.path(settings.models[label]),
-            label,
-            BenchmarkRun(
-                tasks=settings.tasks,
-                include_path=self.inputs.path(path) if path else None,
-                num_fewshot=settings.num_fewshot,
-                limit=settings.limit,
-                batch_size=settings.batch_size,
-                dtype=settings.engine.dtype,
-                attention=settings.attention,
-                chat=settings.chat_template,
-            ),
-        )
-
     def translate(
         self, label: str, unit: int, out: UnitContext, answer_count: "AnswerCount"
-    ) -> "ModelScores":
+    ) -> ModelScores:
         """Scores of one model's translations, which are written to a file next to the scores."""
-        from hala_hpc.engines.evaluation.metrics import METRICS, score_translations
-        from hala_hpc.engines.evaluation.score_files import (
-            ModelScores,
-            TranslatedSentence,
-            write_translations,
-        )
+        from hala_hpc.engines.evaluation.metrics import score_translations
         from hala_hpc.engines.generation.batch import answer_all
         from hala_hpc.engines.generation.engine import EngineConfig
 
@@ -323,34 +414,66 @@ class Evaluate(Stage[Settings]):
         )
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
-        """Check that every task and metric has finite scores over at least one sample."""
-        from hala_hpc.engines.evaluation.metrics import METRICS
-        from hala_hpc.engines.evaluation.score_files import read_scores
-
-        kind, label = self.parts()[unit]
-        names = self.settings.tasks if kind == BENCHMARKS else METRICS
-        found = read_scores(folder, unit, names)
-        samples = found.samples.values()
-        rows = sum(samples) if kind == BENCHMARKS else max(samples)
+        """Check that all scores are finite, and that every item of a benchmark is counted once."""
+        part = self.parts()[unit]
+        if part.kind == BENCHMARKS:
+            return check_benchmark(folder, unit)
+        found = read_scores(folder, unit, METRICS)
+        rows = max(found.samples.values())
         return UnitCounts(
             rows_in=rows,
             rows_out=rows,
             tokens_in=found.tokens_in,
             tokens_out=found.tokens_out,
-            details={"label": label, "kind": kind, "scores": found.scores, "data": found.data},
+            details={"label": part.label, "kind": part.kind, "scores": found.scores},
         )
 
     def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Write `scores.json` with the scores of all models; return its content."""
-        from hala_hpc.engines.evaluation.score_files import SCORES_FILE, merge_scores, read_scores
+        from hala_hpc.engines.evaluation.score_means import merge_scores
 
         units = range(len(markers))
         found = [read_scores(folder, u) for u, folder in zip(units, folders, strict=True)]
         merged = merge_scores(found, list(self.settings.models))
+        merged = merged.model_copy(update={"choose": self.settings.choose})
         for folder in folders:
             link_tree(folder, output)
         merged.write(output / SCORES_FILE)
         return merged.to_values()
+
+
+def check_benchmark(folder: Path, unit: int) -> UnitCounts:
+    """Counts of a unit of a benchmark, from its items; excluded items are rejected rows.
+
+    Raises: UserError (INTERNAL) if scores and items do not count the same.
+    """
+    from hala_hpc.engines.evaluation.item_files import count_excluded, items_name, read_items
+
+    found = read_scores(folder, unit)
+    items = read_items(folder / items_name(unit))
+    excluded = count_excluded(items)
+    scored = len(items) - excluded.total()
+    distinct = len({(one.task, one.item) for one in items})
+    if distinct != len(items) or scored != sum(found.samples.values()):
+        raise UserError(
+            f"unit {unit}: {len(items)} items, {distinct} of them distinct, {excluded.total()} "
+            f"excluded, but {sum(found.samples.values())} scored: items were lost or made up",
+            INTERNAL,
+        )
+    return UnitCounts(
+        rows_in=len(items),
+        rows_out=scored,
+        rows_rejected=excluded.total(),
+        rows_rejected_content=excluded.total(),
+        rejected=dict(excluded),
+        details={
+            "label": found.label,
+            "kind": BENCHMARKS,
+            "entry": found.entry,
+            "sums": {key: one.to_values() for key, one in found.sums.items()},
+            "data": found.data,
+        },
+    )
 
 
 STAGE = Evaluate
