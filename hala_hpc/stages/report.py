@@ -77,7 +77,7 @@ class Report(Stage[Settings]):
             item_tables,
             make_sweep_plot,
         )
-        from hala_hpc.engines.evaluation.translation_table import translation_table
+        from hala_hpc.engines.evaluation.translation_table import translation_tables
 
         tables: dict[str, list[Table]] = {}
         plots: list[SweepPlot] = []
@@ -85,7 +85,7 @@ class Report(Stage[Settings]):
             folder = Path(self.inputs.path(f"@{summary.node}"))
             if summary.stage != "evaluate" or not folder.is_dir():
                 continue
-            tables[summary.node] = [translation_table(summary.node, folder)]
+            tables[summary.node] = translation_tables(summary.node, folder)
             if (evaluation := EvaluationItems.read(summary.node, folder)) is not None:
                 tables[summary.node] += item_tables(evaluation)
                 if (plot := make_sweep_plot(evaluation)) is not None:

@@ -155,7 +155,7 @@ class BenchmarkUnits:
         self, one: BenchmarkShard, unit: int, out: UnitContext, key: EvaluationKey
     ) -> Path:
         """Score a model; return the folder of the result, which may be that of another job."""
-        journal = AnswerJournal(out, unit)
+        journal = AnswerJournal(out, unit, self.run.commit_interval_s)
         loaded = self.load_tasks(one.entry)
         result = evaluate_shard(self.load_model(one.model), loaded, one.shard, self.run, journal)
         if self._compiled:

@@ -77,6 +77,7 @@ class EvaluationStore:
     def __init__(self, folder: Path, worker: str) -> None:
         self.folder, self.worker = folder, worker
         self._ended = threading.Event()
+        self._beating: threading.Thread | None = None
 
     def find(self, key: EvaluationKey) -> Path | None:
         """The folder of a finished result; None if there is none. A damaged one is removed."""
@@ -103,7 +104,8 @@ class EvaluationStore:
                 return False
             write_text(self.sign(key), self.make_sign())
         self._ended = threading.Event()
-        threading.Thread(target=self.beat, args=(key, self._ended), daemon=True).start()
+        self._beating = threading.Thread(target=self.beat, args=(key, self._ended), daemon=True)
+        self._beating.start()
         return True
 
     def beat(self, key: EvaluationKey, ended: threading.Event) -> None:
@@ -116,6 +118,9 @@ class EvaluationStore:
     def end(self, key: EvaluationKey) -> None:
         """Let others have the work."""
         self._ended.set()
+        if self._beating is not None:
+            # A sign that is just being written would stay.
+            self._beating.join()
         self.sign(key).unlink(missing_ok=True)
 
     def make_sign(self) -> str:

@@ -43,6 +43,8 @@ class BenchmarkRun:
     """Whether the model's chat template is applied to the questions."""
     shards: int = 1
     """Number of units among which the items of each task are divided."""
+    commit_interval_s: float = 30.0
+    """Seconds until answers are on the disk."""
 
 
 @dataclass(frozen=True)

@@ -194,12 +194,25 @@ def score_tables(summary: NodeSummary) -> list[Table]:
         return []
     names = list(dict.fromkeys(name for scores in by_label.values() for name in scores))
     node = summary.node
-    translation_names = [name for name in names if name in TRANSLATION]
-    benchmark_names = [name for name in names if name not in TRANSLATION]
+    translation_names = [name for name in names if is_translation_score(name)]
+    benchmark_names = [name for name in names if not is_translation_score(name)]
     return [
         make_score_table(f"Translation ({node})", summary, translation_names),
         make_score_table(f"Benchmarks ({node})", summary, benchmark_names),
     ]
+
+
+def is_translation_score(name: str) -> bool:
+    """Whether a score is `bleu` or `bleu/<corpus>`, and not `<task>/<metric>` of a benchmark."""
+    return name.partition("/")[0] in TRANSLATION
+
+
+def describe_score_name(name: str) -> str:
+    """Name of a score in tables: `chrF++`, `chrF++, opus-test`, or `<task>/<metric>`."""
+    metric, slash, corpus = name.partition("/")
+    if metric not in TRANSLATION:
+        return name
+    return f"{TRANSLATION[metric]}, {corpus}" if slash else TRANSLATION[metric]
 
 
 def make_score_table(title: str, summary: NodeSummary, names: Sequence[str]) -> Table:
@@ -218,7 +231,7 @@ def make_score_table(title: str, summary: NodeSummary, names: Sequence[str]) -> 
         ]
         samples = found.get("samples", {}).get(labels[0], {})
         size = samples.get(name, samples.get(name.partition("/")[0]))
-        rows.append([TRANSLATION.get(name, name), *cells, format_count(size)])
+        rows.append([describe_score_name(name), *cells, format_count(size)])
     note = join_signatures(found, names)
     if any(name in known for known in found.get("intervals", {}).values() for name in names):
         note = f"{INTERVAL_NOTE} {note}"

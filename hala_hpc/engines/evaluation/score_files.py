@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -51,8 +51,10 @@ class ModelScores(JsonRecord):
     """Label of the model."""
     entry: str = ""
     """Entry of `tasks`; empty for translations."""
+    corpus: str = ""
+    """Corpus that was translated, if there are several; also part of the names of its scores."""
     scores: dict[str, float] = Field(default_factory=dict)
-    """Scores by translation metric, or by `<task>/<metric>` of a benchmark."""
+    """Scores by translation metric, as `bleu` or `bleu/<corpus>`, or by `<task>/<metric>`."""
     sums: dict[str, ScoreSum] = Field(default_factory=dict)
     """By `<task>/<metric>`: those of a benchmark whose score is the mean of its items."""
     errors: dict[str, float] = Field(default_factory=dict)
@@ -125,10 +127,13 @@ def write_translations(folder: Path, unit: int, rows: Iterable[TranslatedSentenc
         file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
 
 
-def read_scores(folder: Path, unit: int, names: Sequence[str] = ()) -> ModelScores:
-    """Read a score file back and check that each name has finite scores.
+def name_translation_score(metric: str, corpus: str) -> str:
+    """Name of a translation score: `bleu`, or `bleu/opus-test` if there are several corpora."""
+    return f"{metric}/{corpus}" if corpus else metric
 
-    A name is a translation metric; the tasks of a benchmark are those that have samples.
+
+def read_scores(folder: Path, unit: int) -> ModelScores:
+    """Read a score file back and check that all scores are finite, and that all samples have some.
 
     Raises: UserError (INTERNAL) if not.
     """
@@ -139,7 +144,7 @@ def read_scores(folder: Path, unit: int, names: Sequence[str] = ()) -> ModelScor
     known = {*found.scores, *(key.partition("/")[0] for key in (*found.scores, *found.sums))}
     faults = [f"{key} is {v}" for key, v in found.scores.items() if not math.isfinite(v)]
     faults += [f"{key} is {one.total}" for key, one in found.sums.items() if not is_sum(one)]
-    faults += [f"{name} has no scores" for name in (*names, *found.samples) if name not in known]
+    faults += [f"{name} has no scores" for name in found.samples if name not in known]
     if faults:
         raise UserError(f"{path.name} of {found.label}: {'; '.join(faults)}", INTERNAL)
     return found

@@ -30,13 +30,13 @@ def merge_scores(found: Iterable[ModelScores], labels: Sequence[str]) -> MergedS
         samples={label: one.samples for label, one in models.items()},
         signatures={label: one.signatures for label, one in models.items()},
         excluded=first.excluded,
-        entries=list_entries(units),
+        entries=map_entries(units),
         groups=first.groups,
         metrics=first.metrics,
     )
 
 
-def list_entries(units: Iterable[ModelScores]) -> dict[str, tuple[str, ...]]:
+def map_entries(units: Iterable[ModelScores]) -> dict[str, tuple[str, ...]]:
     """The tasks of each entry of `tasks`; a task that several entries have is in the first."""
     found: dict[str, dict[str, None]] = {}
     owners: dict[str, str] = {}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.engines.evaluation.metrics import make_corpus_metrics
-from hala_hpc.engines.evaluation.report import TRANSLATION, Table, format_decimals
+from hala_hpc.engines.evaluation.report import DASH, TRANSLATION, Table, format_decimals
 from hala_hpc.engines.evaluation.score_files import (
     ModelScores,
     TranslatedSentence,
@@ -27,31 +27,39 @@ TRANSLATION_NOTE = (
 )
 
 
-def read_translations(folder: Path) -> dict[str, list[TranslatedSentence]]:
-    """The translations in the output of an evaluation, by label of the system."""
-    found = {}
+def read_translations(folder: Path) -> dict[str, dict[str, list[TranslatedSentence]]]:
+    """The translations in the output of an evaluation, by corpus and label of the system."""
+    found: dict[str, dict[str, list[TranslatedSentence]]] = {}
     for path in sorted(folder.glob("translations-*.jsonl")):
         unit = int(path.stem.rpartition("-")[2])
         scores = ModelScores.read(folder / score_name(unit))
         if scores is None or path.name != translations_name(unit):
             continue
         lines = path.read_text(encoding="utf-8").splitlines()
-        found[scores.label] = [TranslatedSentence(**json.loads(line)) for line in lines if line]
+        rows = [TranslatedSentence(**json.loads(line)) for line in lines if line]
+        found.setdefault(scores.corpus, {})[scores.label] = rows
     return found
 
 
-def translation_table(node: str, folder: Path) -> Table:
-    """Table of the differences of all systems of a node to its first one; empty for one system."""
-    systems = read_translations(folder)
-    first = next(iter(systems), "")
+def translation_tables(node: str, folder: Path) -> list[Table]:
+    """Tables of the differences of all systems of a node to its first one, one for each corpus."""
+    return [
+        translation_table(f"{node}, {corpus}" if corpus else node, systems)
+        for corpus, systems in read_translations(folder).items()
+    ]
+
+
+def translation_table(where: str, systems: Mapping[str, Sequence[TranslatedSentence]]) -> Table:
+    """Table of the differences of systems to the first one; empty for one system."""
+    first = next(iter(systems))
     columns = ["system", "metric", "score", f"minus {first}", "p (Holm)", "verdict"]
-    title = f"Translations compared with {first} ({node})"
+    title = f"Translations compared with {first} ({where})"
     if len(systems) < 2:
         return Table(title, columns, [])
     try:
         found = compare_systems(systems)
     except UserError as error:
-        return Table(title, columns, [["–"] * len(columns)], f"Not compared: {error}.")
+        return Table(title, columns, [[DASH] * len(columns)], f"Not compared: {error}.")
     note = "; ".join(dict.fromkeys(f"{one.metric}: {one.signature}" for one in found))
     rows = [format_system(one) for one in found]
     return Table(title, columns, rows, f"{TRANSLATION_NOTE} {note}", (0, 1, 5))
