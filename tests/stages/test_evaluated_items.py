@@ -15,6 +15,7 @@ from tiny_models import untrained_model
 from hala_hpc.core.errors import BAD_DATA, CONFIG, StopRequested, UserError
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.engines.evaluation.task_reader import make_task_manager
+from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.stages.evaluate import Evaluate, Settings
 
 TASKS = ["pooled", "even", "faulty"]
@@ -50,7 +51,7 @@ class StoppingContext(PlainContext):
 
 
 def stage_of(models: dict[str, str], folder: Path, **given: Any) -> Evaluate:
-    engine = {"dtype": "float32"}
+    engine = EngineSettings(dtype="float32")
     settings = Settings(models=models, include_path=str(folder), engine=engine, **given)
     return Evaluate(settings, PlainInputs())
 

@@ -36,8 +36,7 @@ def test_two_nodes_of_a_sweep_evaluate_each_model_once_and_share_one_report(
     write_question_task(tmp_path / "tasks", "quiz", question_rows(60))
     text = RECIPE.format(tasks=tmp_path / "tasks", base=base, tuned=tuned)
     given = [recipe(tmp_path, text), "stage=all", "launcher=local", f"work={tmp_path / 'work'}"]
-    caches = {"HF_DATASETS_CACHE": str(tmp_path / "datasets")}
-    ended = launch(*given, **caches)
+    ended = launch(*given, HF_DATASETS_CACHE=str(tmp_path / "datasets"))
     assert ended.code == 0, ended.err
 
     stored = sorted((tmp_path / "work" / "evaluations").glob("*/evaluation.json"))

@@ -158,7 +158,7 @@ def test_without_a_choice_there_is_no_plot_and_no_table_of_it(tmp_path: Path) ->
 
 def report(folder: Path) -> tuple[str, str]:
     """HTML and Markdown of a report about the evaluation in a folder."""
-    values = {"rows_in": 1, "rows_out": 1, "rows_rejected": 0, "units": 1}
+    values: dict[str, Any] = {"rows_in": 1, "rows_out": 1, "rows_rejected": 0, "units": 1}
     scores = MergedScores.read(folder / SCORES_FILE)
     details = scores.to_values() if scores else {}
     summary = NodeSummary(node="scores", stage="evaluate", details=details, **values)
