@@ -100,13 +100,16 @@ def evaluate_shard(
     }
     asked = {name: numbers for name, numbers in asked.items() if numbers}
     if not asked:
-        return ShardResult(ModelScores(entry=loaded.entry, groups=dict(loaded.groups)), excluded)
+        nothing = ModelScores(entry=loaded.entry, groups=dict(loaded.groups))
+        return ShardResult(count_shard(nothing, excluded), sort_items(excluded))
     results = lm_eval.simple_evaluate(
         model=model.with_journal(journal),
         tasks=[loaded.tasks[name] for name in asked],
         num_fewshot=run.num_fewshot,
         batch_size=run.batch_size,
         samples=asked,
+        # Without one, lm-eval reads its 14,000 task files for each unit.
+        task_manager=loaded.manager,
         apply_chat_template=run.chat,
         bootstrap_iters=0,
         log_samples=True,

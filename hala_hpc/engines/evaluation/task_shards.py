@@ -8,7 +8,7 @@ excluded with the reason: it says nothing about a model, and it is the same for 
 import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,10 @@ class LoadedTasks:
     groups: Mapping[str, TaskGroup]
     sizes: Mapping[str, int]
     """Items of each task, up to the limit."""
-    excluded: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    excluded: Mapping[str, Mapping[int, str]]
     """Reason of each excluded item, by task and number of the item."""
+    manager: Any
+    """lm-eval's TaskManager that loaded them."""
 
     def is_divisible(self, task: str) -> bool:
         """Whether the scores of a task are means of its items, so that shards can be joined."""
@@ -77,7 +79,7 @@ def load_tasks(manager: Any, entry: str, limit: int | None) -> LoadedTasks:
     ]:
         raise UserError(faults, BAD_DATA)
     found = {name: read_group(group) for name, group in groups.items()}
-    return LoadedTasks(entry, tasks, found, sizes, excluded)
+    return LoadedTasks(entry, tasks, found, sizes, excluded, manager)
 
 
 def describe_reasons(reasons: Iterable[str]) -> str:
