@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hala_hpc.core.errors import CONFIG, USAGE, UserError, suggest_name
+from hala_hpc.core.fan_in import gather_sweeps
 from hala_hpc.core.launcher import Launcher, merge_tables
 from hala_hpc.core.node import Draft, Node
 from hala_hpc.core.overrides import apply_override
@@ -33,7 +34,7 @@ def build_nodes(
     check_launcher_names(launcher, mistakes)
     apply_overrides(drafts, overrides, mistakes)
     nodes: dict[str, Node] = {}
-    for draft in expand_sweeps(list(drafts.values())):
+    for draft in gather_sweeps(expand_sweeps(list(drafts.values())), mistakes):
         node = check_settings(draft, mistakes)
         if node is not None:
             nodes[node.name] = node

@@ -1,7 +1,8 @@
 """report: write one HTML page and one Markdown file with the results of other nodes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -11,6 +12,11 @@ from hala_hpc.core.files import write_text
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import NodeRef, StageSettings
 from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
+
+if TYPE_CHECKING:
+    from hala_hpc.core.records import NodeSummary
+    from hala_hpc.engines.evaluation.report import Table
+    from hala_hpc.engines.evaluation.sweep_plot import SweepPlot
 
 HTML_FILE = "report.html"
 MARKDOWN_FILE = "report.md"
@@ -32,6 +38,7 @@ class Report(Stage[Settings]):
 
     name = "report"
     produces = "page"
+    version = 2
     Settings = Settings
 
     def preflight(self) -> list[str]:
@@ -53,11 +60,37 @@ class Report(Stage[Settings]):
         from hala_hpc.engines.evaluation.report import make_report_page
 
         found = [self.inputs.summary(node) for node in self.settings.nodes]
-        page = make_report_page(self.settings.title, [summary for summary in found if summary])
+        summaries = [summary for summary in found if summary]
+        tables, plots = self.read_evaluations(summaries)
+        page = make_report_page(self.settings.title, summaries, tables, plots)
         for unit in units:
             write_text(out.folder(unit) / HTML_FILE, render_report_html(page))
             write_text(out.folder(unit) / MARKDOWN_FILE, render_report_markdown(page))
             out.commit(unit)
+
+    def read_evaluations(
+        self, summaries: "Sequence[NodeSummary]"
+    ) -> "tuple[dict[str, list[Table]], list[SweepPlot]]":
+        """Tables by node, and plots, from the items of the nodes that compare models."""
+        from hala_hpc.engines.evaluation.item_tables import (
+            EvaluationItems,
+            item_tables,
+            make_sweep_plot,
+        )
+        from hala_hpc.engines.evaluation.translation_table import translation_tables
+
+        tables: dict[str, list[Table]] = {}
+        plots: list[SweepPlot] = []
+        for summary in summaries:
+            folder = Path(self.inputs.path(f"@{summary.node}"))
+            if summary.stage != "evaluate" or not folder.is_dir():
+                continue
+            tables[summary.node] = translation_tables(summary.node, folder)
+            if (evaluation := EvaluationItems.read(summary.node, folder)) is not None:
+                tables[summary.node] += item_tables(evaluation)
+                if (plot := make_sweep_plot(evaluation)) is not None:
+                    plots.append(plot)
+        return tables, plots
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
         """Check that both files are complete and name every node."""

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,13 @@ from benchmarks.kills.node import STAND_IN_ENGINE, empty_model
 from hala_hpc.core.errors import INTERNAL, UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.core.records import UnitMarker
-from hala_hpc.engines.evaluation.metrics import rouge_l, score_translations
-from hala_hpc.engines.evaluation.score_files import ModelScores, read_scores, score_name
+from hala_hpc.engines.evaluation.metrics import (
+    METRICS,
+    WordTokenizer,
+    rouge_l,
+    score_translations,
+)
+from hala_hpc.engines.evaluation.score_files import ModelScores, ScoreSum, read_scores, score_name
 from hala_hpc.engines.evaluation.statistics.intervals import wilson_bounds
 from hala_hpc.stages.evaluate import Evaluate, Settings
 
@@ -78,7 +82,7 @@ def test_two_models_are_scored_side_by_side(
     assert 0 <= accuracy <= 1
     low, high = merged["intervals"]["base"]["tiny_arabic/acc"]
     assert [low, high] == pytest.approx(wilson_bounds(accuracy, 10))
-    assert merged["samples"]["base"] == {"tiny_arabic": 10, "bleu": 8, "chrf++": 8, "rouge_l": 8}
+    assert merged["samples"]["base"] == {"tiny_arabic": 10, **dict.fromkeys(METRICS, 8)}
     assert "nw:2" in merged["signatures"]["base"]["chrf++"]
     assert "task:2" in merged["signatures"]["base"]["tiny_arabic"]
     assert "|choices:" in merged["signatures"]["base"]["tiny_arabic"]
@@ -108,22 +112,36 @@ def test_scores_are_those_of_sacrebleu_and_see_arabic_letters() -> None:
     assert 0 < scores.values["bleu"] < 100
     assert scores.values["rouge_l"] == pytest.approx(100 * (3 / 4 + 1 / 2) / 2)
     # Punctuation is no word, and diacritics stay with their letters.
-    assert rouge_l(["كَتَبَ، زيد."], ["كَتَبَ زيد"]) == pytest.approx(100)
-    assert rouge_l(["كتب"], ["كَتَبَ"]) == 0
+    assert rouge_l(["كَتَبَ، زيد."], ["كَتَبَ زيد"], WordTokenizer()) == pytest.approx(100)
+    assert rouge_l(["كتب"], ["كَتَبَ"], WordTokenizer()) == 0
+
+
+def test_scores_that_cannot_see_arabic_have_names_and_signatures_of_their_own() -> None:
+    same = ["الولد يأكل الخبز، اليوم"]
+    scores = score_translations(same, same)
+    assert scores.values["rouge_l"] == pytest.approx(100)
+    assert scores.values["rouge_l_ascii"] == 0
+    assert "tok:ascii" in scores.signatures["rouge_l_ascii"]
+    assert scores.values["ter"] == 0
+    # A space before the Arabic comma changes no word: only one of the tokenizers sees that.
+    spaced = score_translations(["الولد يأكل الخبز ، اليوم"], same)
+    assert spaced.values["bleu_intl"] == pytest.approx(100)
+    assert spaced.values["bleu"] < 50
+    assert "tok:intl" in spaced.signatures["bleu_intl"]
 
 
 def test_scores_that_are_missing_or_not_finite_are_not_good(tmp_path: Path) -> None:
-    groups = {"g": ["a"]}
-    bad = ModelScores(label="base", scores={"a/acc": math.nan}, samples={"a": 0}, groups=groups)
+    sums = {"c/acc": ScoreSum(items=2, total=math.inf, squares=1)}
+    bad = ModelScores(label="base", scores={"a/f1": math.nan}, sums=sums, samples={"a": 1, "d": 1})
     bad.write(tmp_path / score_name(0))
     with pytest.raises(UserError) as caught:
-        read_scores(tmp_path, 0, ["g", "b"])
+        read_scores(tmp_path, 0)
     assert caught.value.code == INTERNAL
-    for fault in ("of base", "a/acc is nan", "b has no scores", "a has no samples"):
+    for fault in ("of base", "a/f1 is nan", "c/acc is inf", "d has no scores"):
         assert fault in str(caught.value)
-    good = bad.model_copy(update={"scores": {"a/acc": 0.5}, "samples": {"a": 1}})
+    good = ModelScores(label="base", scores={"bleu": 0.5}, samples={"bleu": 1})
     good.write(tmp_path / score_name(0))
-    assert read_scores(tmp_path, 0, ["g"]) == good
+    assert read_scores(tmp_path, 0) == good
 
 
 def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
@@ -140,31 +158,28 @@ def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
             evaluate(**{"models": {"m": "@m"}, "tasks": ["t"], **given}).preflight()
 
 
-def test_benchmarks_of_a_process_share_one_private_compile_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    places = []
+def test_a_choice_needs_two_models_and_tasks() -> None:
+    models = {"base": "@b", "merged-t0": "@m0", "merged-t1": "@m1"}
+    assert evaluate(models=models, tasks=["t"], choose="merged-*").preflight() == []
+    (fault,) = evaluate(models=models, tasks=["t"], choose="merged-t1*").preflight()
+    assert fault.startswith("choose=merged-t1*: 1 of the models base, merged-t0, merged-t1")
+    faults = evaluate(models=models, choose="merged-*").preflight()
+    assert faults[-1].startswith("tasks=[]")
 
-    def compile_and_score(_model: str, label: str, _run: object) -> ModelScores:
-        # Replaces lm-eval, whose models may compile kernels.
-        place = Path(os.environ["TRITON_CACHE_DIR"])
-        place.mkdir(exist_ok=True)
-        places.append(str(place))
-        (place / f"{label}.cubin").touch()
-        return ModelScores(
-            label=label,
-            scores={"sums/acc": 0.5},
-            samples={"sums": 4},
-            signatures={"sums": "made up"},
-        )
 
-    monkeypatch.setattr("hala_hpc.engines.evaluation.lm_eval.run_benchmarks", compile_and_score)
-    monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
+def test_a_model_without_a_chat_template_is_found_before_a_job_starts(tmp_path: Path) -> None:
     model = empty_model(tmp_path / "model")
-    stage = evaluate(models={"one": str(model), "two": str(model)}, tasks=["sums"])
-    out = PlainContext(tmp_path, stage)
-    stage.run(range(stage.plan()), out)
-    assert len(set(places)) == 1
-    assert not Path(places[0]).exists()
-    assert "TRITON_CACHE_DIR" not in os.environ
-    assert len(list(out.cache.iterdir())) == 1, "the first benchmark published its cache"
+    given: dict[str, Any] = {"models": {"m": str(model)}, "tasks": ["t"]}
+    (fault,) = evaluate(**given, chat_template=True).preflight()
+    assert fault.startswith(f"models.m={model}: chat_template=true, but its tokenizer has no")
+    assert evaluate(**given).preflight() == []
+    (model / "chat_template.jinja").write_text("{{ messages }}")
+    assert evaluate(**given, chat_template=True).preflight() == []
+
+
+def test_each_worker_of_as_many_as_models_gets_one_model() -> None:
+    models = {"a": "@a", "b": "@b", "c": "@c"}
+    parts = evaluate(models=models, tasks=["t", "u", "t"], shards=2, translation="@x").parts()
+    assert len(parts) == 3 * (2 * 2 + 1), "a task that is named twice is one"
+    assert {part.label for part in parts[1::3]} == {"b"}
+    assert len({(p.kind, p.entry, p.shard, p.label) for p in parts}) == len(parts)

@@ -14,10 +14,12 @@ from typing import Any
 from golden_prompts import golden_sources
 
 from benchmarks.peers.published_rows import PublishedRows, made_up_log_probability
-from hala_hpc.engines.evaluation.group_means import add_means_of_members
-from hala_hpc.engines.evaluation.lm_eval import read_results
-from hala_hpc.engines.evaluation.task_groups import make_task_manager, member_means
+from hala_hpc.engines.evaluation.item_outcomes import read_outcomes
+from hala_hpc.engines.evaluation.lm_eval import sum_outcomes
+from hala_hpc.engines.evaluation.score_means import merge_scores
+from hala_hpc.engines.evaluation.task_groups import make_task_manager
 from hala_hpc.engines.evaluation.task_reader import hub_data_set
+from hala_hpc.engines.evaluation.task_shards import load_tasks
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -103,18 +105,23 @@ def main(out: str) -> None:
         manager = make_task_manager(["arabic"], None, chat=mode == "chat")
         answer["names"] = len(manager.all_tasks)
         model = make_model()
+        loaded = load_tasks(manager, "arabic", None)
         results = lm_eval.simple_evaluate(
             model=model,
-            tasks=["arabic"],
+            tasks=list(loaded.tasks.values()),
             task_manager=manager,
             apply_chat_template=mode == "chat",
             bootstrap_iters=0,
-            log_samples=False,
+            log_samples=True,
         )
         results["config"]["model_dtype"] = "none"
-        found = read_results("m", results, {})
-        add_means_of_members(found, member_means(manager, ["arabic"]))
+        outcomes = [
+            one for name, task in loaded.tasks.items() for one in read_outcomes(name, task, results)
+        ]
+        found = sum_outcomes(loaded, results, outcomes, {}).model_copy(update={"label": "m"})
+        merged = merge_scores([found], ["m"])
         answer[mode] = {"asked": model.asked, **found.to_values()}
+        answer[mode] |= {"scores": merged.scores["m"], "errors": merged.errors["m"]}
     Path(out).write_text(json.dumps(answer, ensure_ascii=False))
 
 

@@ -18,7 +18,7 @@ EXPECTED: Mapping[str, list[tuple[str, ...]]] = {
     "rejected-again.toml": [("arabic-again  translate", "arabic, arabic-again")],
     "merge-sweep.toml": [
         ("merge-t0.3 ", "merge-t0.5 ", "merge-t0.7 "),
-        ("merge-t0.4 ", "merge-t0.6 ", "5 would be run"),
+        ("merge-t0.4 ", "merge-t0.6 ", "7 would be run"),
     ],
     "english-french.toml": [("french             translate", "translator, questions")],
     "site-partitions.toml": [

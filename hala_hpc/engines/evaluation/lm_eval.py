@@ -6,25 +6,24 @@ vLLM's backend takes eight times as long on log-likelihood tasks (lm-evaluation-
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from numbers import Real
 from typing import Any
 
-from hala_hpc.core.environment import set_job_environment
 from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError
 from hala_hpc.core.hub import is_hub_offline
-from hala_hpc.engines.evaluation.group_means import add_means_of_members
-from hala_hpc.engines.evaluation.score_files import ModelScores
-from hala_hpc.engines.evaluation.statistics.intervals import reported_interval
-from hala_hpc.engines.evaluation.task_data import data_commits, require_task_data
-from hala_hpc.engines.evaluation.task_groups import (
-    arab_culture_prompt,
-    make_task_manager,
-    member_means,
-)
+from hala_hpc.engines.evaluation.answer_journal import AnswerJournal, JournalHook, answer_requests
+from hala_hpc.engines.evaluation.item_files import ItemOutcome, count_excluded
+from hala_hpc.engines.evaluation.item_outcomes import exclude_item, name_metric, read_outcomes
+from hala_hpc.engines.evaluation.score_files import ModelScores, ScoreSum
+from hala_hpc.engines.evaluation.task_data import require_task_data
+from hala_hpc.engines.evaluation.task_groups import arab_culture_prompt, make_task_manager
 from hala_hpc.engines.evaluation.task_names import warnings_about
 from hala_hpc.engines.evaluation.task_needs import TaskNeeds
 from hala_hpc.engines.evaluation.task_reader import read_tasks
+from hala_hpc.engines.evaluation.task_shards import LoadedTasks
 from hala_hpc.engines.models.attention import AttentionUse, choose_attention, read_running_attention
 
 logger = logging.getLogger(__name__)
@@ -47,6 +46,19 @@ class BenchmarkRun:
     """Attention kernel, as in the setting `attention`."""
     chat: bool
     """Whether the model's chat template is applied to the questions."""
+    shards: int = 1
+    """Number of units among which the items of each task are divided."""
+    commit_interval_s: float = 30.0
+    """Seconds until answers are on the disk."""
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What one model does in one shard of an entry of `tasks`."""
+
+    scores: ModelScores
+    """Without the label of the model."""
+    items: list[ItemOutcome]
 
 
 def require_tasks(run: BenchmarkRun) -> tuple[Any, list[TaskNeeds]]:
@@ -70,45 +82,174 @@ def require_tasks(run: BenchmarkRun) -> tuple[Any, list[TaskNeeds]]:
     return manager, needs
 
 
-def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
-    """Score a model: what is per score is keyed by `<task>/<metric>`, the rest by task.
+def evaluate_shard(
+    model: Any, loaded: LoadedTasks, shard: int, run: BenchmarkRun, journal: AnswerJournal
+) -> ShardResult:
+    """Score a model from `load_model` on one shard of loaded tasks.
 
-    Raises: UserError (CONFIG) if the attention kernel would change what the model computes.
+    Requests that the journal has answers to are not made again.
+
+    Raises: StopRequested if the job must stop; UserError (BAD_DATA) for NaN.
     """
-    set_job_environment()
-    # Checked first, as loading a model takes minutes.
-    manager, needs = require_tasks(run)
     import lm_eval
 
-    lm = load_model(model, run)
+    items = {name: loaded.items_of_shard(name, shard, run.shards) for name in loaded.tasks}
+    excluded = [
+        exclude_item(name, loaded.tasks[name], item, loaded.excluded[name][item])
+        for name, numbers in items.items()
+        for item in numbers
+        if item in loaded.excluded.get(name, {})
+    ]
+    left_out = {(one.task, one.item) for one in excluded}
+    asked = {
+        name: NumberList(item for item in numbers if (name, item) not in left_out)
+        for name, numbers in items.items()
+    }
+    asked = {name: numbers for name, numbers in asked.items() if numbers}
+    if not asked:
+        nothing = ModelScores(entry=loaded.entry, groups=dict(loaded.groups))
+        return ShardResult(count_shard(nothing, excluded), sort_items(excluded))
     results = lm_eval.simple_evaluate(
-        model=lm,
-        tasks=list(run.tasks),
+        model=model.with_journal(journal),
+        tasks=[loaded.tasks[name] for name in asked],
         num_fewshot=run.num_fewshot,
-        limit=run.limit,
         batch_size=run.batch_size,
-        task_manager=manager,
+        samples=asked,
+        # Without one, lm-eval reads its 14,000 task files for each unit.
+        task_manager=loaded.manager,
         apply_chat_template=run.chat,
-        log_samples=False,
+        bootstrap_iters=0,
+        log_samples=True,
     )
-    how = {"chat": "yes" if run.chat else "no", "attention": read_running_attention(lm.model)}
-    found = read_results(label, results, how)
-    for task in found.samples:
-        found.signatures[task] += f"|choices:{lm.describe_ways(task)}"
-    add_means_of_members(found, member_means(manager, run.tasks))
-    return found.model_copy(update={"data": data_commits(needs, os.environ)})
+    outcomes = [one for name in asked for one in read_outcomes(name, loaded.tasks[name], results)]
+    how = {"chat": "yes" if run.chat else "no", "attention": read_running_attention(model.model)}
+    results["config"]["limit"] = run.limit
+    scores = sum_outcomes(loaded, results, outcomes, how)
+    for name in asked:
+        scores.signatures[name] += f"|choices:{model.describe_ways(name)}"
+    return ShardResult(count_shard(scores, excluded), sort_items([*outcomes, *excluded]))
+
+
+def sort_items(items: Iterable[ItemOutcome]) -> list[ItemOutcome]:
+    """The items of each task in the order of its data."""
+    return sorted(items, key=lambda one: (one.task, one.item))
+
+
+class NumberList(list[int]):
+    """Numbers of items in ascending order, as lm-eval takes them; `in` is fast."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        super().__init__(numbers)
+        self._known = frozenset(self)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._known
+
+
+def sum_outcomes(
+    loaded: LoadedTasks,
+    results: Mapping[str, Any],
+    outcomes: Sequence[ItemOutcome],
+    how: dict[str, str],
+) -> ModelScores:
+    """The score file of a shard: sums of means, and the other scores as lm-eval computes them.
+
+    `how`: parts of each signature that lm-eval does not report.
+    """
+    sums: dict[str, ScoreSum] = {}
+    scores: dict[str, float] = {}
+    for name in results["results"]:
+        own = [one for one in outcomes if one.task == name]
+        if loaded.is_divisible(name):
+            metrics = dict.fromkeys(key for one in own for key in one.scores)
+            sums |= {f"{name}/{key}": sum_metric(own, key) for key in metrics}
+        else:
+            scores |= read_aggregates(name, results["results"][name])
+    signatures = {name: format_signature(name, results, how) for name in results["results"]}
+    # A group has the signature of its first task, but for its version.
+    for name, group in loaded.groups.items():
+        signatures[name] = format_signature(name, results, how, shots_of=group.tasks[0])
+    return ModelScores(
+        entry=loaded.entry,
+        scores=scores,
+        sums=sums,
+        samples={name: sum(one.task == name for one in outcomes) for name in results["results"]},
+        signatures=signatures,
+        metrics={one.task: one.metric for one in outcomes},
+        groups=dict(loaded.groups),
+    )
+
+
+def sum_metric(outcomes: Sequence[ItemOutcome], metric: str) -> ScoreSum:
+    """Sums of one metric over the items that have it."""
+    values = [one.scores[metric] for one in outcomes if metric in one.scores]
+    return ScoreSum(
+        items=len(values),
+        total=math.fsum(values),
+        squares=math.fsum(value**2 for value in values),
+    )
+
+
+def read_aggregates(task: str, values: Mapping[str, Any]) -> dict[str, float]:
+    """Scores of a task from lm-eval's results, keyed `<task>/<metric>`."""
+    found = {}
+    for key, value in values.items():
+        metric, comma, filter_ = key.partition(",")
+        if comma and isinstance(value, Real) and not metric.endswith("_stderr"):
+            found[f"{task}/{name_metric(metric, filter_)}"] = float(value)
+    return found
+
+
+def count_shard(scores: ModelScores, excluded: Sequence[ItemOutcome]) -> ModelScores:
+    """The scores with the number of excluded items by task and reason."""
+    tasks = dict.fromkeys(one.task for one in excluded)
+    counts = {
+        name: dict(count_excluded([one for one in excluded if one.task == name])) for name in tasks
+    }
+    return scores.model_copy(update={"excluded": counts})
 
 
 def load_model(model: str, run: BenchmarkRun) -> Any:
-    """Load the model for lm-eval, with the attention that its config specifies."""
+    """Load the model as lm-eval's `HFLM`, with the attention that its config specifies.
+
+    Its answers come from a journal as far as it has them: see `with_journal`.
+
+    Raises: UserError (CONFIG) if the attention kernel would change what the model computes.
+    """
     import torch
     from transformers import AutoConfig
 
     from hala_hpc.engines.evaluation.choice_model import choice_model_class
 
+    class JournaledModel(choice_model_class()):  # type: ignore[misc]
+        """lm-eval's model, which makes no request twice."""
+
+        journal: AnswerJournal
+
+        def with_journal(self, journal: AnswerJournal) -> "JournaledModel":
+            """The same model with the journal of another unit."""
+            self.journal = journal
+            self.cache_hook = JournalHook(journal)
+            return self
+
+        def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
+            """Log-probability of each continuation, and whether it is the most probable one."""
+            ask = partial(super().loglikelihood, disable_tqdm=disable_tqdm)
+            return answer_requests(self.journal, "loglikelihood", requests, ask)
+
+        def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> Any:
+            """Log-probability of each text."""
+            ask = partial(super().loglikelihood_rolling, disable_tqdm=disable_tqdm)
+            return answer_requests(self.journal, "loglikelihood_rolling", requests, ask)
+
+        def generate_until(self, requests: Any, disable_tqdm: bool = False) -> Any:
+            """The generated answers."""
+            ask = partial(super().generate_until, disable_tqdm=disable_tqdm)
+            return answer_requests(self.journal, "generate_until", requests, ask)
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     use = AttentionUse(device, run.dtype, trains=False)
-    return choice_model_class()(
+    return JournaledModel(
         pretrained=model,
         dtype=run.dtype,
         batch_size=run.batch_size,
@@ -117,43 +258,14 @@ def load_model(model: str, run: BenchmarkRun) -> Any:
     )
 
 
-def read_results(label: str, results: dict[str, Any], how: dict[str, str]) -> ModelScores:
-    """Convert lm-eval's results; they list groups next to tasks.
-
-    `how`: parts of each signature that lm-eval does not report.
-    """
-    found = ModelScores(
-        label=label,
-        scores={},
-        samples={task: count["effective"] for task, count in results["n-samples"].items()},
-        signatures={task: format_signature(task, results, how) for task in results["results"]},
-        groups=results["group_subtasks"],
-    )
-    for task, values in results["results"].items():
-        for key, value in values.items():
-            name, comma, filter_ = key.partition(",")
-            if not comma or not isinstance(value, int | float):
-                continue
-            metric = name if filter_ == "none" else f"{name}@{filter_}"
-            if not name.endswith("_stderr"):
-                found.scores[f"{task}/{metric}"] = float(value)
-            elif math.isfinite(value):
-                found.errors[f"{task}/{metric.replace('_stderr', '')}"] = float(value)
-    for key, error in found.errors.items():
-        if key in found.scores:
-            # Only tasks have a number of samples: the score of a group is a mean of tasks.
-            items = found.samples.get(key.partition("/")[0])
-            interval = reported_interval(found.scores[key], error, items)
-            found.intervals[key] = (interval.low, interval.high)
-    return found
-
-
-def format_signature(task: str, results: dict[str, Any], how: dict[str, str]) -> str:
+def format_signature(
+    task: str, results: Mapping[str, Any], how: dict[str, str], shots_of: str = ""
+) -> str:
     """Describe how the scores of a task were computed, in the form of sacreBLEU's signatures."""
     config = results["config"]
     parts = {
         "task": results["versions"].get(task, "group"),
-        "shots": results["n-shot"].get(task, 0),
+        "shots": results["n-shot"].get(shots_of or task, 0),
         "limit": config.get("limit") or "none",
         **how,
         **({"variables": arab_culture_prompt()} if task.startswith("arab_culture") else {}),

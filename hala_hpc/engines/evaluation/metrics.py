@@ -1,10 +1,16 @@
-"""Score translations against references: BLEU, chrF++ and ROUGE-L, each with a signature."""
+"""Score translations against references: BLEU, chrF++, TER and ROUGE-L, each with a signature.
+
+BLEU is computed with two tokenizers. 13a is what papers print; it leaves Arabic punctuation joined
+to its word, which `intl` splits off. ROUGE-L is computed over words of any script, and as
+rouge-score does it, which drops all letters but a to z: equal Arabic texts without digits get 0.
+"""
 
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-METRICS = ("bleu", "chrf++", "rouge_l")
+METRICS = ("bleu", "bleu_intl", "chrf++", "ter", "rouge_l", "rouge_l_ascii")
 
 
 @dataclass(frozen=True)
@@ -12,38 +18,54 @@ class Scores:
     """Scores by metric, and for each the signature that describes how it was computed."""
 
     values: dict[str, float] = field(default_factory=dict)
-    """From 0 to 100, higher is better."""
+    """From 0 to 100, higher is better; of TER lower is, and it has no upper bound."""
     signatures: dict[str, str] = field(default_factory=dict)
 
 
-def score_translations(hypotheses: Sequence[str], references: Sequence[str]) -> Scores:
-    """Corpus BLEU and chrF++ (sacreBLEU) and mean ROUGE-L F1 of translations."""
-    from sacrebleu.metrics import BLEU, CHRF
+def make_corpus_metrics() -> dict[str, Any]:
+    """sacreBLEU's metrics by name."""
+    from sacrebleu.metrics import BLEU, CHRF, TER
 
+    return {
+        "bleu": BLEU(),
+        "bleu_intl": BLEU(tokenize="intl"),
+        "chrf++": CHRF(word_order=2),
+        "ter": TER(),
+    }
+
+
+def score_translations(hypotheses: Sequence[str], references: Sequence[str]) -> Scores:
+    """Corpus scores of sacreBLEU and mean ROUGE-L F1 of translations."""
     values, signatures = {}, {}
-    for name, metric in (("bleu", BLEU()), ("chrf++", CHRF(word_order=2))):
+    for name, metric in make_corpus_metrics().items():
         values[name] = float(metric.corpus_score(list(hypotheses), [list(references)]).score)
         signatures[name] = str(metric.get_signature())
-    values["rouge_l"] = rouge_l(hypotheses, references)
-    signatures["rouge_l"] = rouge_signature()
+    for name, tokenizer in (("rouge_l", WordTokenizer()), ("rouge_l_ascii", None)):
+        values[name] = rouge_l(hypotheses, references, tokenizer)
+        signatures[name] = rouge_signature("ascii" if tokenizer is None else "unicode-words")
     return Scores(values, signatures)
 
 
-def rouge_l(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """Mean F1 of the longest common subsequence of words, from 0 to 100."""
+def rouge_l(
+    hypotheses: Sequence[str], references: Sequence[str], tokenizer: "WordTokenizer | None"
+) -> float:
+    """Mean F1 of the longest common subsequence of words, from 0 to 100.
+
+    Without a tokenizer, words are those of rouge-score: of letters a to z and digits.
+    """
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(["rougeL"], tokenizer=WordTokenizer())
+    scorer = RougeScorer(["rougeL"], tokenizer=tokenizer)
     pairs = zip(references, hypotheses, strict=True)
     scores: list[float] = [scorer.score(first, text)["rougeL"].fmeasure for first, text in pairs]
     return 100.0 * sum(scores) / len(scores)
 
 
-def rouge_signature() -> str:
-    """Describe how `rouge_l` is computed, in the form of sacreBLEU's signatures."""
+def rouge_signature(words: str) -> str:
+    """Describe how ROUGE-L is computed over these words, in the form of sacreBLEU's signatures."""
     from importlib.metadata import version
 
-    return f"type:rougeL|measure:f1|tok:unicode-words|case:lc|version:{version('rouge-score')}"
+    return f"type:rougeL|measure:f1|tok:{words}|case:lc|version:{version('rouge-score')}"
 
 
 class WordTokenizer:

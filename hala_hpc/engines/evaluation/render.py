@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from hala_hpc.engines.evaluation import sweep_plot
 from hala_hpc.engines.evaluation.report import Curve, ReportPage, Table
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -19,7 +20,7 @@ def render_report_html(page: ReportPage) -> str:
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
-        page=page, path=format_polyline, width=WIDTH, height=HEIGHT, margin=MARGIN
+        page=page, path=format_polyline, width=WIDTH, height=HEIGHT, margin=MARGIN, plot=sweep_plot
     )
 
 

@@ -1,19 +1,29 @@
 """Build the content of a report from node summaries: tables and loss curves, without markup."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.record import JsonRecord
 from hala_hpc.core.records import NodeSummary
 from hala_hpc.core.stage_registry import find_stage
 
+if TYPE_CHECKING:
+    from hala_hpc.engines.evaluation.sweep_plot import SweepPlot
+
 #: Characters of an abbreviated commit, enough to be unique.
 COMMIT_LETTERS = 12
 #: Translation metrics; every other score belongs to a benchmark.
-TRANSLATION = {"bleu": "BLEU", "chrf++": "chrF++", "rouge_l": "ROUGE-L"}
+TRANSLATION = {
+    "bleu": "BLEU",
+    "bleu_intl": "BLEU (intl)",
+    "chrf++": "chrF++",
+    "ter": "TER (lower is better)",
+    "rouge_l": "ROUGE-L",
+    "rouge_l_ascii": "ROUGE-L as rouge-score does it: sees no Arabic letter",
+}
 INTERVAL_NOTE = (
     "Brackets: 95 % interval of the score; Wilson's below 300 questions, else the normal one. "
     "Intervals that overlap do not show that two models are equal."
@@ -85,17 +95,31 @@ class ReportPage:
     title: str
     tables: list[Table] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
+    plots: list["SweepPlot"] = field(default_factory=list)
 
 
-def make_report_page(title: str, summaries: Sequence[NodeSummary]) -> ReportPage:
-    """Make the report of several nodes, in their order; empty tables are left out."""
-    tables = [table for summary in summaries for table in score_tables(summary)]
+def make_report_page(
+    title: str,
+    summaries: Sequence[NodeSummary],
+    item_tables: Mapping[str, Sequence[Table]] | None = None,
+    plots: Sequence["SweepPlot"] = (),
+) -> ReportPage:
+    """Make the report of several nodes, in their order; empty tables are left out.
+
+    `item_tables`: tables from the items of evaluations, by node; they follow its scores.
+    """
+    more = item_tables or {}
+    tables = [
+        table
+        for summary in summaries
+        for table in (*score_tables(summary), *more.get(summary.node, ()))
+    ]
     tables += [rows_table(summaries), reasons_table(summaries), found_table(summaries)]
     tables += [similar_table(summaries), models_table(summaries)]
     tables.append(provenance_table(summaries))
     trained = [s for s in summaries if stage_details(s).get("curve")]
     curves = [Curve.of(s.node, stage_details(s)["curve"]) for s in trained]
-    return ReportPage(title, [table for table in tables if table.rows], curves)
+    return ReportPage(title, [table for table in tables if table.rows], curves, list(plots))
 
 
 def rows_table(summaries: Sequence[NodeSummary]) -> Table:
@@ -212,12 +236,25 @@ def score_tables(summary: NodeSummary) -> list[Table]:
         return []
     names = list(dict.fromkeys(name for scores in by_label.values() for name in scores))
     node = summary.node
-    translation_names = [name for name in names if name in TRANSLATION]
-    benchmark_names = [name for name in names if name not in TRANSLATION]
+    translation_names = [name for name in names if is_translation_score(name)]
+    benchmark_names = [name for name in names if not is_translation_score(name)]
     return [
         make_score_table(f"Translation ({node})", summary, translation_names),
         make_score_table(f"Benchmarks ({node})", summary, benchmark_names),
     ]
+
+
+def is_translation_score(name: str) -> bool:
+    """Whether a score is `bleu` or `bleu/<corpus>`, and not `<task>/<metric>` of a benchmark."""
+    return name.partition("/")[0] in TRANSLATION
+
+
+def describe_score_name(name: str) -> str:
+    """Name of a score in tables: `chrF++`, `chrF++, opus-test`, or `<task>/<metric>`."""
+    metric, slash, corpus = name.partition("/")
+    if metric not in TRANSLATION:
+        return name
+    return f"{TRANSLATION[metric]}, {corpus}" if slash else TRANSLATION[metric]
 
 
 def make_score_table(title: str, summary: NodeSummary, names: Sequence[str]) -> Table:
@@ -236,7 +273,7 @@ def make_score_table(title: str, summary: NodeSummary, names: Sequence[str]) -> 
         ]
         samples = found.get("samples", {}).get(labels[0], {})
         size = samples.get(name, samples.get(name.partition("/")[0]))
-        rows.append([TRANSLATION.get(name, name), *cells, format_count(size)])
+        rows.append([describe_score_name(name), *cells, format_count(size)])
     note = join_signatures(found, names)
     if any(name in known for known in found.get("intervals", {}).values() for name in names):
         note = f"{INTERVAL_NOTE} {note}"

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hala_hpc.engines.evaluation.tasks.lettered_item import CHAT_PROMPT, PLAIN_PROMPT
 
@@ -111,8 +111,15 @@ def arab_culture_prompt() -> str:
     return ",".join(f"{name}={text}" for name, text in found.items())
 
 
-def member_means(manager: Any, tasks: Iterable[str]) -> dict[str, str]:
-    """Groups whose score is the mean of their members' scores, by name, with the metric.
+class MemberMean(NamedTuple):
+    """The mean of a metric over the members of a group."""
+
+    metric: str
+    members: tuple[str, ...]
+
+
+def member_means(manager: Any, tasks: Iterable[str]) -> dict[str, MemberMean]:
+    """Groups whose score is the mean of their members' scores, by name.
 
     lm-eval's own mean of a group is that of all its tasks, so that a benchmark with many sub-tasks
     would count more than others.
@@ -120,7 +127,7 @@ def member_means(manager: Any, tasks: Iterable[str]) -> dict[str, str]:
     found = {}
     for name in names_in(manager, tasks):
         entry = manager.task_index.get(name)
-        metadata = (entry.cfg or {}).get("metadata") if entry is not None else None
-        if metric := (metadata or {}).get("mean_of_members"):
-            found[name] = str(metric)
+        config = (entry.cfg or {}) if entry is not None else {}
+        if metric := (config.get("metadata") or {}).get("mean_of_members"):
+            found[name] = MemberMean(str(metric), tuple(members_of(config)))
     return found

@@ -1,7 +1,7 @@
 """Generates the answers to a list of prompts that fits in memory, such as held-out sentences."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hala_hpc.core.errors import StopRequested
@@ -30,15 +30,21 @@ class AnswerCount:
 
 
 def answer_all(
-    engine: Engine, prompts: Sequence[str], empty_prompt: str, progress: AnswerCount
+    engine: Engine,
+    prompts: Sequence[str],
+    empty_prompt: str,
+    progress: AnswerCount,
+    add: Callable[[str, Completion], None] = lambda _prompt, _answer: None,
 ) -> list[Completion | None]:
     """Generate an answer to each prompt; None if the model's context has no room for one.
 
-    `empty_prompt` is the prompt around an empty text. Aborts the process if the engine hangs.
+    `empty_prompt` is the prompt around an empty text. `add` gets each prompt and its answer as soon
+    as it is there. Aborts the process if the engine hangs.
 
     Raises: StopRequested if the job must stop.
     """
     unique = {prompt: key for key, prompt in enumerate(dict.fromkeys(prompts))}
+    distinct = list(unique)
     uses = Counter(unique[prompt] for prompt in prompts)
     found: dict[int, Completion] = {}
     rows_before = progress.rows
@@ -46,10 +52,11 @@ def answer_all(
     progress.report()
     limit_s = engine.settings.step_timeout_s
     with EngineWatch(limit_s, progress.out.abort, engine.processes) as watch:
-        pending = make_requests(engine, list(unique), empty_prompt)
+        pending = make_requests(engine, distinct, empty_prompt)
         for completions in AnswerStream(engine).answers(pending, watch.beat):
             for completion in completions:
                 found[completion.key] = completion
+                add(distinct[completion.key], completion)
                 progress.rows += uses[completion.key]
                 progress.tokens += completion.tokens_out
             if completions:

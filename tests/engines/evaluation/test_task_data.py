@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from plain_out import PlainInputs
+from plain_out import PlainContext, PlainInputs
 from quiz_tasks import (
     CONFIGURATIONS,
     DATA_SET,
@@ -218,6 +218,10 @@ def test_without_an_environment_the_unknown_tasks_are_named(lab: Lab, tmp_path: 
     assert "make env" in problem
 
 
+def run_stage(stage: Evaluate, base: Path) -> None:
+    stage.run(range(stage.plan()), PlainContext(base / "job", stage))
+
+
 def test_a_job_names_missing_data_before_it_reads_a_model(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +231,7 @@ def test_a_job_names_missing_data_before_it_reads_a_model(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     write_prepared(tmp_path / "datasets", "easy")
     with pytest.raises(UserError) as caught:
-        lab.stage(GROUP).benchmark("m")
+        run_stage(lab.stage(GROUP), tmp_path)
     assert caught.value.code == NO_INPUT
     (message,) = caught.value.mistakes
     assert "1 of 2 configurations are not in" in message

@@ -76,7 +76,11 @@ def compare_models(
 
     Raises: UserError (BAD_DATA) if a model lacks a task, or its items are not those of the first.
     """
-    rows = pair_models(first, others)
+    return compare_rows(pair_models(first, others), resamples)
+
+
+def compare_rows(rows: Sequence[TableRow], resamples: int = RESAMPLES) -> list[Comparison]:
+    """Test the rows of a table, all of them as one family."""
     return [
         Comparison(
             row.label,

@@ -13,7 +13,7 @@ from hala_hpc.engines.evaluation.statistics.intervals import (
     macro_interval,
     mean_interval,
 )
-from hala_hpc.engines.evaluation.statistics.task_items import TaskItems
+from hala_hpc.engines.evaluation.statistics.task_items import TaskItems, weights_of
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,12 @@ class Choice:
     """On the half that it was chosen on; too high, as the best of several."""
     reported_on: MeanInterval
     """On the other half: the result."""
+    scores: Mapping[str, MeanInterval]
+    """Of all arms on the half that was chosen on."""
 
 
 def choose_arm(arms: Mapping[str, Sequence[TaskItems]]) -> Choice:
-    """Choose the arm with the highest unweighted mean over its tasks; the first one of equals.
+    """Choose the arm with the highest mean over its tasks, by weight; the first one of equals.
 
     Raises: UserError (BAD_DATA) if a task has items in one half only, or the arms' items differ.
     """
@@ -41,13 +43,14 @@ def choose_arm(arms: Mapping[str, Sequence[TaskItems]]) -> Choice:
     halves = {label: [split_halves(items) for items in tasks] for label, tasks in arms.items()}
     scores = {label: score_tasks([half for half, _ in both]) for label, both in halves.items()}
     best = max(scores, key=lambda label: scores[label].mean)
-    return Choice(best, scores[best], score_tasks([half for _, half in halves[best]]))
+    reported = score_tasks([half for _, half in halves[best]])
+    return Choice(best, scores[best], reported, scores)
 
 
 def score_tasks(tasks: Sequence[TaskItems]) -> MeanInterval:
-    """The score of one task, or the unweighted mean of several."""
+    """The score of one task, or the mean of several by their weights."""
     found = [mean_interval(items) for items in tasks]
-    return found[0] if len(found) == 1 else macro_interval(found)
+    return found[0] if len(found) == 1 else macro_interval(found, weights_of(tasks))
 
 
 def split_halves(items: TaskItems) -> tuple[TaskItems, TaskItems]:
@@ -76,4 +79,5 @@ def take_items(items: TaskItems, indices: Sequence[int]) -> TaskItems:
         [items.hashes[i] for i in indices],
         [items.values[i] for i in indices],
         [items.clusters[i] for i in indices] if items.clusters is not None else None,
+        items.weight,
     )

@@ -121,12 +121,23 @@ def standard_error(items: TaskItems) -> float:
     return math.sqrt(squares * groups / (groups - 1)) / number
 
 
-def macro_interval(parts: Sequence[MeanInterval]) -> MeanInterval:
-    """The interval of the unweighted mean of several tasks, from their standard errors."""
-    mean = math.fsum(part.mean for part in parts) / len(parts)
-    return normal_interval(mean, macro_error([part.error for part in parts]))
+def macro_interval(
+    parts: Sequence[MeanInterval], weights: Sequence[float] | None = None
+) -> MeanInterval:
+    """The interval of the mean of several tasks, from their standard errors.
+
+    `weights` sum to 1; without them all tasks count the same.
+    """
+    shares = weights or [1 / len(parts)] * len(parts)
+    mean = math.fsum(share * part.mean for share, part in zip(shares, parts, strict=True))
+    return normal_interval(mean, macro_error([part.error for part in parts], shares))
 
 
-def macro_error(errors: Sequence[float]) -> float:
-    """Standard error of the unweighted mean of independent means: sqrt(sum of squares) / number."""
-    return math.sqrt(math.fsum(error**2 for error in errors)) / len(errors)
+def macro_error(errors: Sequence[float], weights: Sequence[float] | None = None) -> float:
+    """Standard error of the mean of independent means: the root of the sum of weighted squares.
+
+    `weights` sum to 1; without them all means count the same.
+    """
+    shares = weights or [1 / len(errors)] * len(errors)
+    squares = ((share * error) ** 2 for share, error in zip(shares, errors, strict=True))
+    return math.sqrt(math.fsum(squares))

@@ -1,6 +1,6 @@
 """Paired differences of two models: exact tests, and bootstrap intervals.
 
-The mean of several tasks is tested as their unweighted mean; one task is the mean of one. The test
+The mean of several tasks is tested as their mean by weight; one task is the mean of one. The test
 flips the sign of each item's difference, or of each cluster's: if the models are equal, both signs
 are equally likely. With independent items that are won or lost it is McNemar's exact test.
 A bootstrap p-value is no substitute: it rejects too often with few clusters.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hala_hpc.engines.evaluation.statistics.intervals import CONFIDENCE, macro_error
-from hala_hpc.engines.evaluation.statistics.task_items import PairedTask
+from hala_hpc.engines.evaluation.statistics.task_items import PairedTask, weights_of
 
 #: Random signs and bootstrap samples; the smallest p-value is 1 / 10,001, small enough for
 #: Holm's correction of 500 rows.
@@ -24,9 +24,9 @@ MAX_COUNTS = 4_000_000
 
 
 def mean_difference(tasks: Sequence[PairedTask]) -> float:
-    """Unweighted mean over tasks of the mean difference of their items."""
+    """Mean over tasks, by their weights, of the mean difference of their items."""
     means = [math.fsum(task.differences) / len(task.differences) for task in tasks]
-    return math.fsum(means) / len(means)
+    return math.fsum(w * mean for w, mean in zip(weights_of(tasks), means, strict=True))
 
 
 def mcnemar_p_value(gains: int, losses: int) -> float:
@@ -47,10 +47,10 @@ def paired_p_value(tasks: Sequence[PairedTask], seed: int, resamples: int = RESA
 
     generator = np.random.default_rng(seed)
     drawn = np.zeros(resamples)
-    for task in tasks:
+    for task, weight in zip(tasks, weights_of(tasks), strict=True):
         sums, _, numbers = count_clusters(task)
         # Equal sums share one draw of a binomial: items of 0 and 1 have a single sum.
-        scale = len(task.differences) * len(tasks)
+        scale = len(task.differences) / weight
         for size in np.unique(np.abs(sums[sums != 0])):
             count = numbers[np.abs(sums) == size].sum()
             positive = generator.binomial(count, 0.5, resamples)
@@ -66,7 +66,10 @@ def difference_interval(
     import numpy as np
 
     generator = np.random.default_rng(seed)
-    means = sum(bootstrap_means(task, generator, resamples) for task in tasks) / len(tasks)
+    means = sum(
+        weight * bootstrap_means(task, generator, resamples)
+        for task, weight in zip(tasks, weights_of(tasks), strict=True)
+    )
     tail = (1 - CONFIDENCE) / 2
     return float(np.quantile(means, tail)), float(np.quantile(means, 1 - tail))
 
@@ -92,7 +95,7 @@ def null_error(tasks: Sequence[PairedTask]) -> float:
     for task in tasks:
         sums, _, numbers = count_clusters(task)
         errors.append(math.sqrt(float((numbers * sums**2).sum())) / len(task.differences))
-    return macro_error(errors)
+    return macro_error(errors, weights_of(tasks))
 
 
 def count_clusters(task: PairedTask) -> tuple[Any, Any, Any]:

@@ -22,6 +22,8 @@ class TaskItems:
     """Score of each item; 0 and 1 for wrong and correct."""
     clusters: Sequence[str] | None = None
     """Passage or subject of each item, if items share one; None if items are independent."""
+    weight: float = 1.0
+    """Weight of the task in a mean of several, relative to the other tasks."""
 
     def __post_init__(self) -> None:
         """Check the columns."""
@@ -50,6 +52,8 @@ class PairedTask:
     task: str
     differences: Sequence[float]
     clusters: Sequence[str] | None = None
+    weight: float = 1.0
+    """Weight of the task in a mean of several, relative to the other tasks."""
 
     @property
     def is_sign_test(self) -> bool:
@@ -84,4 +88,11 @@ def pair_items(first: TaskItems, second: TaskItems) -> PairedTask:
             BAD_DATA,
         )
     values = zip(first.values, second.values, strict=True)
-    return PairedTask(first.task, [float(b) - float(a) for a, b in values], first.clusters)
+    differences = [float(b) - float(a) for a, b in values]
+    return PairedTask(first.task, differences, first.clusters, first.weight)
+
+
+def weights_of(tasks: Sequence[TaskItems] | Sequence[PairedTask]) -> list[float]:
+    """The weight of each task in their mean; all together are 1."""
+    total = math.fsum(task.weight for task in tasks)
+    return [task.weight / total for task in tasks]

@@ -75,7 +75,11 @@ def compare_translations(
             (label, name, results[0], result, str(signatures[key]))
             for label, result in zip(list(systems)[1:], results[1:], strict=True)
         ]
-    adjusted = adjust_by_holm([result.p_value for _, _, _, result, _ in rows])
+    # sacreBLEU counts larger differences only, so that for equal systems no swap speaks against it.
+    p_values = [
+        1.0 if result.score == base.score else result.p_value for _, _, base, result, _ in rows
+    ]
+    adjusted = adjust_by_holm(p_values)
     return [
         SystemComparison(
             label,

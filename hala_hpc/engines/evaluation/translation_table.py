@@ -1,0 +1,95 @@
+"""Table of the differences of translation systems to the first one, by sacreBLEU's paired test."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hala_hpc.core.errors import UserError
+from hala_hpc.engines.evaluation.metrics import make_corpus_metrics
+from hala_hpc.engines.evaluation.report import DASH, TRANSLATION, Table, format_decimals
+from hala_hpc.engines.evaluation.score_files import (
+    ModelScores,
+    TranslatedSentence,
+    score_name,
+    translations_name,
+)
+from hala_hpc.engines.evaluation.statistics.translations import (
+    SystemComparison,
+    compare_translations,
+)
+
+#: Metrics that are tested; BLEU with one tokenizer and chrF++ say the same of most systems.
+TESTED = ("bleu_intl", "chrf++")
+TRANSLATION_NOTE = (
+    "Each system against the first on the same sentences: score with its 95 % bootstrap interval, "
+    "and sacreBLEU's approximate randomization of 10,000 swaps, corrected by Holm's method for all "
+    "rows of this table."
+)
+
+
+def read_translations(folder: Path) -> dict[str, dict[str, list[TranslatedSentence]]]:
+    """The translations in the output of an evaluation, by corpus and label of the system."""
+    found: dict[str, dict[str, list[TranslatedSentence]]] = {}
+    for path in sorted(folder.glob("translations-*.jsonl")):
+        unit = int(path.stem.rpartition("-")[2])
+        scores = ModelScores.read(folder / score_name(unit))
+        if scores is None or path.name != translations_name(unit):
+            continue
+        lines = path.read_text(encoding="utf-8").splitlines()
+        rows = [TranslatedSentence(**json.loads(line)) for line in lines if line]
+        found.setdefault(scores.corpus, {})[scores.label] = rows
+    return found
+
+
+def translation_tables(node: str, folder: Path) -> list[Table]:
+    """Tables of the differences of all systems of a node to its first one, one for each corpus."""
+    return [
+        translation_table(f"{node}, {corpus}" if corpus else node, systems)
+        for corpus, systems in read_translations(folder).items()
+    ]
+
+
+def translation_table(where: str, systems: Mapping[str, Sequence[TranslatedSentence]]) -> Table:
+    """Table of the differences of systems to the first one; empty for one system."""
+    first = next(iter(systems))
+    columns = ["system", "metric", "score", f"minus {first}", "p (Holm)", "verdict"]
+    title = f"Translations compared with {first} ({where})"
+    if len(systems) < 2:
+        return Table(title, columns, [])
+    try:
+        found = compare_systems(systems)
+    except UserError as error:
+        return Table(title, columns, [[DASH] * len(columns)], f"Not compared: {error}.")
+    note = "; ".join(dict.fromkeys(f"{one.metric}: {one.signature}" for one in found))
+    rows = [format_system(one) for one in found]
+    return Table(title, columns, rows, f"{TRANSLATION_NOTE} {note}", (0, 1, 5))
+
+
+def compare_systems(
+    systems: Mapping[str, Sequence[TranslatedSentence]],
+) -> list[SystemComparison]:
+    """Compare all systems with the first.
+
+    Raises: UserError (BAD_DATA) if one does not translate every sentence.
+    """
+    metrics = make_corpus_metrics()
+    references = [one.reference for one in next(iter(systems.values()))]
+    return compare_translations(
+        {label: [one.hypothesis for one in rows] for label, rows in systems.items()},
+        references,
+        {name: metrics[name] for name in TESTED},
+    )
+
+
+def format_system(row: SystemComparison) -> list[str]:
+    """The cells of one comparison."""
+    sign = "+" if row.difference >= 0 else "−"
+    bounds = f"[{format_decimals(row.low)}, {format_decimals(row.high)}]"
+    return [
+        row.label,
+        TRANSLATION[row.metric],
+        f"{format_decimals(row.score)} {bounds}",
+        f"{sign}{format_decimals(abs(row.difference))}",
+        f"{row.adjusted_p_value:.4f}",
+        str(row.verdict),
+    ]

@@ -1,0 +1,109 @@
+"""Makes a unit of translations: the answers of one model to all held-out pairs, and their scores.
+
+Answers are in a journal; an attempt generates those that earlier ones have not left there.
+"""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from hala_hpc.engines.evaluation.answer_journal import AnswerJournal, request_key
+from hala_hpc.engines.evaluation.metrics import METRICS, score_translations
+from hala_hpc.engines.evaluation.score_files import (
+    ModelScores,
+    TranslatedSentence,
+    name_translation_score,
+)
+from hala_hpc.engines.generation.batch import AnswerCount, answer_all
+from hala_hpc.engines.generation.engine import Completion, EngineConfig
+from hala_hpc.engines.generation.engine_choice import make_engine
+from hala_hpc.engines.generation.prompts import fill_template
+
+#: A held-out pair: id, source, reference.
+HeldOutPair = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class TranslationRun:
+    """A model, and the corpus that it translates."""
+
+    label: str
+    corpus: str
+    """Name of the corpus in its scores; empty if it is the only one."""
+    config: EngineConfig
+
+
+def translate_pairs(
+    run: TranslationRun,
+    template: str,
+    pairs: Sequence[HeldOutPair],
+    journal: AnswerJournal,
+    count: AnswerCount,
+) -> list[Completion | None]:
+    """The answer of a model to each pair's source; None if its context has no room for one.
+
+    `template` is the prompt with the field {text}.
+
+    Raises: StopRequested if the job must stop.
+    """
+    prompts = [fill_template(template, {"text": source}) for _, source, _ in pairs]
+    keys = {prompt: request_key("translate", [prompt]) for prompt in prompts}
+    found = {
+        prompt: read_completion(journal.answers[key])
+        for prompt, key in keys.items()
+        if key in journal.answers
+    }
+    rest = [prompt for prompt in prompts if prompt not in found]
+    count.rows += len(prompts) - len(rest)
+    if rest:
+        empty_prompt = fill_template(template, {"text": ""})
+        with closing(make_engine(run.config)) as engine:
+
+            def add(prompt: str, answer: Completion) -> None:
+                journal.add(keys[prompt], write_completion(answer))
+
+            answers = answer_all(engine, rest, empty_prompt, count, add)
+        found |= {p: answer for p, answer in zip(rest, answers, strict=True) if answer}
+        journal.write()
+    return [found.get(prompt) for prompt in prompts]
+
+
+def write_completion(answer: Completion) -> dict[str, Any]:
+    """An answer as a JSON value."""
+    names = ("text", "whole", "tokens_in", "tokens_out", "reason")
+    return {name: getattr(answer, name) for name in names}
+
+
+def read_completion(value: dict[str, Any]) -> Completion:
+    """An answer from its JSON value; its key has no meaning any more."""
+    return Completion(key=0, **value)
+
+
+def score_answers(
+    run: TranslationRun, pairs: Sequence[HeldOutPair], answers: Sequence[Completion | None]
+) -> tuple[ModelScores, list[TranslatedSentence]]:
+    """The scores of a model's translations, and these.
+
+    A truncated answer is scored as it is, a missing one as an empty translation.
+    """
+    hypotheses = [answer.text.strip() if answer else "" for answer in answers]
+    rows = [
+        TranslatedSentence(id_, source, reference, text)
+        for (id_, source, reference), text in zip(pairs, hypotheses, strict=True)
+    ]
+    scores = score_translations(hypotheses, [reference for _, _, reference in pairs])
+    answered = [answer for answer in answers if answer]
+    names = {metric: name_translation_score(metric, run.corpus) for metric in METRICS}
+    found = ModelScores(
+        label=run.label,
+        corpus=run.corpus,
+        scores={names[metric]: value for metric, value in scores.values.items()},
+        signatures={names[metric]: text for metric, text in scores.signatures.items()},
+        samples=dict.fromkeys(names.values(), len(pairs)),
+        tokens_in=sum(answer.tokens_in for answer in answered),
+        tokens_out=sum(answer.tokens_out for answer in answered),
+        cut=sum(not answer.whole for answer in answered),
+        too_long=len(answers) - len(answered),
+    )
+    return found, rows
