@@ -1,0 +1,94 @@
+"""Make texts of models and data harmless: no invisible character, no markup, no formula.
+
+A page, a table of LaTeX and a table for spreadsheets each have characters with an effect. Here they
+are shown instead.
+"""
+
+import re
+
+#: Characters of a text on the page; the rest is counted.
+MAX_TEXT_CHARACTERS = 2000
+#: Characters of a name in a drawing.
+MAX_LABEL_CHARACTERS = 28
+#: Control characters without an effect on a page, lone surrogates, and the characters that change
+#: the direction of what follows them: an unmatched one would end the isolation of its own cell.
+INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]"
+)
+#: Where a spreadsheet takes a cell for a formula.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "−": "$-$",
+    "±": r"$\pm$",
+    "–": "--",
+}
+
+
+def show_invisible(text: str) -> str:
+    """Replace what has no shape by a sign for it: `␀` for a null byte, `[U+202E]` for others."""
+    return INVISIBLE.sub(lambda found: sign_of(found[0]), text)
+
+
+def sign_of(character: str) -> str:
+    """The visible sign of an invisible character."""
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"[U+{code:04X}]"
+
+
+def shorten_text(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
+    """Truncate a text and count what it had; unchanged up to the limit."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}… ({len(text):,} characters)"
+
+
+def clean_text(text: str) -> str:
+    """A text as the page shows it: short enough, and with nothing invisible."""
+    return show_invisible(shorten_text(text))
+
+
+def clean_label(text: str) -> str:
+    """A name as a drawing shows it: on one line, with at most `MAX_LABEL_CHARACTERS`."""
+    line = " ".join(show_invisible(text[: 4 * MAX_LABEL_CHARACTERS]).split())
+    if len(line) <= MAX_LABEL_CHARACTERS:
+        return line
+    return f"{line[: MAX_LABEL_CHARACTERS - 1]}…"
+
+
+def escape_latex(text: str) -> str:
+    """A text as a cell of a LaTeX table."""
+    line = " ".join(clean_text(text).split())
+    return "".join(LATEX.get(character, character) for character in line)
+
+
+def escape_formula(cell: object) -> object:
+    """A cell of a CSV file: a text that a spreadsheet would run as a formula begins with `'`."""
+    if not isinstance(cell, str) or not cell.startswith(FORMULA_STARTS):
+        return cell
+    return cell if is_number(cell) else f"'{cell}"
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def file_stem(text: str) -> str:
+    """A name of a node as part of a file name: letters, digits, dots and hyphens, 60 at most."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", text)[:60].strip("._") or "unnamed"
