@@ -41,6 +41,7 @@ ARGUMENT_VALUES: Mapping[str, Values] = {
     "render": ValueKind.FOLDER,
     "format": ("text", "json"),
     "launch.format": ("text", "markdown"),
+    "status.format": ("text", "json", "html"),
     "max_gpu_hours": ValueKind.ANY,
     "budget_gpu_hours": ValueKind.ANY,
     "unit": ValueKind.ANY,

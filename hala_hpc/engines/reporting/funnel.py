@@ -87,7 +87,11 @@ def draw_funnel(nodes: Sequence[NodeFacts]) -> Drawing | None:
             widths = [shares[number] for shares in data]
             if any(widths):
                 axis.barh(
-                    range(len(found)), widths, left=left, height=0.62, label=clean_label(part),
+                    range(len(found)),
+                    widths,
+                    left=left,
+                    height=0.62,
+                    label=clean_label(part),
                     color=SERIES[(number + 2) % len(SERIES)],
                 )
             left = [a + b for a, b in zip(left, widths, strict=True)]
@@ -100,11 +104,17 @@ def draw_funnel(nodes: Sequence[NodeFacts]) -> Drawing | None:
 
     svg = draw_svg(plot, 1, (7.2, 1.1 + 0.36 * len(found)))
     rows = [[node.name, *shares] for node, shares in zip(found, data, strict=True)]
-    described = "; ".join(f"{node.name}: {shares[0]:.1f} % accepted" for node, shares in
-                          zip(found, data, strict=True))
+    described = "; ".join(
+        f"{node.name}: {shares[0]:.1f} % accepted" for node, shares in zip(found, data, strict=True)
+    )
     return Drawing(
-        "funnel-shares", "Accepted and rejected rows", svg, described,
-        "Steps that rejected nothing are left out.", ("step", *parts), rows,
+        "funnel-shares",
+        "Accepted and rejected rows",
+        svg,
+        described,
+        "Steps that rejected nothing are left out.",
+        ("step", *parts),
+        rows,
     )
 
 
@@ -129,7 +139,9 @@ def draw_judge_scores(node: NodeFacts) -> Drawing | None:
 
     def plot(axes: Sequence[Any]) -> None:
         (axis,) = axes
-        colors = [SERIES[2] if cut is None or edge + width / 2 >= cut else SERIES[4] for edge in edges]
+        colors = [
+            SERIES[2] if cut is None or edge + width / 2 >= cut else SERIES[4] for edge in edges
+        ]
         axis.bar(edges, counts, width=0.92 * width, align="edge", color=colors)
         if cut is not None:
             axis.axvline(cut, color=INK, linewidth=1, linestyle="--")

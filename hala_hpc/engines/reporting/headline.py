@@ -1,14 +1,14 @@
 """What was made and what it is worth: sentences and the table of scores at the top of the page."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from hala_hpc.engines.evaluation.report import DASH, Table, format_count
 from hala_hpc.engines.reporting.node_facts import NodeFacts
 from hala_hpc.engines.reporting.page_content import PageTable
-from hala_hpc.engines.reporting.safe_text import file_stem
+from hala_hpc.engines.reporting.safe_text import file_stem, format_sentence
 from hala_hpc.engines.reporting.score_rows import (
     LOWER_IS_BETTER,
+    ScoreCell,
     ScoreRow,
     ScoreTable,
     format_cell,
@@ -33,19 +33,19 @@ DONE_WITH_ROWS = {
 
 
 def describe_run(nodes: Sequence[NodeFacts], tables: Sequence[ScoreTable]) -> list[str]:
-    """Sentences about a run for somebody who does not know it."""
-    stages = Counter(node.stage for node in nodes if node.is_done)
-    texts = [f"{sum(stages.values())} of {len(nodes)} steps of this run are complete."]
+    """Sentences about a run for somebody who does not know it; names in them are isolated."""
+    done = [node for node in nodes if node.is_done]
+    texts: list[str] = [f"{len(done)} of {len(nodes)} steps of this run are complete."]
     for stage, verb in DONE_WITH_ROWS.items():
-        done = [node.summary for node in nodes if node.stage == stage and node.summary]
-        if rows := sum(one.rows_in for one in done):
-            accepted = sum(one.rows_out for one in done)
+        summaries = [node.summary for node in done if node.stage == stage and node.summary]
+        if rows := sum(one.rows_in for one in summaries):
+            accepted = sum(one.rows_out for one in summaries)
             texts.append(f"{rows:,} rows {verb}; {accepted:,} of them were accepted.")
-    models = [node.name for node in nodes if node.is_done and node.stage in ("sft", "merge")]
+    models = [node.name for node in done if node.stage in ("sft", "merge")]
     if models:
         verb = "Models that were made" if len(models) > 1 else "The model that was made"
-        texts.append(f"{verb}: {', '.join(models)}.")
-    return [*texts, *(text for table in tables for text in describe_scores(table))]
+        texts.append(format_sentence(f"{verb}: {', '.join(['{}'] * len(models))}.", *models))
+    return [*texts, *(text for table in reversed(tables) for text in describe_scores(table))]
 
 
 def describe_scores(table: ScoreTable) -> list[str]:
@@ -57,22 +57,25 @@ def describe_scores(table: ScoreTable) -> list[str]:
     if first not in row.cells or last not in row.cells:
         return []
     before, after = row.cells[first], row.cells[last]
-    is_lower_better = row.metric in LOWER_IS_BETTER
     change = "higher" if after.value > before.value else "lower"
-    if is_better(after, before, is_lower_better) or is_better(before, after, is_lower_better):
-        resolved = "more than chance explains, as their intervals do not overlap"
-    elif before.has_interval and after.has_interval:
-        resolved = "which this table alone cannot tell from chance, as their intervals overlap"
-    else:
-        resolved = "without an interval, so that chance cannot be ruled out here"
     difference = abs(after.value - before.value)
-    return [
-        f"In {table.node}, {row.title}: {last} has {after.format()} and {first} "
-        f"{before.format()}. That is {difference:.1f} {change}, {resolved}."
-    ]
+    form = f"In {{}}, {{}}: {{}} has {{}} and {{}} has {{}}. That is {difference:.1f} {change}, "
+    form += f"{describe_resolution(row, before, after)}."
+    names = (table.node, row.title, last, after.format(), first, before.format())
+    return [format_sentence(form, *names)]
 
 
-def make_headline_table(table: ScoreTable, published: Published) -> PageTable:
+def describe_resolution(row: ScoreRow, before: ScoreCell, after: ScoreCell) -> str:
+    """Whether chance may explain the difference of two scores."""
+    if not (before.has_interval and after.has_interval):
+        return "without an interval, so that chance cannot be ruled out here"
+    is_lower_better = row.metric in LOWER_IS_BETTER
+    if is_better(after, before, is_lower_better) or is_better(before, after, is_lower_better):
+        return "more than chance explains, as their intervals do not overlap"
+    return "which this table alone cannot tell from chance, as their intervals overlap"
+
+
+def make_headline_table(table: ScoreTable, published: Published, note: str = "") -> PageTable:
     """The table at the top for one evaluation, published figures in columns of their own."""
     rows = table.headline_rows
     if (mean := table.mean_row) is not None:
@@ -85,7 +88,7 @@ def make_headline_table(table: ScoreTable, published: Published) -> PageTable:
     columns = ["score", *table.labels, *(f"{label} (published)" for label in others), "samples"]
     cells = [
         [
-            row.title.removesuffix("/acc, %") + (", %" if row is mean else ""),
+            row.title,
             *(format_cell(row.cells.get(label)) for label in table.labels),
             *(format_published(values, row) for values in others.values()),
             format_count(row.samples),
@@ -98,8 +101,8 @@ def make_headline_table(table: ScoreTable, published: Published) -> PageTable:
     first_published = 1 + len(table.labels)
     return PageTable(
         f"scores-{file_stem(table.node)}",
-        Table(f"Scores of {table.node}", columns, cells, SCORE_NOTE),
-        *score_data(table, rows),
+        Table(f"Scores of {table.node}", columns, cells, note),
+        *score_data(rows),
         best=frozenset(best),
         published_columns=frozenset(range(first_published, first_published + len(others))),
     )
@@ -111,9 +114,7 @@ def format_published(values: Mapping[str, float], row: ScoreRow) -> str:
     return DASH if value is None else f"{value:.1f}"
 
 
-def score_data(
-    table: ScoreTable, rows: Sequence[ScoreRow]
-) -> tuple[list[list[object]], list[str]]:
+def score_data(rows: Sequence[ScoreRow]) -> tuple[list[list[object]], list[str]]:
     """The same with full precision, a line for each score of each model."""
     columns = ["score", "model", "value", "low", "high", "samples"]
     data: list[list[object]] = [
@@ -121,7 +122,6 @@ def score_data(
         for row in rows
         for label, cell in row.cells.items()
     ]
-    del table
     return data, columns
 
 
@@ -146,6 +146,6 @@ def make_all_scores_table(table: ScoreTable) -> PageTable | None:
     return PageTable(
         f"all-scores-{file_stem(table.node)}",
         Table(f"Parts of the scores of {table.node}", columns, cells),
-        *score_data(table, rows),
+        *score_data(rows),
         best=frozenset(best),
     )

@@ -45,7 +45,9 @@ def make_hours_table(nodes: Sequence[NodeFacts], price: HourPrice | None) -> Pag
     )
     names = ["node", "stage", "job_hours", "wall_hours", "tokens_per_s"]
     names += ["gpu_hours_estimate", "gpu_hours_used"]
-    return PageTable("hours", Table("Time and GPU hours", columns, cells, note, (0, 1)), data, names)
+    return PageTable(
+        "hours", Table("Time and GPU hours", columns, cells, note, (0, 1)), data, names
+    )
 
 
 def hours_of(node: NodeFacts) -> list[Any]:
@@ -87,10 +89,20 @@ def draw_gpu_hours(nodes: Sequence[NodeFacts]) -> Drawing | None:
     def plot(axes: Sequence[Any]) -> None:
         (axis,) = axes
         rows = range(len(found))
-        axis.barh([r - 0.2 for r in rows], [n.gpu_hours or 0 for n in found], 0.38,
-                  color=SERIES[0], label="used")
-        axis.barh([r + 0.2 for r in rows], [n.gpu_hours_estimate or 0 for n in found], 0.38,
-                  color=SERIES[1], label="estimated")
+        axis.barh(
+            [r - 0.2 for r in rows],
+            [n.gpu_hours or 0 for n in found],
+            0.38,
+            color=SERIES[0],
+            label="used",
+        )
+        axis.barh(
+            [r + 0.2 for r in rows],
+            [n.gpu_hours_estimate or 0 for n in found],
+            0.38,
+            color=SERIES[1],
+            label="estimated",
+        )
         axis.set_yticks(rows, [clean_label(node.name) for node in found])
         axis.invert_yaxis()
         axis.set_xlabel("GPU hours")
@@ -98,8 +110,11 @@ def draw_gpu_hours(nodes: Sequence[NodeFacts]) -> Drawing | None:
 
     described = "; ".join(f"{node.name} used {node.gpu_hours:g}" for node in found)
     return Drawing(
-        "gpu-hours", "GPU hours, estimated and used",
-        draw_svg(plot, 1, (7.2, 0.9 + 0.45 * len(found))), described, "",
+        "gpu-hours",
+        "GPU hours, estimated and used",
+        draw_svg(plot, 1, (7.2, 0.9 + 0.45 * len(found))),
+        described,
+        "",
         ("step", "used", "estimated"),
         [[node.name, node.gpu_hours, node.gpu_hours_estimate] for node in found],
     )

@@ -34,9 +34,16 @@ def list_limits(tables: Sequence[ScoreTable]) -> list[str]:
         if row.samples is not None and row.samples < MIN_QUESTIONS
     ]
     if small:
-        limits.append(f"Few questions or sentences, so that intervals are wide: {', '.join(small)}.")
-    if any(cell for t in tables for row in t.rows for cell in row.cells.values()
-           if not cell.has_interval):
+        limits.append(
+            f"Few questions or sentences, so that intervals are wide: {', '.join(small)}."
+        )
+    if any(
+        cell
+        for t in tables
+        for row in t.rows
+        for cell in row.cells.values()
+        if not cell.has_interval
+    ):
         limits.append("Scores without brackets have no interval: their chance is not measured.")
     return limits
 

@@ -13,6 +13,7 @@ from hala_hpc.engines.reporting.funnel import (
     make_reasons_table,
 )
 from hala_hpc.engines.reporting.headline import (
+    SCORE_NOTE,
     Published,
     describe_run,
     make_all_scores_table,
@@ -91,8 +92,8 @@ def find_launch_command(work: Path) -> str:
 def result_section(tables: Sequence[ScoreTable], published: Published) -> Section:
     """Scores of all evaluations, the last one first: it has the product."""
     blocks: list[Block] = []
-    for table in reversed(tables):
-        blocks.append(make_headline_table(table, published))
+    for number, table in enumerate(reversed(tables)):
+        blocks.append(make_headline_table(table, published, "" if number else SCORE_NOTE))
         if (parts := make_all_scores_table(table)) is not None:
             blocks.append(parts)
     lead = "Each column is a model, each row a benchmark or a measure of translation."
@@ -101,7 +102,7 @@ def result_section(tables: Sequence[ScoreTable], published: Published) -> Sectio
 
 def pipeline_section(nodes: Sequence[NodeFacts]) -> Section:
     """The picture of the run."""
-    return Section("pipeline", "How it was made", [draw_pipeline(nodes)] if nodes else [])
+    return Section("pipeline", "The pipeline", [draw_pipeline(nodes)] if nodes else [])
 
 
 def rows_section(nodes: Sequence[NodeFacts]) -> Section:

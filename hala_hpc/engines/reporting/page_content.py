@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hala_hpc.engines.evaluation.report import Table
 
 #: A table with more rows is folded.
-MAX_OPEN_ROWS = 12
+MAX_OPEN_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Examples:
     rows: Sequence[Sequence[str]]
     note: str = ""
     is_folded: bool = False
+    narrow_columns: int = 0
+    """How many columns from the first hold a number or a code."""
 
 
 @dataclass(frozen=True)

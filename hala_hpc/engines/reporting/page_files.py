@@ -83,7 +83,8 @@ def format_latex(block: PageTable) -> str:
     ]
     for number, row in enumerate(table.rows):
         cells = [
-            rf"\textbf{{{escape_latex(cell)}}}" if (number, column) in block.best
+            rf"\textbf{{{escape_latex(cell)}}}"
+            if (number, column) in block.best
             else escape_latex(cell)
             for column, cell in enumerate(row)
         ]

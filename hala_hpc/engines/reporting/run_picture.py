@@ -1,4 +1,4 @@
-"""Draw the pipeline: a box for each node with its size, inputs to the left of what is made of them."""
+"""Draw the pipeline: a box for each node with its size, inputs above what is made of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from xml.sax.saxutils import escape
 from hala_hpc.engines.reporting.node_facts import NodeFacts
 from hala_hpc.engines.reporting.page_content import Drawing
 from hala_hpc.engines.reporting.safe_text import clean_label
-from hala_hpc.engines.reporting.svg_theme import GRID, INK, SERIES
+from hala_hpc.engines.reporting.svg_theme import BACK, GRID, INK, SERIES, SOFT
 
 #: Points of a box, and between boxes.
-BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y = 150, 44, 46, 14
-#: Sweeps over the columns that bring neighbors beside each other.
+BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y = 150, 44, 16, 26
+#: Sweeps over the layers that bring neighbors beside each other.
 ORDER_SWEEPS = 4
 #: Attributes of the name in a box, and of the line below it.
 WEIGHT, SMALL = ' font-weight="600"', ' font-size="10"'
@@ -31,20 +31,20 @@ STAGE_COLORS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Column and row of a box."""
+    """Where a box is: its layer, and its position in the layer in boxes from the left."""
 
-    column: int
-    row: int
+    layer: int
+    position: float
 
     @property
-    def x(self) -> int:
+    def x(self) -> float:
         """Left edge in points."""
-        return 4 + self.column * (BOX_WIDTH + GAP_X)
+        return 4 + self.position * (BOX_WIDTH + GAP_X)
 
     @property
     def y(self) -> int:
         """Upper edge in points."""
-        return 4 + self.row * (BOX_HEIGHT + GAP_Y)
+        return 4 + self.layer * (BOX_HEIGHT + GAP_Y)
 
 
 def draw_pipeline(nodes: Sequence[NodeFacts]) -> Drawing:
@@ -59,7 +59,7 @@ def draw_pipeline(nodes: Sequence[NodeFacts]) -> Drawing:
     lines = [edge_path(places[source], places[target]) for source, target in edges]
     boxes = [node_box(known[name], place) for name, place in places.items()]
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height}" '
         f'font-family="sans-serif" font-size="11">{"".join(lines)}{"".join(boxes)}</svg>'
     )
     data = [
@@ -68,10 +68,9 @@ def draw_pipeline(nodes: Sequence[NodeFacts]) -> Drawing:
     ]
     return Drawing(
         "pipeline",
-        "The pipeline",
+        "Steps and what they read",
         svg,
-        f"{len(nodes)} steps, inputs to the left of what is made of them. "
-        + "; ".join(f"{node.name} reads {', '.join(node.input_names) or 'nothing'}" for node in nodes),
+        f"{len(nodes)} steps, inputs above what is made of them. {describe_edges(nodes)}",
         "Each box is a step with the size of its result; lines lead from a result to the steps "
         "that read it. Dashed: not complete.",
         ("node", "stage", "state", "rows_out", "tokens_out", "bytes", "inputs"),
@@ -79,51 +78,64 @@ def draw_pipeline(nodes: Sequence[NodeFacts]) -> Drawing:
     )
 
 
+def describe_edges(nodes: Sequence[NodeFacts]) -> str:
+    """What each node reads, for readers who do not see the drawing."""
+    return "; ".join(
+        f"{clean_label(node.name)} reads "
+        f"{', '.join(map(clean_label, node.input_names)) or 'no other step'}"
+        for node in nodes
+    )
+
+
 def arrange_nodes(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, Place]:
-    """Place each node right of its inputs, and near the rows of its neighbors."""
-    columns: dict[str, int] = dict.fromkeys(names, 0)
+    """Place each node below its inputs, and near the positions of its neighbors."""
+    depths = dict.fromkeys(names, 0)
     # As often as there are nodes: a circle, which no recipe has, ends as well.
     for _ in names:
-        deeper = {
-            target: columns[source] + 1
-            for source, target in edges
-            if columns[target] <= columns[source] < len(names)
-        }
+        deeper = {b: depths[a] + 1 for a, b in edges if depths[b] <= depths[a] < len(names)}
         if not deeper:
             break
-        columns |= deeper
+        depths |= deeper
     layers: dict[int, list[str]] = {}
     for name in names:
-        layers.setdefault(columns[name], []).append(name)
+        layers.setdefault(depths[name], []).append(name)
     for sweep in range(ORDER_SWEEPS):
-        for column in sorted(layers, reverse=bool(sweep % 2)):
-            order_layer(layers, column, edges)
+        for depth in sorted(layers, reverse=bool(sweep % 2)):
+            order_layer(layers, depth, edges)
+    widest = max(map(len, layers.values()))
     return {
-        name: Place(column, row) for column, layer in layers.items() for row, name in enumerate(layer)
+        name: Place(layer, index + (widest - len(layers[depth])) / 2)
+        for layer, depth in enumerate(sorted(layers))
+        for index, name in enumerate(layers[depth])
     }
 
 
 def order_layer(
-    layers: Mapping[int, list[str]], column: int, edges: Sequence[tuple[str, str]]
+    layers: Mapping[int, list[str]], depth: int, edges: Sequence[tuple[str, str]]
 ) -> None:
-    """Sort the nodes of a column by the mean row of their neighbors in all columns."""
-    rows = {name: row for layer in layers.values() for row, name in enumerate(layer)}
+    """Sort the nodes of a layer by the mean position of their neighbors in all layers."""
+    positions = {
+        name: index - len(layer) / 2
+        for layer in layers.values()
+        for index, name in enumerate(layer)
+    }
 
-    def mean_row(name: str) -> float:
-        near = [rows[a] for a, b in edges if b == name] + [rows[b] for a, b in edges if a == name]
-        return sum(near) / len(near) if near else rows[name]
+    def mean_position(name: str) -> float:
+        near = [positions[a] for a, b in edges if b == name]
+        near += [positions[b] for a, b in edges if a == name]
+        return sum(near) / len(near) if near else positions[name]
 
-    layers[column].sort(key=mean_row)
+    layers[depth].sort(key=mean_position)
 
 
 def edge_path(source: Place, target: Place) -> str:
-    """A curve from the right edge of a box to the left edge of another."""
-    x, y = source.x + BOX_WIDTH, source.y + BOX_HEIGHT / 2
-    to_x, to_y = target.x, target.y + BOX_HEIGHT / 2
-    bend = max(18.0, (to_x - x) / 2)
+    """A curve from the lower edge of a box to the upper edge of another."""
+    x, y = source.x + BOX_WIDTH / 2, source.y + BOX_HEIGHT
+    to_x, to_y = target.x + BOX_WIDTH / 2, target.y
+    bend = max(14.0, (to_y - y) / 2)
     return (
-        f'<path d="M{x} {y:g}C{x + bend:g} {y:g} {to_x - bend:g} {to_y:g} {to_x} {to_y:g}" '
-        f'fill="none" stroke="{GRID}" stroke-width="1.2"/>'
+        f'<path d="M{x:g} {y}C{x:g} {y + bend:g} {to_x:g} {to_y - bend:g} {to_x:g} {to_y}" '
+        f'fill="none" stroke="{SOFT}" stroke-width="1.1"/>'
     )
 
 
@@ -134,15 +146,15 @@ def node_box(node: NodeFacts, place: Place) -> str:
     lines = [node.name, f"{node.stage}, {describe_size(node)}" if node.is_done else node.state]
     # Text that is isolated, so that a name from right to left stays in its line.
     texts = "".join(
-        f'<text x="{place.x + 12}" y="{place.y + 18 + 16 * number}" fill="{INK}" '
+        f'<text x="{place.x + 12:g}" y="{place.y + 18 + 16 * number}" fill="{INK}" '
         f'style="unicode-bidi:isolate"{WEIGHT if number == 0 else SMALL}>'
         f"{escape(clean_label(line))}</text>"
         for number, line in enumerate(lines)
     )
     return (
-        f'<g><rect x="{place.x}" y="{place.y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="4" '
-        f'fill="none" stroke="{GRID}"{dashes}/>'
-        f'<rect x="{place.x}" y="{place.y}" width="4" height="{BOX_HEIGHT}" rx="2" fill="{color}"/>'
+        f'<g><rect x="{place.x:g}" y="{place.y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="4" '
+        f'fill="{BACK}" stroke="{GRID}"{dashes}/>'
+        f'<rect x="{place.x:g}" y="{place.y}" width="4" height="{BOX_HEIGHT}" rx="2" fill="{color}"/>'
         f"{texts}</g>"
     )
 

@@ -5,16 +5,19 @@ are shown instead.
 """
 
 import re
+from typing import TYPE_CHECKING
+
+from hala_hpc.core.printable import escape_character, is_control
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 #: Characters of a text on the page; the rest is counted.
 MAX_TEXT_CHARACTERS = 2000
 #: Characters of a name in a drawing.
 MAX_LABEL_CHARACTERS = 28
-#: Control characters without an effect on a page, lone surrogates, and the characters that change
-#: the direction of what follows them: an unmatched one would end the isolation of its own cell.
-INVISIBLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]"
-)
+#: Code points that are no characters, and that XML does not allow.
+NO_CHARACTERS = frozenset("\ufffe\uffff")
 #: Where a spreadsheet takes a cell for a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 LATEX = {
@@ -35,16 +38,19 @@ LATEX = {
 
 
 def show_invisible(text: str) -> str:
-    """Replace what has no shape by a sign for it: `␀` for a null byte, `[U+202E]` for others."""
-    return INVISIBLE.sub(lambda found: sign_of(found[0]), text)
+    r"""Replace what has no shape by its escape sequence, e.g. `\x00`; line breaks and tabs stay.
+
+    Characters that change the direction of what follows are among them: an unmatched one would end
+    the isolation of its own cell.
+    """
+    return "".join(map(visible_character, text.replace("\r\n", "\n")))
 
 
-def sign_of(character: str) -> str:
-    """The visible sign of an invisible character."""
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"[U+{code:04X}]"
+def visible_character(character: str) -> str:
+    """A character, or the escape sequence of one without a shape."""
+    if character in "\n\t" or not (is_control(character) or character in NO_CHARACTERS):
+        return character
+    return escape_character(character)
 
 
 def shorten_text(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
@@ -65,6 +71,16 @@ def clean_label(text: str) -> str:
     if len(line) <= MAX_LABEL_CHARACTERS:
         return line
     return f"{line[: MAX_LABEL_CHARACTERS - 1]}…"
+
+
+def format_sentence(form: str, *names: str) -> "Markup":
+    """A sentence as markup: each `{}` of the form is a text of its own direction.
+
+    Without that, a name from right to left would reorder the numbers behind it.
+    """
+    from markupsafe import Markup
+
+    return Markup(form.replace("{}", "<bdi>{}</bdi>")).format(*map(clean_text, names))
 
 
 def escape_latex(text: str) -> str:

@@ -15,6 +15,8 @@ SHARES = frozenset(
 #: Metrics where a lower score is better.
 LOWER_IS_BETTER = frozenset({"ter", "perplexity", "word_perplexity", "byte_perplexity"})
 PERCENT = 100.0
+#: Name of the row with the mean of all tasks.
+MEAN = "mean of the tasks/acc"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class ScoreRow:
     @property
     def title(self) -> str:
         """Name for readers."""
-        title = TRANSLATION.get(self.name, self.name)
+        title = TRANSLATION.get(self.name, self.name.removesuffix("/acc"))
         return f"{title}, %" if self.metric in SHARES else title
 
     @property
@@ -118,7 +120,7 @@ class ScoreTable:
             for label in self.labels
             if all(label in row.cells for row in rows)
         }
-        return ScoreRow(f"mean of {len(rows)} tasks/acc", cells)
+        return ScoreRow(MEAN, cells)
 
 
 def is_better(cell: ScoreCell, other: ScoreCell, is_lower_better: bool) -> bool:
@@ -150,15 +152,15 @@ def read_score_table(node: NodeFacts) -> ScoreTable | None:
     names = list(dict.fromkeys(name for values in scores.values() for name in values))
     rows = []
     for name in names:
-        cells = {
-            label: read_cell(found, label, name) for label in labels if name in scores[label]
-        }
+        cells = {label: read_cell(found, label, name) for label in labels if name in scores[label]}
         rows.append(ScoreRow(name, cells, samples_of_score(found, labels, name)))
     tasks = node.settings.get("tasks") or []
     return ScoreTable(node.name, labels, rows, [str(task) for task in tasks])
 
 
-def read_cell(found: Mapping[str, dict[str, dict[str, object]]], label: str, name: str) -> ScoreCell:
+def read_cell(
+    found: Mapping[str, dict[str, dict[str, object]]], label: str, name: str
+) -> ScoreCell:
     """A score with its interval, in percent if it is a share."""
     metric = (name.partition("/")[2] or name).partition(",")[0]
     scale = PERCENT if metric in SHARES else 1.0

@@ -10,11 +10,16 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-INK, GRID = "#010203", "#040506"
+INK, GRID, SOFT, BACK = "#010203", "#040506", "#070809", "#0a0b0c"
 #: Of series. Each has a contrast of at least 3:1 on white and on the dark page, as WCAG 1.4.11 asks.
 SERIES = ("#3b82f6", "#d97706", "#16a34a", "#a855f7", "#ef4444", "#0d9488")
-PAGE_COLORS = {INK: "currentColor", GRID: "var(--line)"}
-FILE_COLORS = {INK: "#1c2430", GRID: "#c5cbd3"}
+PAGE_COLORS = {
+    INK: "currentColor",
+    GRID: "var(--line)",
+    SOFT: "var(--soft)",
+    BACK: "var(--back)",
+}
+FILE_COLORS = {INK: "#1b2129", GRID: "#d3d8de", SOFT: "#57606b", BACK: "#ffffff"}
 STYLE = {
     "svg.fonttype": "none",
     # Ids that follow from the content: the same page is the same, byte for byte.
@@ -26,6 +31,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.linewidth": 0.5,
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
@@ -42,7 +48,9 @@ STYLE = {
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
-def draw_svg(plot: Callable[[Sequence[Any]], None], panels: int, inches: tuple[float, float]) -> str:
+def draw_svg(
+    plot: Callable[[Sequence[Any]], None], panels: int, inches: tuple[float, float]
+) -> str:
     """Call `plot` with the axes of a row of panels; return the whole SVG document.
 
     `inches` are width and height of the drawing.

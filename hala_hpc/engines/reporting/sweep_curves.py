@@ -141,8 +141,9 @@ def draw_panel(axis: Any, sweep: SweepFacts, row: ScoreRow) -> None:
     for number, (label, parent) in enumerate(sweep.parents.items()):
         if (cell := parent.cell(row.name)) is not None:
             color = SERIES[1 + number % (len(SERIES) - 1)]
-            axis.axhline(cell.value, color=color, linestyle="--", linewidth=1.2,
-                         label=clean_label(label))
+            axis.axhline(
+                cell.value, color=color, linestyle="--", linewidth=1.2, label=clean_label(label)
+            )
     axis.set_title(clean_label(row.title))
     axis.set_xlabel(clean_label(sweep.setting))
 
@@ -175,8 +176,16 @@ def draw_tradeoff(sweep: SweepFacts) -> Drawing | None:
         (axis,) = axes
         for label, (first, second) in found.items():
             color = SERIES[0] if label in front else SERIES[1]
-            axis.errorbar(first.value, second.value, xerr=bars(first), yerr=bars(second),
-                          marker="o", markersize=4, color=color, elinewidth=0.8)
+            axis.errorbar(
+                first.value,
+                second.value,
+                xerr=bars(first),
+                yerr=bars(second),
+                marker="o",
+                markersize=4,
+                color=color,
+                elinewidth=0.8,
+            )
             axis.annotate(f" {clean_label(label)}", (first.value, second.value), color=INK)
         line = sorted((found[label][0].value, found[label][1].value) for label in front)
         axis.plot(*zip(*line, strict=True), color=SERIES[0], linewidth=1)

@@ -31,8 +31,14 @@ def draw_training(node: NodeFacts) -> Drawing | None:
         draw_line(loss, points, "loss", "training", SERIES[0])
         good = [(p.step, p.loss) for p in held_out if p.loss is not None and math.isfinite(p.loss)]
         if good:
-            loss.plot(*zip(*good, strict=True), color=SERIES[1], marker="o", markersize=3,
-                      linewidth=1.2, label="held-out rows")
+            loss.plot(
+                *zip(*good, strict=True),
+                color=SERIES[1],
+                marker="o",
+                markersize=3,
+                linewidth=1.2,
+                label="held-out rows",
+            )
             loss.legend()
         draw_line(rate, points, "learning_rate", "learning rate", SERIES[3])
         draw_line(speed, points, "tokens_per_s", "tokens per second", SERIES[5])
@@ -59,8 +65,9 @@ def draw_line(axis: Any, points: Sequence[CurvePoint], field: str, label: str, c
     values = [getattr(point, field) for point in points]
     steps = [point.step for point in points]
     gaps = [math.nan if v is None or not math.isfinite(v) else v for v in values]
-    axis.plot(steps, gaps, color=color, linewidth=1.4, label=label,
-              marker="o" if len(points) == 1 else "")
+    axis.plot(
+        steps, gaps, color=color, linewidth=1.4, label=label, marker="o" if len(points) == 1 else ""
+    )
 
 
 def describe_losses(points: Sequence[CurvePoint], held_out: Sequence[HeldOutLoss]) -> str:
@@ -77,9 +84,7 @@ def format_loss(loss: float | None) -> str:
     return "unknown" if loss is None else f"{loss:.3f}"
 
 
-def curve_data(
-    points: Sequence[CurvePoint], held_out: Sequence[HeldOutLoss]
-) -> list[list[object]]:
+def curve_data(points: Sequence[CurvePoint], held_out: Sequence[HeldOutLoss]) -> list[list[object]]:
     """Rows of the CSV file, one for each step with any figure."""
     by_step = {point.step: point for point in points}
     held = {point.step: point.loss for point in held_out}

@@ -65,6 +65,7 @@ def make_translation_examples(node: NodeFacts) -> list[Examples]:
             ["chrF++", *columns],
             [[f"{scores[number]:.1f}", *rows[number]] for number in worst],
             f"By chrF++ of each sentence among {len(rows):,}: 100 equals the reference.",
+            narrow_columns=1,
         )
     )
     return examples
@@ -84,7 +85,9 @@ def read_translations(node: NodeFacts) -> dict[str, list[TranslatedSentence]]:
     ids = [[one.id for one in sentences] for sentences in found.values()]
     if not ids or not ids[0]:
         return {}
-    return {label: rows for (label, rows), own in zip(found.items(), ids, strict=True) if own == ids[0]}
+    return {
+        label: rows for (label, rows), own in zip(found.items(), ids, strict=True) if own == ids[0]
+    }
 
 
 def read_sentences(path: Path) -> Iterator[TranslatedSentence]:
@@ -175,6 +178,7 @@ def rejected_examples(node: NodeFacts) -> list[Examples]:
             [row[: len(columns)] for row in rows],
             f"Up to {ROWS_PER_REASON} rows of each reason, the first of the result.",
             is_folded=True,
+            narrow_columns=1,
         )
     ]
 
