@@ -28,7 +28,7 @@ class Settings(StageSettings):
     """`@node` of every node on the page, in the order of the page."""
     title: str = "Hala: results of a run"
     """Heading of the page."""
-    published: dict[str, dict[str, float]] = {}
+    published: dict[str, dict[str, float]] = Field(default={})
     """Published scores to compare with, by the name of their model, then by task or score as the
     page names it; in percent. They have columns of their own, marked as published."""
     gpu_hour_price: NonNegativeFloat | None = None

@@ -41,7 +41,7 @@ def make_run_of_texts(work: Path, texts: Sequence[str]) -> MadeRun:
         reason=names[3],
         said=names[4],
     )
-    for name in names[5:12]:
+    for name in names[5:7]:
         details = {
             "curve": CURVE,
             "engine": name,

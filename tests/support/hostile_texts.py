@@ -1,4 +1,4 @@
-"""Two hundred texts that try to break a page: markup, scripts, direction, size, null bytes, links."""
+"""Two hundred texts that try to break a page: markup, scripts, direction, size, null bytes."""
 
 from itertools import product
 

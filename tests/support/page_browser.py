@@ -16,7 +16,8 @@ HEIGHT = 900
 #: Elements that reach beyond the right edge of the page, and are in no box that scrolls.
 OVERFLOWING = """
 const edge = document.documentElement.clientWidth + 1;
-const scrolls = e => e && (/(auto|scroll|hidden)/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+const scrolls = e => e && (
+    /(auto|scroll|hidden)/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
 return [...document.body.querySelectorAll('*')].filter(e => e.getClientRects().length)
     .filter(e => e.getBoundingClientRect().right > edge && !scrolls(e.parentElement))
     .map(e => e.outerHTML.slice(0, 200)).slice(0, 5);

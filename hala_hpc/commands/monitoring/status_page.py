@@ -73,7 +73,7 @@ def require_page_libraries(work: Path, nodes: Sequence[RunNode]) -> None:
 
 
 def make_node_facts(one: StatusOfNode) -> NodeFacts:
-    """What the page knows about a node; a damaged record counts as absent, and its state says so."""
+    """What the page knows about a node; a damaged record counts as absent, as its state says."""
     node, status = one.node, one.status
     artifact = node.artifact
     summary = NodeSummary.read_if_valid(artifact.summary_file) if status.state == DONE else None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from hala_hpc.engines.evaluation.report import ReportPage, Table
-from hala_hpc.engines.reporting.safe_text import show_invisible
+from hala_hpc.engines.reporting.safe_text import clean_text
 
 
 def render_report_markdown(page: ReportPage) -> str:
@@ -33,7 +33,7 @@ def format_row(cells: Sequence[str]) -> str:
 
 def escape_markdown(text: str) -> str:
     """Escape text that would end a table cell or start an HTML tag."""
-    text = show_invisible(text)
+    text = clean_text(text)
     for sign, code in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("\n", " ")):
         text = text.replace(sign, code)
     return text

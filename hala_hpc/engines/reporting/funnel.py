@@ -1,4 +1,4 @@
-"""What became of the rows: read, rejected with reasons, accepted, tokens; and the judge's scores."""
+"""What became of the rows: read, rejected with reasons, accepted, tokens; scores of a judge."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,13 +34,17 @@ def make_funnel_table(nodes: Sequence[NodeFacts]) -> PageTable:
         tokens = summary.tokens_out or summary.tokens_in
         share = summary.rows_out / summary.rows_in
         data.append(
-            [node.name, node.stage, summary.rows_in, duplicates, rejected, summary.rows_out]
-            + [round(share, 4), tokens]
+            [
+                *(node.name, node.stage, summary.rows_in, duplicates, rejected),
+                *(summary.rows_out, round(share, 4), tokens),
+            ]
         )
         numbers = (summary.rows_in, duplicates, rejected, summary.rows_out)
         cells.append(
-            [node.name, node.stage, *map(format_count, numbers)]
-            + [f"{100 * share:.1f} %", format_count(tokens or None)]
+            [
+                *(node.name, node.stage, *map(format_count, numbers)),
+                *(f"{100 * share:.1f} %", format_count(tokens or None)),
+            ]
         )
     note = (
         "Rows in = duplicates + rejected + accepted. Tokens: those that a step generated, or read "

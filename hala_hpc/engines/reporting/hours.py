@@ -32,15 +32,18 @@ def make_hours_table(nodes: Sequence[NodeFacts], price: HourPrice | None) -> Pag
     started = [n for n in nodes if n.summary or n.gpu_hours is not None]
     data = [hours_of(node) for node in started]
     cells = [
-        [node.name, node.stage, *map(format_hours_cell, row[2:4]), format_count(row[4])]
-        + [*map(format_hours_cell, row[5:7]), *([price.format(node.gpu_hours)] if price else [])]
+        [
+            *(node.name, node.stage, *map(format_hours_cell, row[2:4]), format_count(row[4])),
+            *map(format_hours_cell, row[5:7]),
+            *([price.format(node.gpu_hours)] if price else []),
+        ]
         for node, row in zip(started, data, strict=True)
     ]
     if any(node.gpu_hours is not None for node in started):
         cells.append(total_row(started, price))
     note = (
-        "GPU hours used are those in the records of the jobs; jobs that were killed without a record "
-        "are missing. A dash: unknown, or the step requests no GPU. Runs on one machine without a "
+        "GPU hours used are those in the records of the jobs; jobs that were killed without a "
+        "record are missing. A dash: unknown, or the step requests no GPU. Runs on one machine without a "
         "scheduler count none."
     )
     names = ["node", "stage", "job_hours", "wall_hours", "tokens_per_s"]

@@ -67,7 +67,9 @@ def escape_cell(cell: object) -> object:
     """A cell of a CSV file: UTF-8 without null bytes, and no formula."""
     if not isinstance(cell, str):
         return cell
-    return escape_formula(cell.encode(errors="replace").decode().replace("\0", "␀"))
+    # Readers differ in what a lone carriage return ends.
+    text = cell.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "␀")
+    return escape_formula(text.encode(errors="replace").decode())
 
 
 def format_latex(block: PageTable) -> str:

@@ -154,7 +154,8 @@ def node_box(node: NodeFacts, place: Place) -> str:
     return (
         f'<g><rect x="{place.x:g}" y="{place.y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="4" '
         f'fill="{BACK}" stroke="{GRID}"{dashes}/>'
-        f'<rect x="{place.x:g}" y="{place.y}" width="4" height="{BOX_HEIGHT}" rx="2" fill="{color}"/>'
+        f'<rect x="{place.x:g}" y="{place.y}" width="4" height="{BOX_HEIGHT}" rx="2" '
+        f'fill="{color}"/>'
         f"{texts}</g>"
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 INK, GRID, SOFT, BACK = "#010203", "#040506", "#070809", "#0a0b0c"
-#: Of series. Each has a contrast of at least 3:1 on white and on the dark page, as WCAG 1.4.11 asks.
+#: Of series. Each has a contrast of at least 3:1 on white and on the dark page (WCAG 1.4.11).
 SERIES = ("#3b82f6", "#d97706", "#16a34a", "#a855f7", "#ef4444", "#0d9488")
 PAGE_COLORS = {
     INK: "currentColor",

@@ -116,8 +116,8 @@ def draw_sweep(sweep: SweepFacts) -> Drawing | None:
         draw_svg(plot, len(rows), (max(3.6, 2.9 * len(rows)), 2.9)),
         f"{sweep.setting} from {min(sweep.points):g} to {max(sweep.points):g}; "
         "every value is in the file beside the page.",
-        "Bands: 95 % intervals. Dashed: models that all values share. The value with the best score "
-        "here was picked and measured on the same questions, so that its score is too high.",
+        "Bands: 95 % intervals. Dashed: models that all values share. The value with the best "
+        "score here was picked and measured on the same questions, so that its score is too high.",
         (sweep.setting, "model", "score", "value", "low", "high"),
         data,
     )

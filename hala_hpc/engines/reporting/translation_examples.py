@@ -91,7 +91,7 @@ def read_translations(node: NodeFacts) -> dict[str, list[TranslatedSentence]]:
 
 
 def read_sentences(path: Path) -> Iterator[TranslatedSentence]:
-    """The lines of a file of translations; lines up to November 2026 name the translation `said`."""
+    """The lines of a file of translations; up to November 2026 they name a translation `said`."""
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             row = json.loads(line)
@@ -107,7 +107,7 @@ def sentence_scores(hypotheses: Sequence[str], references: Sequence[str]) -> lis
 
     metric = CHRF(word_order=2)
     # A text of a megabyte would take minutes, and its first characters tell the same.
-    limit = 4000
+    limit = 1000
     return [
         float(metric.sentence_score(text[:limit], [reference[:limit]]).score)
         for text, reference in zip(hypotheses, references, strict=True)

@@ -26,7 +26,7 @@ def page(hostile: Path) -> PageMarkup:
     return read_page(hostile)
 
 
-def test_no_text_becomes_an_element(hostile: Path, page: PageMarkup, tmp_path: Path) -> None:
+def test_no_text_becomes_an_element(page: PageMarkup, tmp_path: Path) -> None:
     # Reasons and names are sorted by nothing: harmless ones have the same places.
     plain = [f"text {number:03}" for number in range(200)]
     expected = read_page(make_run_of_texts(tmp_path / "work", plain).make_report(tmp_path))
