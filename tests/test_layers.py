@@ -51,6 +51,7 @@ DOORS = {
     "worker",
     "gate",
     "verify",
+    "publish",
     "rehearsal",
     "template",
     "completion",

@@ -39,6 +39,7 @@ ARGUMENT_VALUES: Mapping[str, Values] = {
     "launcher": ValueKind.LAUNCHER,
     "work": ValueKind.FOLDER,
     "render": ValueKind.FOLDER,
+    "upload": ValueKind.ANY,
     "format": ("text", "json"),
     "launch.format": ("text", "markdown"),
     "status.format": ("text", "json", "html"),
@@ -50,7 +51,7 @@ ARGUMENT_VALUES: Mapping[str, Values] = {
     "attempt": ValueKind.ANY,
     "lines": ValueKind.ANY,
     **dict.fromkeys(("dry_run", "rehearse", "confirm", "follow", "failed", "rejected"), BOOLEAN),
-    **dict.fromkeys(("repair", "job", "check", "update"), BOOLEAN),
+    **dict.fromkeys(("repair", "job", "check", "update", "private"), BOOLEAN),
 }
 
 

@@ -42,9 +42,9 @@ def make_hours_table(nodes: Sequence[NodeFacts], price: HourPrice | None) -> Pag
     if any(node.gpu_hours is not None for node in started):
         cells.append(total_row(started, price))
     note = (
-        "GPU hours used are those in the records of the jobs; jobs that were killed without a "
-        "record are missing. A dash: unknown, or the step requests no GPU. Runs on one machine without a "
-        "scheduler count none."
+        "GPU hours used are those in the records of the jobs, without jobs that were killed before "
+        "they could write one. A dash: unknown, or the step requests no GPU. Runs on one machine "
+        "without a scheduler count none."
     )
     names = ["node", "stage", "job_hours", "wall_hours", "tokens_per_s"]
     names += ["gpu_hours_estimate", "gpu_hours_used"]
