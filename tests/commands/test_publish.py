@@ -1,6 +1,8 @@
 """`publish` writes a folder that the hub takes, with a card made of the records of the run."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from hub_stand_in import GOOD_TOKEN
 from hub_upload_stand_in import HubUploadStandIn
 from huggingface_hub import DatasetCard, ModelCard
 from made_run import MadeRun, write_pairs
+from quantize_python import run_heavy
+from random_models import random_lfm2
 
 from hala_hpc.core.records import InputFacts, NodeConfig
 
@@ -19,6 +23,18 @@ SCORES: dict[str, Any] = {
     "intervals": {"base": {"exams/acc": [0.25, 0.35]}, "merged": {"exams/acc": [0.45, 0.55]}},
     "samples": {"base": {"exams": 537}},
 }
+#: Loads a model in both libraries, without a network, and lets it answer.
+ASK = """
+import sys
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from vllm import LLM, SamplingParams
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype="auto")
+tokens = AutoTokenizer.from_pretrained(sys.argv[1])("One", return_tensors="pt")
+assert model.generate(**tokens, max_new_tokens=3).shape[1] > tokens["input_ids"].shape[1]
+llm = LLM(sys.argv[1], max_model_len=128, max_num_seqs=2, enforce_eager=True)
+ask = SamplingParams(temperature=0, max_tokens=3, ignore_eos=True)
+assert len(llm.generate("One", ask, use_tqdm=False)[0].outputs[0].token_ids) == 3
+"""
 
 
 def write_model(folder: Path) -> None:
@@ -93,7 +109,8 @@ def hub_home(tmp_path: Path) -> Path:
 
 def publish(work: Path, home: Path, *arguments: str, **env: str) -> CommandResult:
     """Run the command with a hub cache."""
-    return run_command(f"work={work}", *arguments, module="publish", HF_HOME=str(home), **env)
+    line = (f"work={work}", *arguments)
+    return run_command(*line, module="publish", cwd=None, HF_HOME=str(home), **env)
 
 
 def test_a_model_gets_the_strictest_license_of_all_that_it_is_made_of(
@@ -200,3 +217,18 @@ def test_the_folder_is_uploaded_only_when_a_name_is_given(work: Path, hub_home: 
             work, hub_home, "node=merge", "upload=lab/merged", **{**env, "HF_TOKEN": "hf_wrong"}
         )
         assert (refused.code, "hf auth login" in refused.err) == (69, True), refused
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_a_published_model_answers_in_both_libraries_from_its_folder_alone(
+    work: Path, hub_home: Path, tmp_path: Path
+) -> None:
+    run = make_run(work)
+    shutil.rmtree(run.folder(2) / "output")
+    random_lfm2(run.folder(2) / "output")
+    assert publish(work, hub_home, "node=merge").code == 0
+    (folder,) = (work / "publish").iterdir()
+    alone = shutil.copytree(folder, tmp_path / "alone")
+    shutil.rmtree(work)
+    run_heavy([sys.executable, "-c", ASK, str(alone)])

@@ -1,11 +1,12 @@
 """Make the page about a run, section after section, from what is known about its nodes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hala_hpc.core.records import RunRecord
 from hala_hpc.core.run import format_launch_command, run_file
+from hala_hpc.engines.evaluation.report import Table
 from hala_hpc.engines.reporting.funnel import (
     draw_funnel,
     draw_judge_scores,
@@ -30,6 +31,7 @@ from hala_hpc.engines.reporting.limits import (
 from hala_hpc.engines.reporting.node_facts import NodeFacts
 from hala_hpc.engines.reporting.page_content import Block, Lines, PageTable, RunPage, Section
 from hala_hpc.engines.reporting.run_picture import draw_pipeline
+from hala_hpc.engines.reporting.safe_text import file_stem
 from hala_hpc.engines.reporting.score_rows import ScoreTable, read_score_table
 from hala_hpc.engines.reporting.sweep_curves import draw_sweep, draw_tradeoff, find_sweeps
 from hala_hpc.engines.reporting.training_curves import draw_training
@@ -51,6 +53,8 @@ class PageRequest:
     published: Published = field(default_factory=dict)
     """Figures that others have published: score by label and name."""
     price: HourPrice | None = None
+    item_tables: Mapping[str, Sequence[Table]] = field(default_factory=dict)
+    """Further tables about the scores of an evaluation, by its node, e.g. of differences."""
 
 
 def make_run_page(request: PageRequest) -> RunPage:
@@ -58,7 +62,7 @@ def make_run_page(request: PageRequest) -> RunPage:
     nodes = request.nodes
     tables = [table for node in nodes if (table := read_score_table(node))]
     sections = [
-        result_section(tables, request.published),
+        result_section(tables, request.published, request.item_tables),
         pipeline_section(nodes),
         rows_section(nodes),
         translations_section(nodes),
@@ -89,13 +93,18 @@ def find_launch_command(work: Path) -> str:
     return format_launch_command(run.overrides) if run else ""
 
 
-def result_section(tables: Sequence[ScoreTable], published: Published) -> Section:
+def result_section(
+    tables: Sequence[ScoreTable], published: Published, more: Mapping[str, Sequence[Table]]
+) -> Section:
     """Scores of all evaluations, the last one first: it has the product."""
     blocks: list[Block] = []
     for number, table in enumerate(reversed(tables)):
         blocks.append(make_headline_table(table, published, "" if number else SCORE_NOTE))
         if (parts := make_all_scores_table(table)) is not None:
             blocks.append(parts)
+        stem = file_stem(table.node)
+        extra = [one for one in more.get(table.node, ()) if one.rows]
+        blocks += [PageTable(f"items-{stem}-{n}", one) for n, one in enumerate(extra, 1)]
     lead = "Each column is a model, each row a benchmark or a measure of translation."
     return Section("scores", "Scores", blocks, lead)
 
