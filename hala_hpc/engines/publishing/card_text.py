@@ -108,7 +108,7 @@ def describe_sizes(lineage: Lineage) -> str:
     return "\n".join(lines) or "Unknown."
 
 
-def describe_scores(tables: Sequence[ScoreTable]) -> str:
+def list_scores(tables: Sequence[ScoreTable]) -> str:
     """All scores with 95 % intervals, and how they were computed."""
     texts = []
     for table in tables:

@@ -9,10 +9,10 @@ from hala_hpc.engines.publishing.card_text import (
     describe_hours,
     describe_limits,
     describe_lineage,
-    describe_scores,
     describe_settings,
     describe_sizes,
     describe_versions,
+    list_scores,
 )
 from hala_hpc.engines.publishing.licenses import DerivedLicense
 from hala_hpc.engines.publishing.lineage import DATASETS, MODELS, Lineage
@@ -66,11 +66,11 @@ def make_model_card(request: CardRequest) -> Any:
     )
     return ModelCard.from_template(
         data,
-        template_str=read_template("model_card.md.j2"),
+        template_str=read_card_template("model_card.md.j2"),
         summary=f"Result of the step `{lineage.result.name}` ({stage}) of a run of hala_hpc.",
         details=f"- Base models: {', '.join(bases) or 'no model of the hub'}",
         sizes=describe_sizes(lineage),
-        scores=describe_scores(request.tables),
+        scores=list_scores(request.tables),
         hours=describe_hours(lineage),
         **common_parts(request),
     )
@@ -100,7 +100,7 @@ def make_data_card(request: CardRequest) -> Any:
     )
     return DatasetCard.from_template(
         data,
-        template_str=read_template("data_card.md.j2"),
+        template_str=read_card_template("data_card.md.j2"),
         summary=f"Rows of the step `{result.name}` ({result.stage}) of a run of hala_hpc.",
         details=f"- Rows: {rows:,}",
         structure="Parquet files in `data`, one row each with `id`, `origin`, and the texts.",
@@ -153,7 +153,7 @@ def size_category(rows: int) -> str:
     return next((name for bound, name in SIZES if rows < bound), LARGEST)
 
 
-def read_template(name: str) -> str:
+def read_card_template(name: str) -> str:
     """Text of a template of this folder."""
     from pathlib import Path
 

@@ -7,7 +7,7 @@ are shown instead.
 import re
 from typing import TYPE_CHECKING
 
-from hala_hpc.core.printable import escape_character, is_control
+from hala_hpc.core.printable import escape_character, is_control_character
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -48,7 +48,7 @@ def show_invisible(text: str) -> str:
 
 def visible_character(character: str) -> str:
     """A character, or the escape sequence of one without a shape."""
-    if character in "\n\t" or not (is_control(character) or character in NO_CHARACTERS):
+    if character in "\n\t" or not (is_control_character(character) or character in NO_CHARACTERS):
         return character
     return escape_character(character)
 
