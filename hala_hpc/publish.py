@@ -35,6 +35,7 @@ def publish(arguments: Sequence[str]) -> int:
     overrides = parse_arguments(arguments, str(__doc__), ARGUMENTS)
     if overrides is None:
         return OK
+    is_private = is_true(overrides, "private")
     overrides = add_default_work(overrides)
     if not overrides.get("node"):
         raise UserError("node= is missing: name the node whose result is published, as node=merge")
@@ -52,7 +53,7 @@ def publish(arguments: Sequence[str]) -> int:
     if target:
         from hala_hpc.commands.hub_upload import upload_folder
 
-        print(f"uploaded: {upload_folder(made, target, is_true(overrides, 'private'))}")
+        print(f"uploaded: {upload_folder(made, target, is_private)}")
     return OK
 
 
