@@ -58,9 +58,10 @@ def describe_scores(table: ScoreTable) -> list[str]:
         return []
     before, after = row.cells[first], row.cells[last]
     change = "higher" if after.value > before.value else "lower"
-    difference = abs(after.value - before.value)
-    form = f"In {{}}, {{}}: {{}} has {{}} and {{}} has {{}}. That is {difference:.1f} {change}, "
-    form += f"{describe_resolution(row, before, after)}."
+    difference = f"{abs(after.value - before.value):.1f}"
+    form = "In {}, {}: {} has {} and {} has {}."
+    if difference != "0.0":
+        form += f" That is {difference} {change}, {describe_resolution(row, before, after)}."
     names = (table.node, row.title, last, after.format(), first, before.format())
     return [format_sentence(form, *names)]
 

@@ -35,10 +35,7 @@ from hala_hpc.engines.reporting.safe_text import file_stem
 from hala_hpc.engines.reporting.score_rows import ScoreTable, read_score_table
 from hala_hpc.engines.reporting.sweep_curves import draw_sweep, draw_tradeoff, find_sweeps
 from hala_hpc.engines.reporting.training_curves import draw_training
-from hala_hpc.engines.reporting.translation_examples import (
-    make_row_examples,
-    make_translation_examples,
-)
+from hala_hpc.engines.reporting.translation_examples import make_examples
 
 
 @dataclass(frozen=True)
@@ -124,11 +121,11 @@ def rows_section(nodes: Sequence[NodeFacts]) -> Section:
 
 
 def translations_section(nodes: Sequence[NodeFacts]) -> Section:
-    """Texts to read."""
-    held_out = [one for node in nodes for one in make_translation_examples(node)]
-    rows = [one for node in nodes for one in make_row_examples(node)]
+    """Texts to read: held-out sentences with all translations first."""
+    scored = [block for node in nodes if node.stage == "evaluate" for block in make_examples(node)]
+    rows = [block for node in nodes if node.stage != "evaluate" for block in make_examples(node)]
     lead = "Read some of it: scores alone do not show what a model does."
-    return Section("texts", "Translations", [*held_out, *rows], lead)
+    return Section("texts", "Translations", [*scored, *rows], lead)
 
 
 def training_section(nodes: Sequence[NodeFacts]) -> Section:

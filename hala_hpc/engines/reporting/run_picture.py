@@ -10,7 +10,7 @@ from hala_hpc.engines.reporting.safe_text import clean_label
 from hala_hpc.engines.reporting.svg_theme import BACK, GRID, INK, SERIES, SOFT
 
 #: Points of a box, and between boxes.
-BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y = 150, 44, 16, 26
+BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y = 172, 44, 14, 26
 #: Sweeps over the layers that bring neighbors beside each other.
 ORDER_SWEEPS = 4
 #: Attributes of the name in a box, and of the line below it.
@@ -146,17 +146,17 @@ def node_box(node: NodeFacts, place: Place) -> str:
     lines = [node.name, f"{node.stage}, {describe_size(node)}" if node.is_done else node.state]
     # Text that is isolated, so that a name from right to left stays in its line.
     texts = "".join(
-        f'<text x="{place.x + 12:g}" y="{place.y + 18 + 16 * number}" fill="{INK}" '
+        f'<text x="12" y="{18 + 16 * number}" fill="{INK}" '
         f'style="unicode-bidi:isolate"{WEIGHT if number == 0 else SMALL}>'
         f"{escape(clean_label(line))}</text>"
         for number, line in enumerate(lines)
     )
+    # An inner <svg> cuts what is wider than its box.
     return (
-        f'<g><rect x="{place.x:g}" y="{place.y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="4" '
+        f'<svg x="{place.x:g}" y="{place.y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}">'
+        f'<rect x="1" y="1" width="{BOX_WIDTH - 2}" height="{BOX_HEIGHT - 2}" rx="4" '
         f'fill="{BACK}" stroke="{GRID}"{dashes}/>'
-        f'<rect x="{place.x:g}" y="{place.y}" width="4" height="{BOX_HEIGHT}" rx="2" '
-        f'fill="{color}"/>'
-        f"{texts}</g>"
+        f'<rect width="4" height="{BOX_HEIGHT}" rx="2" fill="{color}"/>{texts}</svg>'
     )
 
 

@@ -22,12 +22,14 @@ from hala_hpc.engines.evaluation.score_files import (
     translations_name,
 )
 from hala_hpc.engines.reporting.node_facts import NodeFacts
-from hala_hpc.engines.reporting.page_content import Examples
+from hala_hpc.engines.reporting.page_content import Block, Examples, Lines
 from hala_hpc.engines.reporting.safe_text import file_stem, shorten_text
 
 RANDOM_ROWS, WORST_ROWS, ROWS_PER_REASON, MAX_REASONS = 8, 8, 3, 12
 #: Sentences of a file that are read: the worst are sought among these.
 MAX_READ_ROWS = 2000
+#: Rejected rows that are read until each reason has its examples.
+MAX_REJECTED_ROWS = 100_000
 #: Characters of a text in the file of examples; the page shows fewer.
 MAX_FILE_CHARACTERS = 20_000
 SEED = 20250914
@@ -118,11 +120,17 @@ def make_row_examples(node: NodeFacts) -> list[Examples]:
     """Translated rows at random, and rejected rows of every reason."""
     if node.output is None or node.stage not in ("translate", "filter", "prepare"):
         return []
+    return [*translated_rows(node), *rejected_examples(node)]
+
+
+def make_examples(node: NodeFacts) -> list[Block]:
+    """All examples of a node; a warning in their place if its rows cannot be read."""
     try:
-        return [*translated_rows(node), *rejected_examples(node)]
-    except UserError:
-        # A damaged corpus is a matter of `verify`, and no reason to have no page.
-        return []
+        return [*make_translation_examples(node), *make_row_examples(node)]
+    except (UserError, OSError, ValueError, KeyError):
+        # Damaged rows are no reason to have no page: `verify` reports and repairs them.
+        text = "its rows cannot be read; run `python -m hala_hpc.verify`"
+        return [Lines([f"{node.name}: {text}"], is_warning=True)]
 
 
 def translated_rows(node: NodeFacts) -> list[Examples]:
@@ -156,15 +164,16 @@ def pairs_of(row: Mapping[str, Any]) -> list[list[str]]:
 def rejected_examples(node: NodeFacts) -> list[Examples]:
     """Rejected rows: a few of each reason, with the answer of the model if it was asked."""
     assert node.output is not None
-    left: dict[str, int] = {}
+    counts = node.summary.rejected if node.summary else {}
+    frequent = sorted(counts, key=lambda reason: -counts[reason])[:MAX_REASONS]
+    left = {reason: min(counts[reason], ROWS_PER_REASON) for reason in frequent}
     rows: list[list[str]] = []
-    for reason, text, answer in islice(read_rejected(node.output), 50 * MAX_READ_ROWS):
-        if reason not in left and len(left) >= MAX_REASONS:
-            continue
-        left.setdefault(reason, ROWS_PER_REASON)
-        if left[reason]:
+    for reason, text, answer in islice(read_rejected(node.output), MAX_REJECTED_ROWS):
+        if left.get(reason):
             left[reason] -= 1
             rows.append([reason, text, answer])
+        if not any(left.values()):
+            break
     if not rows:
         return []
     rows.sort(key=lambda row: row[0])

@@ -244,3 +244,15 @@ def test_a_sweep_is_drawn_over_its_values_with_its_parents(tmp_path: Path) -> No
     assert arabic == [("0.25", "40.0"), ("0.5", "50.0"), ("0.75", "60.0"), ("", "30.0")]
     assert (made / "figures" / "tradeoff-merge-t.svg").is_file()
     assert json.dumps("sweeps") in (made / "report.html").read_text()
+
+
+def test_damaged_rows_are_a_warning_and_not_the_end_of_the_page(tmp_path: Path) -> None:
+    run = MadeRun(tmp_path / "work")
+    counts = {"rows_in": 2, "rows_out": 1, "rows_rejected": 1, "rejected": {"language": 1}}
+    english = run.add("english", "prepare", **counts)
+    (english.output / "rejected-00000.jsonl").write_text('{"reason": "lang')
+    arabic = run.add("arabic", "translate", **counts)
+    (arabic.output / "part-00000.parquet").write_bytes(b"PAR1")
+    texts = read_page(run.make_report(tmp_path)).texts
+    line = "its rows cannot be read; run `python -m hala_hpc.verify`"
+    assert [text for text in texts if line in text] == [f"english: {line}", f"arabic: {line}"]
