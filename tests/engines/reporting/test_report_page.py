@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkout import ROOT
 from made_run import (
     MadeRun,
     write_pairs,
@@ -256,3 +257,11 @@ def test_damaged_rows_are_a_warning_and_not_the_end_of_the_page(tmp_path: Path) 
     texts = read_page(run.make_report(tmp_path)).texts
     line = "its rows cannot be read; run `python -m hala_hpc.verify`"
     assert [text for text in texts if line in text] == [f"english: {line}", f"arabic: {line}"]
+
+
+def test_no_page_hides_the_text_of_a_cell_from_its_direction() -> None:
+    # `dir=auto` does not look into <bdi>: what stands in both begins at the left.
+    templates = sorted((ROOT / "hala_hpc").rglob("*.html.j2"))
+    assert len(templates) == 2
+    for path in templates:
+        assert 'dir="auto"><bdi>' not in path.read_text(encoding="utf-8"), path
