@@ -221,6 +221,7 @@ def test_the_folder_is_uploaded_only_when_a_name_is_given(work: Path, hub_home: 
 
 @pytest.mark.long
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_published_model_answers_in_both_libraries_from_its_folder_alone(
     work: Path, hub_home: Path, tmp_path: Path
 ) -> None:
