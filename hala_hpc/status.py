@@ -1,4 +1,4 @@
-"""Show how far a run is: `python -m hala_hpc.status work=runs/demo [format=json] [follow=true]`."""
+"""Show how far a run is: `python -m hala_hpc.status work=runs/demo [format=html] [follow=true]`."""
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
@@ -34,9 +34,11 @@ from hala_hpc.jobs.spec import is_of_newest_jobs
 ARGUMENTS = {
     "work": "folder of a run (default: the one around this folder, else runs/<recipe>)",
     "recipe": "recipe of the run, if work is not given",
-    "format": "text or json (default: text)",
+    "format": "text, json, or html, which writes the page of the run (default: text)",
     "follow": "true: show it every few seconds until all is done or nothing is running",
 }
+#: What `format` may be.
+FORMATS = ("text", "json", "html")
 #: Between two reads of the disk on a terminal, in seconds.
 SCREEN_PAUSE_S = 5
 #: Clear the screen and go to its first line.
@@ -67,8 +69,8 @@ def status(arguments: Sequence[str]) -> int:
     if overrides is None:
         return OK
     overrides = add_default_work(overrides)
-    if overrides.get("format", "text") not in ("text", "json"):
-        raise UserError(f"format={overrides['format']}: write text or json")
+    if overrides.get("format", "text") not in FORMATS:
+        raise UserError(f"format={overrides['format']}: write {', '.join(FORMATS)}")
     poller = SchedulerPoller()
     if is_true(overrides, "follow"):
         # Ctrl-C ends the watching, nothing else.
@@ -86,6 +88,11 @@ def show(run: RunStatus, overrides: dict[str, str], poller: SchedulerPoller) -> 
         budget = {"budget": asdict(run.budget)} if run.budget else {}
         document = {"nodes": [node.to_values() for node in nodes], **budget}
         print(json.dumps(document, ensure_ascii=False))
+    elif overrides.get("format") == "html":
+        from hala_hpc.commands.monitoring.status_page import write_status_page
+
+        work = resolve_work_folder(overrides)
+        print(f"page: {write_status_page(work, nodes_of(overrides)[0], nodes)}")
     else:
         from hala_hpc.commands.monitoring.status_table import print_status_table
 

@@ -26,6 +26,7 @@ HEAVY = {
     "rouge_score",
     "nltk",
     "evaluate",
+    "matplotlib",
 }
 #: What each sub-package may import of the others, lowest layer first.
 ALLOWED = {
@@ -51,6 +52,7 @@ COMMANDS = {
     "gate",
     "verify",
     "inspect",
+    "publish",
     "rehearsal",
     "template",
     "completion",

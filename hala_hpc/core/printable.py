@@ -13,7 +13,7 @@ def escape_controls(text: object) -> str:
     """The text with its control characters escaped, e.g. `\\x1b`, and cut if it is long."""
     original = str(text)
     visible = "".join(
-        escape_character(one) if is_control(one) else one
+        escape_character(one) if is_control_character(one) else one
         for one in original[:MAX_PRINTED_CHARACTERS]
     )
     more = len(original) - MAX_PRINTED_CHARACTERS
@@ -27,10 +27,10 @@ def format_command(name: str, *arguments: str) -> str:
 
 def has_controls(text: str) -> bool:
     """Whether a text holds control characters, line breaks and tabs included."""
-    return any(map(is_control, text))
+    return any(map(is_control_character, text))
 
 
-def is_control(letter: str) -> bool:
+def is_control_character(letter: str) -> bool:
     """Whether a character may control a terminal, or is not a valid character."""
     return letter in BIDI_CONTROLS or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
 

@@ -1,22 +1,22 @@
 """report: write one HTML page and one Markdown file with the results of other nodes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 from hala_hpc.core.errors import INTERNAL, UserError
 from hala_hpc.core.estimate import Estimate, EstimateInputs
 from hala_hpc.core.files import write_text
+from hala_hpc.core.records import NodeSummary
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import NodeRef, StageSettings
 from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
 
 if TYPE_CHECKING:
-    from hala_hpc.core.records import NodeSummary
     from hala_hpc.engines.evaluation.report import Table
-    from hala_hpc.engines.evaluation.sweep_plot import SweepPlot
+    from hala_hpc.engines.reporting.make_page import PageRequest
 
 HTML_FILE = "report.html"
 MARKDOWN_FILE = "report.md"
@@ -29,16 +29,23 @@ class Settings(StageSettings):
     """`@node` of every node on the page, in the order of the page."""
     title: str = "Hala: results of a run"
     """Heading of the page."""
+    published: dict[str, dict[str, float]] = Field(default={})
+    """Published scores to compare with, by the name of their model, then by task or score as the
+    page names it; in percent. They have columns of their own, marked as published."""
+    gpu_hour_price: NonNegativeFloat | None = None
+    """Price of a GPU hour, for the cost on the page; unset leaves the cost out."""
+    currency: str = ""
+    """Currency of `gpu_hour_price`, as the page writes it."""
     resources: Resources = Resources(cpus_per_rank=1, mem_gb=2, timeout_min=10)
-    """Resources of the job; it only reads summaries."""
+    """Resources of the job; it reads summaries, and some rows of each corpus."""
 
 
 class Report(Stage[Settings]):
     """A stage of one unit: the page."""
 
     name = "report"
-    produces = "page"
     version = 2
+    produces = "page"
     Settings = Settings
 
     def preflight(self) -> list[str]:
@@ -55,32 +62,27 @@ class Report(Stage[Settings]):
         return None
 
     def run(self, units: Iterable[int], out: UnitContext) -> None:
-        """Read the node summaries and write both files."""
-        from hala_hpc.engines.evaluation.render import render_report_html, render_report_markdown
+        """Read the nodes' records and write the page, the files beside it, and the Markdown."""
+        from hala_hpc.engines.evaluation.render import render_report_markdown
         from hala_hpc.engines.evaluation.report import make_report_page
+        from hala_hpc.engines.reporting.make_page import make_run_page
+        from hala_hpc.engines.reporting.page_files import write_page
 
-        found = [self.inputs.summary(node) for node in self.settings.nodes]
-        summaries = [summary for summary in found if summary]
-        tables, plots = self.read_evaluations(summaries)
-        page = make_report_page(self.settings.title, summaries, tables, plots)
+        summaries = self._summaries()
+        tables = self._item_tables(summaries.values())
+        page = make_run_page(self._request(summaries, tables))
+        markdown = make_report_page(self.settings.title, list(summaries.values()), tables)
         for unit in units:
-            write_text(out.folder(unit) / HTML_FILE, render_report_html(page))
-            write_text(out.folder(unit) / MARKDOWN_FILE, render_report_markdown(page))
+            write_text(out.folder(unit) / MARKDOWN_FILE, render_report_markdown(markdown))
+            write_page(page, out.folder(unit))
             out.commit(unit)
 
-    def read_evaluations(
-        self, summaries: "Sequence[NodeSummary]"
-    ) -> "tuple[dict[str, list[Table]], list[SweepPlot]]":
-        """Tables by node, and plots, from the items of the nodes that compare models."""
-        from hala_hpc.engines.evaluation.item_tables import (
-            EvaluationItems,
-            item_tables,
-            make_sweep_plot,
-        )
+    def _item_tables(self, summaries: Iterable[NodeSummary]) -> "dict[str, list[Table]]":
+        """Tables by node from the items of the nodes that compare models."""
+        from hala_hpc.engines.evaluation.item_tables import EvaluationItems, item_tables
         from hala_hpc.engines.evaluation.translation_table import translation_tables
 
         tables: dict[str, list[Table]] = {}
-        plots: list[SweepPlot] = []
         for summary in summaries:
             folder = Path(self.inputs.path(f"@{summary.node}"))
             if summary.stage != "evaluate" or not folder.is_dir():
@@ -88,9 +90,33 @@ class Report(Stage[Settings]):
             tables[summary.node] = translation_tables(summary.node, folder)
             if (evaluation := EvaluationItems.read(summary.node, folder)) is not None:
                 tables[summary.node] += item_tables(evaluation)
-                if (plot := make_sweep_plot(evaluation)) is not None:
-                    plots.append(plot)
-        return tables, plots
+        return tables
+
+    def _summaries(self) -> dict[str, NodeSummary]:
+        """Summaries by node reference, in the order of the page."""
+        found = {node: self.inputs.summary(node) for node in self.settings.nodes}
+        return {node: summary for node, summary in found.items() if summary}
+
+    def _request(
+        self, summaries: dict[str, NodeSummary], tables: "dict[str, list[Table]]"
+    ) -> "PageRequest":
+        """What the page is about."""
+        from hala_hpc.engines.reporting.hours import HourPrice
+        from hala_hpc.engines.reporting.make_page import PageRequest, find_launch_command
+        from hala_hpc.engines.reporting.node_facts import read_node_facts
+
+        settings = self.settings
+        outputs = {node: Path(self.inputs.path(node)) for node in summaries}
+        works = [output.parent.parent for output in outputs.values()]
+        price = settings.gpu_hour_price
+        return PageRequest(
+            settings.title,
+            [read_node_facts(outputs[node], summary) for node, summary in summaries.items()],
+            find_launch_command(works[0]) if works else "",
+            settings.published,
+            None if price is None else HourPrice(price, settings.currency),
+            tables,
+        )
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
         """Check that both files are complete and name every node."""

@@ -39,8 +39,10 @@ ARGUMENT_VALUES: Mapping[str, Values] = {
     "launcher": ValueKind.LAUNCHER,
     "work": ValueKind.FOLDER,
     "render": ValueKind.FOLDER,
+    "upload": ValueKind.ANY,
     "format": ("text", "json"),
     "launch.format": ("text", "markdown"),
+    "status.format": ("text", "json", "html"),
     "max_gpu_hours": ValueKind.ANY,
     "budget_gpu_hours": ValueKind.ANY,
     **dict.fromkeys(("data", "limit"), ValueKind.ANY),
@@ -50,7 +52,7 @@ ARGUMENT_VALUES: Mapping[str, Values] = {
     "attempt": ValueKind.ANY,
     "lines": ValueKind.ANY,
     **dict.fromkeys(("dry_run", "rehearse", "confirm", "follow", "failed", "rejected"), BOOLEAN),
-    **dict.fromkeys(("repair", "job", "check", "update"), BOOLEAN),
+    **dict.fromkeys(("repair", "job", "check", "update", "private"), BOOLEAN),
 }
 
 

@@ -4,7 +4,6 @@ Models are compared with the first one on the same items. A row is an entry of `
 entry without a mean of its own, or the mean of all entries.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -20,10 +19,9 @@ from hala_hpc.engines.evaluation.statistics.comparison import (
     TableRow,
     compare_rows,
 )
-from hala_hpc.engines.evaluation.statistics.halves import Choice, choose_arm, score_tasks
+from hala_hpc.engines.evaluation.statistics.halves import Choice, choose_arm
 from hala_hpc.engines.evaluation.statistics.intervals import MeanInterval
 from hala_hpc.engines.evaluation.statistics.task_items import TaskItems, pair_items
-from hala_hpc.engines.evaluation.sweep_plot import PlotBand, PlotPoint, SweepPlot, read_value
 
 DIFFERENCE_NOTE = (
     "Each model against the first on the same items: difference with the 95 % interval of a paired "
@@ -217,22 +215,3 @@ def excluded_table(evaluation: EvaluationItems) -> Table:
     ]
     title = f"Items that are not scored ({evaluation.node})"
     return Table(title, ["task", "reason", "items"], rows, "", (0, 1))
-
-
-def make_sweep_plot(evaluation: EvaluationItems) -> SweepPlot | None:
-    """The scores of the models of `choose` over their values; None without the setting.
-
-    The other models are bands. All items are in it: it shows the curve, not the choice.
-    """
-    arms = arms_of(evaluation)
-    if not arms:
-        return None
-    found = {label: score_tasks(tasks_to_choose(evaluation, label)) for label in evaluation.labels}
-    points = [
-        PlotPoint(label, read_value(label, place), found[label]) for place, label in enumerate(arms)
-    ]
-    if not all(math.isfinite(one.score.low + one.score.high) for one in points):
-        return None
-    bands = [PlotBand(label, score) for label, score in found.items() if label not in arms]
-    ordered = sorted(points, key=lambda one: one.value)
-    return SweepPlot(f"{evaluation.scores.choose} ({evaluation.node})", ordered, bands)

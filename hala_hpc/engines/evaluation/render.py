@@ -1,42 +1,9 @@
-"""Render a report as HTML and as Markdown."""
+"""Render a report as Markdown."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from hala_hpc.engines.evaluation import sweep_plot
-from hala_hpc.engines.evaluation.report import Curve, ReportPage, Table
-
-TEMPLATE = Path(__file__).with_name("report.html.j2")
-#: Pixels of the drawing of a curve; the margin holds the axis labels.
-WIDTH, HEIGHT, MARGIN = 460, 200, 44
-
-
-def render_report_html(page: ReportPage) -> str:
-    """Render the report as one self-contained HTML file; texts are escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
-        page=page, path=format_polyline, width=WIDTH, height=HEIGHT, margin=MARGIN, plot=sweep_plot
-    )
-
-
-def format_polyline(curve: Curve) -> str:
-    """Format the points of a curve as an SVG polyline, for example `44,10 90,31.5`."""
-    (first, last), (low, high) = curve.steps, curve.losses
-    return " ".join(
-        f"{MARGIN + (WIDTH - MARGIN - 10) * share(step, first, last):.1f},"
-        f"{10 + (HEIGHT - 40) * (1 - share(loss, low, high)):.1f}"
-        for step, loss in curve.good
-    )
-
-
-def share(value: float, low: float, high: float) -> float:
-    """Position of a value between two others, from 0 to 1; 0.5 if both are equal."""
-    return (value - low) / (high - low) if high > low else 0.5
+from hala_hpc.engines.evaluation.report import ReportPage, Table
+from hala_hpc.engines.reporting.safe_text import clean_text
 
 
 def render_report_markdown(page: ReportPage) -> str:
@@ -66,6 +33,7 @@ def format_row(cells: Sequence[str]) -> str:
 
 def escape_markdown(text: str) -> str:
     """Escape text that would end a table cell or start an HTML tag."""
+    text = clean_text(text)
     for sign, code in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("\n", " ")):
         text = text.replace(sign, code)
     return text

@@ -3,15 +3,12 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.record import JsonRecord
 from hala_hpc.core.records import NodeSummary
 from hala_hpc.core.stage_registry import find_stage
-
-if TYPE_CHECKING:
-    from hala_hpc.engines.evaluation.sweep_plot import SweepPlot
 
 #: Characters of an abbreviated commit, enough to be unique.
 COMMIT_LETTERS = 12
@@ -95,14 +92,12 @@ class ReportPage:
     title: str
     tables: list[Table] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
-    plots: list["SweepPlot"] = field(default_factory=list)
 
 
 def make_report_page(
     title: str,
     summaries: Sequence[NodeSummary],
     item_tables: Mapping[str, Sequence[Table]] | None = None,
-    plots: Sequence["SweepPlot"] = (),
 ) -> ReportPage:
     """Make the report of several nodes, in their order; empty tables are left out.
 
@@ -119,7 +114,7 @@ def make_report_page(
     tables.append(provenance_table(summaries))
     trained = [s for s in summaries if stage_details(s).get("curve")]
     curves = [Curve.of(s.node, stage_details(s)["curve"]) for s in trained]
-    return ReportPage(title, [table for table in tables if table.rows], curves, list(plots))
+    return ReportPage(title, [table for table in tables if table.rows], curves)
 
 
 def rows_table(summaries: Sequence[NodeSummary]) -> Table:

@@ -5,10 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.hub import is_hub_id, parse_hub_reference
 from hala_hpc.core.stage import UnitContext
 from hala_hpc.core.versions import loaded_versions
-from hala_hpc.engines.models.card_data import CARD_FILE, read_card_data
+from hala_hpc.engines.models.card_data import (
+    CARD_FILE,
+    derive_card_data,
+    model_title,
+    write_derived_card,
+)
 from hala_hpc.engines.models.files import link_model
 from hala_hpc.engines.training.checkpoints import SNAPSHOTS
 from hala_hpc.engines.training.figures import TrainingFigures
@@ -30,11 +34,9 @@ def save_model(trainer: Any, training: Training, out: UnitContext) -> None:
 
 def write_card(folder: Path, training: Training, figures: TrainingFigures) -> None:
     """Write the model card. Its signature (settings, versions) allows to reproduce the model."""
-    from huggingface_hub import ModelCard
-
     base = base_name(training)
     lines = [
-        f"# {base if is_hub_id(base) else Path(base).name.removeprefix('@')}, fine-tuned",
+        f"# {model_title(base)}, fine-tuned",
         "",
         f"Fine-tuned from `{base}` with hala_hpc.",
         "",
@@ -49,34 +51,12 @@ def write_card(folder: Path, training: Training, figures: TrainingFigures) -> No
         "```",
         "",
     ]
-    header = card_data(base, training.model / CARD_FILE).to_yaml()
-    ModelCard("\n".join(["---", header, "---", *lines])).save(folder / CARD_FILE)
+    write_derived_card(folder, derive_card_data([base], training.model / CARD_FILE, "sft"), lines)
 
 
 def base_name(training: Training) -> str:
     """Return the base model as the settings name it."""
     return str(training.settings.model_dump().get("model", training.model))
-
-
-def card_data(base: str, base_card: Path) -> Any:
-    """Return the card's metadata, a `ModelCardData`, with license and languages of the base.
-
-    `base_model` is a hub id: the base, or if that is a folder or a node, the base model that its
-    own card names. It is left out if unknown.
-    """
-    from huggingface_hub import ModelCardData
-
-    stated = read_card_data(base_card)
-    return ModelCardData(
-        base_model=parse_hub_reference(base).name if is_hub_id(base) else stated.get("base_model"),
-        language=stated.get("language"),
-        library_name="transformers",
-        license=stated.get("license"),
-        license_name=stated.get("license_name"),
-        license_link=stated.get("license_link"),
-        pipeline_tag="text-generation",
-        tags=["sft", "hala_hpc"],
-    )
 
 
 def simple_figures(figures: TrainingFigures) -> list[tuple[str, object]]:

@@ -1,11 +1,10 @@
-"""Tables and plot of a report from the items of an evaluation."""
+"""Tables of a report from the items of an evaluation."""
 
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 from plain_out import PlainContext, PlainInputs
 
 from hala_hpc.core.records import NodeSummary
@@ -26,7 +25,6 @@ from hala_hpc.engines.evaluation.score_files import (
     score_name,
     write_translations,
 )
-from hala_hpc.engines.evaluation.sweep_plot import read_value
 from hala_hpc.stages.report import Report, Settings
 
 #: Items of the tasks: a group of two, and a task alone.
@@ -143,17 +141,15 @@ def test_a_sweep_is_chosen_on_one_half_and_drawn_whole(tmp_path: Path) -> None:
     assert len(chosen) == 1
     assert not chosen[0].endswith("– |")
     assert "| m-t1 |" in markdown
-    assert html.count('<g class="point">') == 3
-    assert html.count('class="band"') == 1, "the model that is not in the sweep"
-    assert "m-t0.5: 0." in html
+    assert "m-t0.5 (chosen)" in html
     assert "| one | equal_choices | 2 |" in markdown
 
 
-def test_without_a_choice_there_is_no_plot_and_no_table_of_it(tmp_path: Path) -> None:
+def test_without_a_choice_there_is_no_table_of_it(tmp_path: Path) -> None:
     found = write_evaluation(tmp_path, {"base": all_tasks(), "m-t0": all_tasks()})
     assert [bool(table.rows) for table in item_tables(found)] == [True, False, True]
     html, _ = report(tmp_path)
-    assert "Sweeps" not in html
+    assert "(chosen)" not in html
 
 
 def report(folder: Path) -> tuple[str, str]:
@@ -188,10 +184,3 @@ def test_translations_are_compared_sentence_by_sentence(tmp_path: Path) -> None:
     verdicts = {(line.split(" | ")[0], line.rsplit("| ", 1)[1]) for line in lines}
     assert verdicts == {("| good", "higher |"), ("| same", "not resolvable |")}
     assert "tok:intl" in markdown
-
-
-@pytest.mark.parametrize(
-    ("label", "value"), [("m-t0.25", 0.25), ("m-t1", 1), ("m-t1e-05", 1e-5), ("m", 7)]
-)
-def test_the_value_of_a_sweep_is_in_its_label(label: str, value: float) -> None:
-    assert read_value(label, 7) == value

@@ -1,0 +1,155 @@
+"""The parts of a card, as Markdown: lineage, data, settings, scores, hours, versions."""
+
+import json
+from collections.abc import Sequence
+
+from hala_hpc.engines.evaluation.render import escape_markdown
+from hala_hpc.engines.evaluation.report import DASH
+from hala_hpc.engines.publishing.lineage import Lineage, OuterInput
+from hala_hpc.engines.reporting.limits import list_limits
+from hala_hpc.engines.reporting.node_facts import NodeFacts
+from hala_hpc.engines.reporting.score_rows import ScoreTable, format_cell
+
+#: Settings that are about speed or this machine, and say nothing about a result.
+LEFT_OUT = frozenset({"resources", "units", "models", "nodes"})
+
+
+def markdown_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with escaped cells; empty without rows."""
+    if not rows:
+        return ""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(map(escape_cell_text, line))} |" for line in lines)
+
+
+def escape_cell_text(text: str) -> str:
+    """A text in a cell; the line below the heads is no text."""
+    return text if text == "---" else escape_markdown(text)
+
+
+def describe_lineage(lineage: Lineage) -> str:
+    """A row for each step that the result is made of, inputs first."""
+    rows = [
+        [
+            node.name,
+            node.stage,
+            node.summary.fingerprint if node.summary else DASH,
+            ", ".join(shown_inputs(node, lineage)) or DASH,
+        ]
+        for node in lineage.nodes
+    ]
+    return "Steps that it is made of:\n\n" + markdown_rows(
+        ["step", "stage", "fingerprint", "reads"], rows
+    )
+
+
+def shown_inputs(node: NodeFacts, lineage: Lineage) -> list[str]:
+    """Names of what a node reads; of paths the last part only."""
+    outer = {one.name for one in lineage.outer_inputs}
+    steps = {one.name for one in lineage.nodes}
+    shown = [
+        name if name in outer | steps else name.rpartition("/")[2] for name in node.input_names
+    ]
+    return list(dict.fromkeys(shown))
+
+
+def describe_data(lineage: Lineage) -> str:
+    """The inputs from outside with their commits, and what became of the rows."""
+    inputs = [
+        [one.name, kind_of(one), one.commit or DASH, one.used_by] for one in lineage.outer_inputs
+    ]
+    rows = [
+        [
+            node.name,
+            f"{s.rows_in:,}",
+            f"{s.rows_out:,}",
+            f"{s.rows_rejected:,}",
+            ", ".join(f"{reason} {count:,}" for reason, count in sorted(s.rejected.items()))
+            or DASH,
+        ]
+        for node in lineage.nodes
+        if (s := node.summary) and s.rows_in and node.stage in ("prepare", "filter", "translate")
+    ]
+    tables = [
+        markdown_rows(["input", "kind", "commit", "read by"], inputs),
+        markdown_rows(["step", "rows in", "accepted", "rejected", "reasons"], rows),
+    ]
+    return "\n\n".join(table for table in tables if table) or "No data is recorded."
+
+
+def kind_of(one: OuterInput) -> str:
+    """What an input from outside is."""
+    return {"models": "model", "datasets": "data set"}.get(one.repository, "file")
+
+
+def describe_settings(lineage: Lineage) -> str:
+    """The settings of every step, as they decide the result."""
+    settings = {
+        node.name: {k: v for k, v in node.settings.items() if k not in LEFT_OUT}
+        for node in lineage.nodes
+        if node.settings
+    }
+    if not settings:
+        return "Unknown."
+    text = json.dumps(settings, ensure_ascii=False, indent=1, sort_keys=True)
+    # A fence that no prompt in the settings can end.
+    return f"~~~~~~json\n{text.replace('~~~~~~', '~~~ ~~~')}\n~~~~~~"
+
+
+def describe_sizes(lineage: Lineage) -> str:
+    """The line of the stage about its result."""
+    from hala_hpc.engines.evaluation.report import summary_line
+
+    lines = [
+        f"- {escape_markdown(node.name)}: {escape_markdown(line)}"
+        for node in lineage.nodes
+        if node.summary and (line := summary_line(node.summary))
+    ]
+    return "\n".join(lines) or "Unknown."
+
+
+def list_scores(tables: Sequence[ScoreTable]) -> str:
+    """All scores with 95 % intervals, and how they were computed."""
+    texts = []
+    for table in tables:
+        rows = [
+            [
+                row.title,
+                *(format_cell(row.cells.get(label)) for label in table.labels),
+                DASH if row.samples is None else f"{row.samples:,}",
+            ]
+            for row in [*table.rows, *([table.mean_row] if table.mean_row else [])]
+        ]
+        texts.append(markdown_rows(["score", *table.labels, "samples"], rows))
+    if not texts:
+        return "Not evaluated."
+    return "\n\n".join([*texts, "Brackets: 95 % intervals."])
+
+
+def describe_limits(tables: Sequence[ScoreTable]) -> str:
+    """What the scores cannot show, and what holds for every model of this method."""
+    limits = [
+        "It may state what is false, and repeat what is harmful or biased in its data.",
+        "Machine translation brings its own mistakes into the data.",
+        *(list_limits(tables) if tables else ["It was not evaluated."]),
+    ]
+    return "\n".join(f"- {escape_markdown(text)}" for text in limits)
+
+
+def describe_hours(lineage: Lineage) -> str:
+    """GPU hours of all steps; energy is not measured."""
+    known = [(node.name, node.gpu_hours) for node in lineage.nodes if node.gpu_hours]
+    total = sum(hours for _, hours in known)
+    if not known:
+        return "GPU hours: none recorded. Energy and hardware: unknown."
+    table = markdown_rows(["step", "GPU hours"], [[name, f"{hours:,.2f}"] for name, hours in known])
+    return f"{table}\n\nIn all {total:,.2f} GPU hours, by the records of the jobs. Energy: unknown."
+
+
+def describe_versions(lineage: Lineage) -> str:
+    """Libraries and code of the result."""
+    summary = lineage.result.summary
+    versions = sorted(summary.versions.items()) if summary else []
+    rows = [[name, version] for name, version in versions]
+    rows.append(["hala_hpc", (summary.commit if summary else "") or "unknown"])
+    return markdown_rows(["software", "version"], rows)
