@@ -202,6 +202,8 @@ def test_the_folder_is_uploaded_only_when_a_name_is_given(work: Path, hub_home: 
     make_run(work)
     with HubUploadStandIn() as hub:
         env = {**hub.environment(hub_home), "HF_TOKEN": GOOD_TOKEN, "HF_HUB_DISABLE_XET": "1"}
+        # Tests that run jobs set it for their process.
+        env["HF_HUB_OFFLINE"] = "0"
         env.pop("HF_HOME")
         assert publish(work, hub_home, "node=merge", **env).code == 0
         assert hub.requests == []
