@@ -30,9 +30,10 @@ ENTITY = re.compile(
     r"&\s?(?:amp\s?;\s?)*(#\s?\d{1,7}|#\s?x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31})\s?;", re.IGNORECASE
 )
 #: Codes of subtitle files that no sentence has: SubStation `{\i1}`, MicroDVD `{y:i}` and
-#: frames, times of SubRip and WebVTT, tags of a voice or class.
+#: frames, times of SubRip and WebVTT, tags of a voice or class. `{\alpha}` of LaTeX is none.
 SUBTITLE = re.compile(
-    r"\{\\[a-z0-9][^{}\n]{0,80}\}|\{[ycfsop]:[^{}\s]{1,40}\}|^\{\d+\}\{\d*\}"
+    r"\{\\(?:[bius][01](?!\w)|an?\d{1,2}|(?:pos|move|fade?|clip|org|t)\(|fn\w|f[sr][cpxyz]*-?\d"
+    r"|(?:bord|shad|blur|be)\d|(?:[1-4]?c|[1-4]a|alpha)&h|k[fo]?\d|[pq]\d|r[}\\])|\{[ycfsop]:[^{}\s]{1,40}\}|^\{\d+\}\{\d*\}"
     r"|\d{1,2}:\d{2}:\d{2}[,.]\d{2,3}\s*-->|-->\s*\d{1,2}:\d{2}|<\d{1,2}:\d{2}(?::\d{2})?[.,]\d{3}>"
     r"|<(?:c|v)[. ][^<>\n]{1,40}>|</c>",
     re.MULTILINE | re.IGNORECASE,
@@ -42,7 +43,7 @@ LINE_BREAK, OTHER_BACKSLASH = "\\N", re.compile(r"\\(?![Nh])|:\\")
 #: Tags of subtitles that a translation has as well, and the sign of a song.
 STYLE_TAG = re.compile(r"</?\s?(?:i|b|u|s|font)(?:\s[^<>\n]*)?>|[♪♫♬]", re.IGNORECASE)
 #: What is not the name of a tag, or the slash of an end.
-TAG_NAME = re.compile(r"[<>\s]|(?<=\w)\s.*", re.DOTALL)
+TAG_NAME = re.compile(r"(?<=\w)\s.*|[<>\s]", re.DOTALL)
 
 
 def has_broken_letters(text: str) -> bool:
