@@ -62,25 +62,44 @@ def match_blocks(
             (source[number - 1], block), (answer[first], answer[at])
         ):
             return None
-        start, first = answer[at].start, at
-        allowed = _Breaks(block, texts[0])
-        following = source[number + 1] if number + 1 < len(source) else None
-        at += 1
-        while at < len(answer) and _may_continue(answer[first], answer[at]):
-            spare = len(answer) - at - (len(source) - number - 1)
-            ending = texts[1][answer[at - 1].start : answer[at - 1].end].strip()
-            beginning = texts[1][answer[at].start : answer[at].end].strip()
-            is_table = _COLUMNS.search(ending) or _COLUMNS.search(beginning)
-            if _is_line(following):
-                if spare < 1 or is_table or not goes_on(ending, beginning):
-                    break
-            elif not _is_hanging(block, answer[first], answer[at]) and (
-                (is_table and not block.is_running) or not allowed.take(ending)
-            ):
-                break
-            at += 1
-        ranges.append((start, answer[at - 1].end))
+        first, at = at, _find_lines_end(source, number, answer, at, texts)
+        ranges.append((answer[first].start, answer[at - 1].end))
     return ranges if at == len(answer) else None
+
+
+def _find_lines_end(
+    source: Sequence[Block],
+    number: int,
+    answer: Sequence[Block],
+    first: int,
+    texts: tuple[str, str],
+) -> int:
+    """Return the index after the last block of an answer that belongs to a block of the source."""
+    block = source[number]
+    following = source[number + 1] if number + 1 < len(source) else None
+    is_one_of_lines = not block.is_running and (
+        _is_line(following) or (number > 0 and _is_line(block))
+    )
+    allowed = _Breaks(block, texts[0])
+    at = first + 1
+    while at < len(answer) and _may_continue(answer[first], answer[at]):
+        ending = texts[1][answer[at - 1].start : answer[at - 1].end].strip()
+        beginning = texts[1][answer[at].start : answer[at].end].strip()
+        if is_one_of_lines:
+            # Which of several lines a further one belongs to is only known within a sentence.
+            spare = len(answer) - at - (len(source) - number - 1)
+            if spare < 1 or _has_columns(ending, beginning) or not goes_on(ending, beginning):
+                break
+        elif not _is_hanging(block, answer[first], answer[at]):
+            is_table = not block.is_running and _has_columns(ending, beginning)
+            if is_table or not allowed.take(ending):
+                break
+        at += 1
+    return at
+
+
+def _has_columns(*lines: str) -> bool:
+    return any(map(_COLUMNS.search, lines))
 
 
 def is_same_block(source: Block, answer: Block) -> bool:
