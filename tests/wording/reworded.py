@@ -60,6 +60,8 @@ OTHERS: dict[str, set[str]] = {
     # What pydantic reports, and what Linux writes into /proc/cpuinfo.
     "core.recipe": {"describe_setting_error"},
     "engines.models.compile_cache": {"processor"},
+    # Places of matplotlib.
+    "engines.reporting.funnel": {"LEGEND_PLACE"},
     # The head of a log, which is written and parsed in one file.
     "jobs.log_file": {"format_log_head"},
     # Data: vocabularies, templates of chats, tasks of lm-eval.

@@ -13,6 +13,8 @@ from hala_hpc.engines.reporting.svg_theme import INK, SERIES, draw_svg
 DUPLICATE = "duplicate"
 #: Reasons that the drawing names; further ones are one part.
 MAX_REASONS = 4
+#: In the words of matplotlib.
+LEGEND_PLACE = "outside upper left"
 
 
 def row_nodes(nodes: Sequence[NodeFacts]) -> list[NodeFacts]:
@@ -104,7 +106,7 @@ def draw_funnel(nodes: Sequence[NodeFacts]) -> Drawing | None:
         axis.set_xlim(0, 100)
         axis.set_xlabel("share of the rows, %")
         axis.grid(visible=False, axis="y")
-        axis.figure.legend(loc="outside upper left", ncols=3, fontsize=8)
+        axis.figure.legend(loc=LEGEND_PLACE, ncols=3, fontsize=8)
 
     svg = draw_svg(plot, 1, (7.2, 1.1 + 0.36 * len(found)))
     rows = [[node.name, *shares] for node, shares in zip(found, data, strict=True)]
