@@ -85,15 +85,20 @@ def _find_lines_end(
     while at < len(answer) and _may_continue(answer[first], answer[at]):
         ending = texts[1][answer[at - 1].start : answer[at - 1].end].strip()
         beginning = texts[1][answer[at].start : answer[at].end].strip()
-        if is_one_of_lines:
+        is_table = _has_columns(ending, beginning)
+        spare = len(answer) - at - (len(source) - number - 1)
+        # Deeper lines that the source has as blocks are not taken from them.
+        has_own = following is not None and following.indent - block.indent >= MIN_HANGING
+        has_own = has_own and not block.is_running and _is_line(following)
+        if not has_own and _is_hanging(block, answer[first], answer[at]):
+            is_taken = True
+        elif has_own or is_one_of_lines:
             # Which of several lines a further one belongs to is only known within a sentence.
-            spare = len(answer) - at - (len(source) - number - 1)
-            if spare < 1 or _has_columns(ending, beginning) or not goes_on(ending, beginning):
-                break
-        elif not _is_hanging(block, answer[first], answer[at]):
-            is_table = not block.is_running and _has_columns(ending, beginning)
-            if is_table or not allowed.take(ending):
-                break
+            is_taken = spare > 0 and not is_table and goes_on(ending, beginning)
+        else:
+            is_taken = (block.is_running or not is_table) and allowed.take(ending)
+        if not is_taken:
+            break
         at += 1
     return at
 
