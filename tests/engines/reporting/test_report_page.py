@@ -249,7 +249,12 @@ def test_a_sweep_is_drawn_over_its_values_with_its_parents(tmp_path: Path) -> No
 
 def test_damaged_rows_are_a_warning_and_not_the_end_of_the_page(tmp_path: Path) -> None:
     run = MadeRun(tmp_path / "work")
-    counts = {"rows_in": 2, "rows_out": 1, "rows_rejected": 1, "rejected": {"language": 1}}
+    counts: dict[str, Any] = {
+        "rows_in": 2,
+        "rows_out": 1,
+        "rows_rejected": 1,
+        "rejected": {"language": 1},
+    }
     english = run.add("english", "prepare", **counts)
     (english.output / "rejected-00000.jsonl").write_text('{"reason": "lang')
     arabic = run.add("arabic", "translate", **counts)
