@@ -150,7 +150,7 @@ def test_a_model_gets_the_strictest_license_of_all_that_it_is_made_of(
     assert "lfm2" in (work / "node2-000000000002" / "output" / "config.json").read_text()
 
 
-def test_an_unknown_license_is_said_to_be_unknown(work: Path, hub_home: Path) -> None:
+def test_an_unknown_license_is_reported_as_unknown(work: Path, hub_home: Path) -> None:
     make_run(work)
     ended = publish(work, hub_home, "node=merge")
     assert ended.code == 0, ended

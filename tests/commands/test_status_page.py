@@ -21,7 +21,7 @@ def make_unfinished_run(work: Path) -> None:
     run.finish()
 
 
-def test_the_page_of_an_unfinished_run_says_what_is_missing(work: Path) -> None:
+def test_the_page_of_an_unfinished_run_names_what_is_missing(work: Path) -> None:
     make_unfinished_run(work)
     ended = run_command(f"work={work}", "format=html", module="status")
     assert (ended.code, ended.out) == (0, f"page: {work}/page/report.html\n"), ended

@@ -66,7 +66,7 @@ def collect(stage: Evaluate, out: PlainContext, output: Path) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(2400)
-def test_items_are_kept_and_scores_are_those_of_lm_eval_whatever_happens_meanwhile(
+def test_items_are_stored_and_scores_are_those_of_lm_eval_whatever_happens_meanwhile(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))

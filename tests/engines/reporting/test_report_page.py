@@ -144,7 +144,7 @@ def test_sections_stand_in_the_order_in_which_people_ask(page: PageMarkup) -> No
     assert list(page.addresses()) == []
 
 
-def test_the_head_says_what_the_last_model_is_worth(page: PageMarkup) -> None:
+def test_the_head_states_what_the_last_model_is_worth(page: PageMarkup) -> None:
     text = " ".join("".join(page.texts).split())
     assert "6 of 6 steps of this run are complete." in text
     assert "merged has 46.0 [42.9, 49.1] and base has 32.5 [29.4, 35.6]" in text
