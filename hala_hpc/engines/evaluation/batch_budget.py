@@ -19,9 +19,12 @@ class BatchBudget:
     """Tokens/s of batches by budget."""
     is_found: bool = False
 
-    def record(self, tokens: int, seconds: float) -> None:
-        """Count a batch; the budget may change. A batch that does not fill it says nothing."""
-        if self.is_found or tokens < self.tokens // 2:
+    def record(self, tokens: int, padded: int, seconds: float) -> None:
+        """Count a batch of so many tokens, and so many with padding; the budget may change.
+
+        A batch that does not fill the budget changes nothing.
+        """
+        if self.is_found or padded < self.tokens // 2:
             return
         timed = self.rates.setdefault(self.tokens, [])
         timed.append(tokens / max(seconds, 1e-9))

@@ -10,6 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any
 
 from hala_hpc.core.out_of_memory import is_gpu_out_of_memory
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 #: Longer texts are scored by lm-eval itself: their logits at all positions are needed anyway.
 MAX_CHOICE_TOKENS = 64
+#: Rows of a batch have at least this share of the tokens of its longest.
+MIN_LENGTH_SHARE = 0.8
 
 
 def choice_model_class() -> Any:
@@ -133,9 +136,14 @@ class ChoiceScorer:
         return [answers[index] for index in range(len(asked))]
 
     def next_batch(self, rows: Sequence[ChoiceRow], first: int) -> Sequence[ChoiceRow]:
-        """The rows from the first on that fit into the budget of tokens, at least one."""
-        count = max(1, self.lm.budget.tokens // len(rows[first].tokens))
-        return rows[first : first + count]
+        """The rows from the first on that fit into the budget of tokens, at least one.
+
+        Rows that are much shorter are left to the next batch: padding would cost more.
+        """
+        longest = len(rows[first].tokens)
+        count = max(1, self.lm.budget.tokens // longest)
+        shortest = MIN_LENGTH_SHARE * longest
+        return list(takewhile(lambda row: len(row.tokens) >= shortest, rows[first : first + count]))
 
     def try_batch(self, batch: Sequence[ChoiceRow]) -> dict[int, tuple[float, bool]] | None:
         """Score rows; None if memory is too small, and the budget is halved.
@@ -153,7 +161,8 @@ class ChoiceScorer:
             logger.warning("batches of %s tokens: the memory is too small for more", budget.tokens)
             torch.cuda.empty_cache()
             return None
-        budget.record(len(batch) * len(batch[0].tokens), time.monotonic() - started)
+        tokens = sum(len(row.tokens) for row in batch)
+        budget.record(tokens, len(batch) * len(batch[0].tokens), time.monotonic() - started)
         return found
 
     def score_batch(self, batch: Sequence[ChoiceRow]) -> dict[int, tuple[float, bool]]:

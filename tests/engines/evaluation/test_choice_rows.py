@@ -88,13 +88,13 @@ def test_a_batch_grows_while_it_is_faster_and_never_after_memory_was_short() -> 
     for tokens, rate in ((512, 100.0), (1024, 150.0), (2048, 150.0 * WORTHWHILE * 0.99)):
         assert budget.tokens == tokens
         for _ in range(2):
-            budget.record(tokens, tokens / rate)
+            budget.record(tokens, tokens, tokens / rate)
     assert (budget.tokens, budget.is_found) == (1024, True)
     budget = BatchBudget(512)
-    budget.record(200, 1.0)
+    budget.record(200, 250, 1.0)
     assert not budget.rates, "a batch that is not full says nothing"
     assert budget.halve()
     for _ in range(4):
-        budget.record(256, 1e-3)
+        budget.record(256, 256, 1e-3)
     assert budget.tokens == 256
     assert not BatchBudget(1).halve()
