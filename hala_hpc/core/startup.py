@@ -7,7 +7,7 @@ from types import ModuleType
 
 #: Number of new objects before Python collects garbage, 700 by default. A command makes a hundred
 #: thousand that stay, and collecting took a tenth of its time; jobs make more.
-GC_THRESHOLD = 50_000
+GC_THRESHOLD = 200_000
 #: Permissions removed from all files that a command or a job makes: whoever can write what jobs are
 #: run by runs programs as its owner.
 PRIVATE_UMASK = 0o077
