@@ -18,7 +18,7 @@ demo: here ## run the recipe `demo` to its report (ARGS='work=/scratch/me' adds 
 	@$(PYTHON) -m hala_hpc.launch stage=all recipe=demo launcher=local $(ARGS)
 
 test: here ## every check, and every test but the long ones (ARGS='-k words' picks)
-	@env/system-packages || echo "The tests that need SLURM are skipped."
+	@env/system-packages || echo "The tests that need them are skipped."
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
