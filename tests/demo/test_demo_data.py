@@ -24,11 +24,19 @@ def word(slot: str, english: str) -> Word:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Work folder of a run of the first nodes of the demo."""
+    """Work folder of a run of the first node of the demo."""
     work = tmp_path_factory.mktemp("demo")
-    ended = launch("stage=tiny", "recipe=demo", f"work={work}")
+    ended = launch("stage=sample", "recipe=demo", f"work={work}")
     assert ended.code == 0, ended.err
     return work
+
+
+@pytest.fixture(scope="module")
+def with_models(made: Path) -> Path:
+    """The same with the tiny models."""
+    ended = launch("stage=tiny", "recipe=demo", f"work={made}")
+    assert ended.code == 0, ended.err
+    return made
 
 
 def output(work: Path, node: str) -> Path:
@@ -162,11 +170,12 @@ def test_the_benchmark_loads_without_a_network(made: Path, monkeypatch: pytest.M
     ).read_text(encoding="utf-8")
 
 
-def test_all_tiny_models_share_one_vocabulary_that_can_write_anything(made: Path) -> None:
+@pytest.mark.long
+def test_all_tiny_models_share_one_vocabulary_that_can_write_anything(with_models: Path) -> None:
     from transformers import AutoTokenizer
 
     tokenizers = [
-        AutoTokenizer.from_pretrained(output(made, f"tiny-{name}"))
+        AutoTokenizer.from_pretrained(output(with_models, f"tiny-{name}"))
         for name in ("lfm2", "cohere2", "qwen2")
     ]
     first = tokenizers[0].get_vocab()
@@ -182,8 +191,11 @@ def test_all_tiny_models_share_one_vocabulary_that_can_write_anything(made: Path
         assert all(part in asked for part in ("S", "U", tokenizer.eos_token))
 
 
-def test_a_tiny_lfm2_has_what_vllm_reads(made: Path) -> None:
-    config = json.loads((output(made, "tiny-lfm2") / "config.json").read_text(encoding="utf-8"))
+@pytest.mark.long
+def test_a_tiny_lfm2_has_what_vllm_reads(with_models: Path) -> None:
+    config = json.loads(
+        (output(with_models, "tiny-lfm2") / "config.json").read_text(encoding="utf-8")
+    )
     assert config["block_dim"] == config["conv_dim"] == config["conv_dim_out"] == 128
     assert config["block_ff_dim"] == config["intermediate_size"] == 256
     assert config["num_heads"] == 4

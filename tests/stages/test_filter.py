@@ -13,7 +13,7 @@ from plain_out import PlainContext, PlainInputs, run_plain
 from standin_engine import StandInEngine
 from tiny_models import JUDGE, SENTENCES, WRONG, make_tokenizer, trained_model
 
-from hala_hpc.core.errors import BAD_DATA, CONFIG, UserError
+from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.records import NodeConfig, UnitMarker
 from hala_hpc.core.stage import CollectResult
 from hala_hpc.data.corpus.reader import Row, count_rows, read_rows
@@ -223,14 +223,15 @@ def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
     talks = [{"id": "1", "origin": "t", "messages": [{"role": "user", "content": "hi"}]}]
     corpus = write_corpus(tmp_path / "c", talks)
     make_tokenizer(tmp_path / "m")
-    with pytest.raises(UserError, match="holds conversations, but this stage needs pairs") as no:
+    with pytest.raises(UserError, match="the corpus holds conversations, so ask") as no:
         stage_of(model=str(tmp_path / "m"), corpus=str(corpus)).run([0], None)  # type: ignore[arg-type]
-    assert no.value.code == BAD_DATA
+    assert no.value.code == CONFIG
     with pytest.raises(UserError, match="'accept' and 'accepted': they begin with the same") as no:
         stage_of(model=str(tmp_path / "m"), reject="accepted").run([0], None)  # type: ignore[arg-type]
     assert no.value.code == CONFIG
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_trained_judge_keeps_good_pairs(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory

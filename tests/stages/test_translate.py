@@ -80,6 +80,7 @@ class StopsAfterTheFirstUnit(PlainContext):
         return bool(self.done)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_stopped_run_resumes_to_the_same_translations(model: str, tmp_path: Path) -> None:
     pairs = [pair(f"{KNOWN[i % 8]} {KNOWN[i // 8]}", "") for i in range(64)]

@@ -75,6 +75,7 @@ def write_units(step: Step) -> None:
     """Write markers and files of all units, with one row each."""
     files = {"files_read": 1, "files_unread": 0, "unread": []}
     details = {"input_rows": step.units, "input": "0", "kind": "conversations", **files}
+    details["quality"] = {}
     digest = hashlib.sha256(CONTENT).hexdigest()
     for unit in range(step.units):
         name = f"part-{unit:05d}.parquet"

@@ -224,7 +224,9 @@ def test_a_changed_letter_of_an_input_ends_the_node_with_a_fix_that_works(tmp_pa
     assert launch(*arguments).code == 0
     [english] = node(tmp_path / "work", "english").glob("output/part-*.parquet")
     whole = english.read_bytes()
-    change_a_letter(english, at=len(whole) // 2)
+    # Behind the pages are the notes of the file, which no reader of rows reads.
+    pages = len(whole) - int.from_bytes(whole[-8:-4], "little")
+    change_a_letter(english, at=pages // 2)
     arguments[0] = "stage=arabic"
     variables: dict[str, Any] = standin_variables()
     refused = launch(*arguments, **variables)

@@ -117,9 +117,10 @@ def test_rows_with_fields_of_their_own_are_answered_with_rename(tmp_path: Path) 
 def test_the_package_alone_names_its_commands() -> None:
     ended = run_command(module="__main__")
     assert ended.code == 0
-    assert [line.split()[2] for line in ended.out.splitlines()][:3] == [
+    assert [line.split()[2] for line in ended.out.splitlines()][:4] == [
         "hala_hpc.launch",
         "hala_hpc.fetch",
+        "hala_hpc.inspect",
         "hala_hpc.doctor",
     ]
     assert run_command("stage=all", module="__main__").code == 64

@@ -36,7 +36,10 @@ print(json.dumps(list(answer.token_ids)))
 """
 
 
-@pytest.fixture(scope="module", params=["cohere2", pytest.param("lfm2", marks=pytest.mark.long)])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.long) for name in ("cohere2", "lfm2")],
+)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A thin model in bfloat16, in several files, of the teacher's and of the translator's kind."""
     folder = tmp_path_factory.mktemp(request.param)

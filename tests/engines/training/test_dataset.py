@@ -165,6 +165,7 @@ def test_the_held_out_loss_is_that_of_all_rows_however_they_are_cut_up(
     assert curves[0][-1] == pytest.approx(expected, abs=2e-5)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_packed_sequences_are_trained_and_the_template_goes_with_the_model(
     folder: Path, tmp_path: Path
