@@ -8,7 +8,7 @@ from hostile_run import make_run_of_texts
 from hostile_texts import hostile_texts
 from page_browser import open_page
 
-pytestmark = [pytest.mark.long, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 #: Text and background of every element with a text of its own, as computed colors.
 COLORS = """
