@@ -91,7 +91,7 @@ def is_good(text: str) -> bool:
 def read_texts(files: Iterable[Path]) -> Iterator[str]:
     """Yield the English text of each row, in the layouts of Alpaca, OPUS and messages."""
     for file in files:
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for line in file.open(encoding="utf-8"):
             row = json.loads(line)
             if "translation" in row:
                 text = row["translation"]["en"]

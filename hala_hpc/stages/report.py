@@ -15,7 +15,6 @@ from hala_hpc.core.settings import NodeRef, StageSettings
 from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
 
 if TYPE_CHECKING:
-    from hala_hpc.engines.evaluation.report import Table
     from hala_hpc.engines.reporting.make_page import PageRequest
 
 HTML_FILE = "report.html"
@@ -69,53 +68,43 @@ class Report(Stage[Settings]):
         from hala_hpc.engines.reporting.page_files import write_page
 
         summaries = self._summaries()
-        tables = self._item_tables(summaries.values())
-        page = make_run_page(self._request(summaries, tables))
-        markdown = make_report_page(self.settings.title, list(summaries.values()), tables)
+        request = self._request(summaries)
+        page = make_run_page(request)
+        markdown = make_report_page(
+            self.settings.title, list(summaries.values()), request.item_tables
+        )
         for unit in units:
             write_text(out.folder(unit) / MARKDOWN_FILE, render_report_markdown(markdown))
             write_page(page, out.folder(unit))
             out.commit(unit)
-
-    def _item_tables(self, summaries: Iterable[NodeSummary]) -> "dict[str, list[Table]]":
-        """Tables by node from the items of the nodes that compare models."""
-        from hala_hpc.engines.evaluation.item_tables import EvaluationItems, item_tables
-        from hala_hpc.engines.evaluation.translation_table import translation_tables
-
-        tables: dict[str, list[Table]] = {}
-        for summary in summaries:
-            folder = Path(self.inputs.path(f"@{summary.node}"))
-            if summary.stage != "evaluate" or not folder.is_dir():
-                continue
-            tables[summary.node] = translation_tables(summary.node, folder)
-            if (evaluation := EvaluationItems.read(summary.node, folder)) is not None:
-                tables[summary.node] += item_tables(evaluation)
-        return tables
 
     def _summaries(self) -> dict[str, NodeSummary]:
         """Summaries by node reference, in the order of the page."""
         found = {node: self.inputs.summary(node) for node in self.settings.nodes}
         return {node: summary for node, summary in found.items() if summary}
 
-    def _request(
-        self, summaries: dict[str, NodeSummary], tables: "dict[str, list[Table]]"
-    ) -> "PageRequest":
+    def _request(self, summaries: dict[str, NodeSummary]) -> "PageRequest":
         """What the page is about."""
         from hala_hpc.engines.reporting.hours import HourPrice
-        from hala_hpc.engines.reporting.make_page import PageRequest, find_launch_command
+        from hala_hpc.engines.reporting.make_page import (
+            PageRequest,
+            find_launch_command,
+            read_item_tables,
+        )
         from hala_hpc.engines.reporting.node_facts import read_node_facts
 
         settings = self.settings
         outputs = {node: Path(self.inputs.path(node)) for node in summaries}
         works = [output.parent.parent for output in outputs.values()]
         price = settings.gpu_hour_price
+        facts = [read_node_facts(outputs[node], summary) for node, summary in summaries.items()]
         return PageRequest(
             settings.title,
-            [read_node_facts(outputs[node], summary) for node, summary in summaries.items()],
+            facts,
             find_launch_command(works[0]) if works else "",
             settings.published,
             None if price is None else HourPrice(price, settings.currency),
-            tables,
+            read_item_tables(facts),
         )
 
     def check(self, unit: int, folder: Path) -> UnitCounts:

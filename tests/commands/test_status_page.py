@@ -9,6 +9,12 @@ from made_run import MadeRun
 from page_markup import PageMarkup
 
 from hala_hpc.core.errors import CONFIG, UserError
+from hala_hpc.engines.evaluation.score_files import (
+    ModelScores,
+    TranslatedSentence,
+    score_name,
+    write_translations,
+)
 from hala_hpc.status import status
 
 
@@ -30,6 +36,20 @@ def test_the_page_of_an_unfinished_run_lists_what_is_missing(work: Path) -> None
     assert "My language" in page.texts
     assert "arabic (translate): new, 0 of 1 units" in page.texts
     assert (work / "page" / "figures" / "pipeline.svg").is_file()
+
+
+def test_the_page_compares_the_systems_of_an_evaluation_as_the_report_does(work: Path) -> None:
+    run = MadeRun(work)
+    output = run.add("scores", "evaluate", {"scores": {"base": {}, "tuned": {}}}).output
+    for unit, (label, text) in enumerate({"base": "a stone", "tuned": "a house"}.items()):
+        rows = [TranslatedSentence(str(n), "بيت", "a house", text) for n in range(20)]
+        write_translations(output, unit, rows)
+        ModelScores(label=label, scores={"bleu": 1.0}).write(output / score_name(unit))
+    run.finish()
+    ended = run_command(f"work={work}", "format=html", module="status")
+    assert ended.code == 0, ended
+    page = PageMarkup((work / "page" / "report.html").read_text())
+    assert "Translations compared with base (scores)" in page.texts
 
 
 def test_an_environment_without_the_libraries_names_the_one_with_them(

@@ -13,7 +13,12 @@ from hala_hpc.core.printable import format_command
 from hala_hpc.core.records import NodeConfig, NodeSummary
 from hala_hpc.core.run import RunNode
 from hala_hpc.engines.reporting.hours import HourPrice
-from hala_hpc.engines.reporting.make_page import PageRequest, find_launch_command, make_run_page
+from hala_hpc.engines.reporting.make_page import (
+    PageRequest,
+    find_launch_command,
+    make_run_page,
+    read_item_tables,
+)
 from hala_hpc.engines.reporting.node_facts import DONE, NodeFacts
 from hala_hpc.engines.reporting.page_files import HTML_FILE, write_page
 
@@ -50,6 +55,7 @@ def write_status_page(work: Path, nodes: Sequence[RunNode], statuses: Sequence[N
         find_launch_command(work),
         settings.get("published") or {},
         None if price is None else HourPrice(float(price), str(settings.get("currency") or "")),
+        read_item_tables(facts),
     )
     write_page(make_run_page(request), work / PAGE_FOLDER)
     return work / PAGE_FOLDER / HTML_FILE

@@ -35,8 +35,9 @@ def read_translations(folder: Path) -> dict[str, dict[str, list[TranslatedSenten
         scores = ModelScores.read(folder / score_name(unit))
         if scores is None or path.name != translations_name(unit):
             continue
-        lines = path.read_text(encoding="utf-8").splitlines()
-        rows = [TranslatedSentence(**json.loads(line)) for line in lines if line]
+        # Not by `splitlines`: texts of models have further line ends, such as U+2028.
+        with path.open(encoding="utf-8") as lines:
+            rows = [TranslatedSentence(**json.loads(line)) for line in lines]
         found.setdefault(scores.corpus, {})[scores.label] = rows
     return found
 

@@ -84,6 +84,26 @@ def list_missing(nodes: Sequence[NodeFacts]) -> list[str]:
     return [f"{node.name} ({node.stage}): {node.state}" for node in nodes if not node.is_done]
 
 
+def read_item_tables(nodes: Sequence[NodeFacts]) -> dict[str, list[Table]]:
+    """Tables by node from the items and translations of the evaluations.
+
+    Raises: UserError (BAD_DATA) if a file of items is damaged.
+    """
+    from hala_hpc.engines.evaluation.item_tables import EvaluationItems, item_tables
+    from hala_hpc.engines.evaluation.translation_table import translation_tables
+
+    tables: dict[str, list[Table]] = {}
+    for node in nodes:
+        if node.stage != "evaluate" or not node.is_done:
+            continue
+        if node.output is None or not node.output.is_dir():
+            continue
+        tables[node.name] = translation_tables(node.name, node.output)
+        if (evaluation := EvaluationItems.read(node.name, node.output)) is not None:
+            tables[node.name] += item_tables(evaluation)
+    return tables
+
+
 def find_launch_command(work: Path) -> str:
     """The command that makes the run of a work folder again; empty if it is unknown."""
     run = RunRecord.read_if_valid(run_file(work))
