@@ -9,11 +9,31 @@ from the lines of the pair.
 import random
 import re
 from collections.abc import Callable
+from functools import wraps
 
 Lines = list[str]
 Planter = Callable[[Lines, Lines, random.Random], bool]
 
 _WORDS = re.compile(r"[^\W\d_]{2,}")
+
+
+def at_one_of(
+    find: Callable[[Lines], list[int]],
+) -> Callable[[Callable[[Lines, int], None]], Planter]:
+    """Make a planter of what it does at one line; `find` gives the lines where it can."""
+
+    def decorate(edit: Callable[[Lines, int], None]) -> Planter:
+        @wraps(edit)
+        def plant(source: Lines, lines: Lines, draw: random.Random) -> bool:
+            del source
+            found = find(lines)
+            if found:
+                edit(lines, draw.choice(found))
+            return bool(found)
+
+        return plant
+
+    return decorate
 
 
 def blank_lines(lines: Lines) -> list[int]:
@@ -35,13 +55,10 @@ def numbered(lines: Lines) -> list[int]:
     return [at for at, line in enumerate(lines) if re.match(r"\s*\d+\. ", line)]
 
 
-def merged_paragraphs(source: Lines, lines: Lines, draw: random.Random) -> bool:
+@at_one_of(blank_lines)
+def merged_paragraphs(lines: Lines, at: int) -> None:
     """Remove a blank line."""
-    del source
-    found = blank_lines(lines)
-    if found:
-        del lines[draw.choice(found)]
-    return bool(found)
+    del lines[at]
 
 
 def split_paragraph(source: Lines, lines: Lines, draw: random.Random) -> bool:
@@ -55,63 +72,40 @@ def split_paragraph(source: Lines, lines: Lines, draw: random.Random) -> bool:
     return bool(found)
 
 
-def dropped_item(source: Lines, lines: Lines, draw: random.Random) -> bool:
+@at_one_of(lambda lines: starts(lines, "- ") + numbered(lines))
+def dropped_item(lines: Lines, at: int) -> None:
     """Drop an item of a list."""
-    del source
-    found = starts(lines, "- ") + numbered(lines)
-    if found:
-        del lines[draw.choice(found)]
-    return bool(found)
+    del lines[at]
 
 
-def merged_items(source: Lines, lines: Lines, draw: random.Random) -> bool:
+@at_one_of(lambda lines: [at for at in starts(lines, "- ") if at - 1 in starts(lines, "- ")])
+def merged_items(lines: Lines, at: int) -> None:
     """Write two items in one line."""
-    del source
-    found = [at for at in starts(lines, "- ") if at - 1 in starts(lines, "- ")]
-    if found:
-        at = draw.choice(found)
-        lines[at - 1] += " " + lines.pop(at).lstrip()[2:]
-    return bool(found)
+    lines[at - 1] += " " + lines.pop(at).lstrip()[2:]
 
 
-def lost_bullet(source: Lines, lines: Lines, draw: random.Random) -> bool:
+@at_one_of(lambda lines: starts(lines, "- "))
+def lost_bullet(lines: Lines, at: int) -> None:
     """Drop a bullet."""
-    del source
-    found = starts(lines, "- ")
-    if found:
-        at = draw.choice(found)
-        lines[at] = lines[at].replace("- ", "", 1)
-    return bool(found)
+    lines[at] = lines[at].replace("- ", "", 1)
 
 
-def doubled_item(source: Lines, lines: Lines, draw: random.Random) -> bool:
+@at_one_of(lambda lines: starts(lines, "- "))
+def doubled_item(lines: Lines, at: int) -> None:
     """Write an item twice."""
-    del source
-    found = starts(lines, "- ")
-    if found:
-        at = draw.choice(found)
-        lines.insert(at, lines[at])
-    return bool(found)
+    lines.insert(at, lines[at])
 
 
-def flat_item(source: Lines, lines: Lines, draw: random.Random) -> bool:
+@at_one_of(lambda lines: [at for at in starts(lines, "- ") if lines[at].startswith("   ")])
+def flat_item(lines: Lines, at: int) -> None:
     """Write a nested item as one of the outer list."""
-    del source
-    found = [at for at in starts(lines, "- ") if lines[at].startswith("   ")]
-    if found:
-        at = draw.choice(found)
-        lines[at] = lines[at].lstrip()
-    return bool(found)
+    lines[at] = lines[at].lstrip()
 
 
-def deeper_item(source: Lines, lines: Lines, draw: random.Random) -> bool:
+@at_one_of(lambda lines: [at for at in numbered(lines) if at - 1 in numbered(lines)])
+def deeper_item(lines: Lines, at: int) -> None:
     """Indent an item."""
-    del source
-    found = [at for at in numbered(lines) if at - 1 in numbered(lines)]
-    if found:
-        at = draw.choice(found)
-        lines[at] = "    " + lines[at]
-    return bool(found)
+    lines[at] = "    " + lines[at]
 
 
 def restarted_numbers(source: Lines, lines: Lines, draw: random.Random) -> bool:
@@ -146,14 +140,10 @@ def numbers_for_bullets(source: Lines, lines: Lines, draw: random.Random) -> boo
     return bool(found)
 
 
-def lost_heading(source: Lines, lines: Lines, draw: random.Random) -> bool:
+@at_one_of(lambda lines: starts(lines, "# ") + starts(lines, "## "))
+def lost_heading(lines: Lines, at: int) -> None:
     """Write a heading as text."""
-    del source
-    found = starts(lines, "# ") + starts(lines, "## ")
-    if found:
-        at = draw.choice(found)
-        lines[at] = lines[at].lstrip("# ")
-    return bool(found)
+    lines[at] = lines[at].lstrip("# ")
 
 
 def other_heading(source: Lines, lines: Lines, draw: random.Random) -> bool:
@@ -166,65 +156,43 @@ def other_heading(source: Lines, lines: Lines, draw: random.Random) -> bool:
     return bool(found)
 
 
-def joined_heading(source: Lines, lines: Lines, draw: random.Random) -> bool:
+@at_one_of(lambda lines: [at for at in starts(lines, "## ") if at + 1 < len(lines)])
+def joined_heading(lines: Lines, at: int) -> None:
     """Write a heading and the text below in one line."""
-    del source
-    found = [at for at in starts(lines, "## ") if at + 1 < len(lines)]
-    if found:
-        at = draw.choice(found)
-        rest = lines.pop(at + 1) or lines.pop(at + 1)
-        lines[at] += " " + rest
-    return bool(found)
+    rest = lines.pop(at + 1) or lines.pop(at + 1)
+    lines[at] += " " + rest
 
 
-def lost_quote(source: Lines, lines: Lines, draw: random.Random) -> bool:
+@at_one_of(lambda lines: starts(lines, "> "))
+def lost_quote(lines: Lines, at: int) -> None:
     """Drop a quotation marker."""
-    del source
-    found = starts(lines, "> ")
-    if found:
-        at = draw.choice(found)
-        lines[at] = lines[at].replace("> ", "", 1)
-    return bool(found)
+    lines[at] = lines[at].replace("> ", "", 1)
 
 
-def eaten_fence(source: Lines, lines: Lines, draw: random.Random) -> bool:
+@at_one_of(lambda lines: starts(lines, "```"))
+def eaten_fence(lines: Lines, at: int) -> None:
     """Drop the first or last line of a code block."""
-    del source
-    found = starts(lines, "```")
-    if found:
-        del lines[draw.choice(found)]
-    return bool(found)
+    del lines[at]
 
 
-def lost_cell(source: Lines, lines: Lines, draw: random.Random) -> bool:
+@at_one_of(lambda lines: starts(lines, "| "))
+def lost_cell(lines: Lines, at: int) -> None:
     """Drop a cell of a table."""
-    del source
-    found = starts(lines, "| ")
-    if found:
-        at = draw.choice(found)
-        lines[at] = "|" + lines[at].split("|", 2)[2]
-    return bool(found)
+    lines[at] = "|" + lines[at].split("|", 2)[2]
 
 
-def swapped_cells(source: Lines, lines: Lines, draw: random.Random) -> bool:
+@at_one_of(lambda lines: [at for at in starts(lines, "| ") if "`" in lines[at]])
+def swapped_cells(lines: Lines, at: int) -> None:
     """Swap two cells, one of which has code."""
-    del source
-    found = [at for at in starts(lines, "| ") if "`" in lines[at]]
-    if found:
-        at = draw.choice(found)
-        cells = lines[at].split("|")
-        cells[1], cells[2] = cells[2], cells[1]
-        lines[at] = "|".join(cells)
-    return bool(found)
+    cells = lines[at].split("|")
+    cells[1], cells[2] = cells[2], cells[1]
+    lines[at] = "|".join(cells)
 
 
-def lost_row(source: Lines, lines: Lines, draw: random.Random) -> bool:
+@at_one_of(lambda lines: starts(lines, "| "))
+def lost_row(lines: Lines, at: int) -> None:
     """Drop a row of a table."""
-    del source
-    found = starts(lines, "| ")
-    if found:
-        del lines[draw.choice(found)]
-    return bool(found)
+    del lines[at]
 
 
 def lost_rule(source: Lines, lines: Lines, draw: random.Random) -> bool:
