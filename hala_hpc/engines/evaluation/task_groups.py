@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hala_hpc.engines.evaluation.tasks.lettered_item import CHAT_PROMPT, PLAIN_PROMPT
-
 #: Task files of our groups.
 OWN_TASKS = Path(__file__).with_name("tasks")
 #: lm-eval's arab_culture reads these from the environment of its process. Without them it asks in
@@ -37,6 +35,9 @@ def manager_class(chat: bool) -> Any:
     """The class of TaskManager that applies what lm-eval's task files cannot say."""
     from lm_eval.api.task import ConfigurableTask
     from lm_eval.tasks import TaskManager
+
+    # Here, as dry runs import this module for the folder of the task files alone.
+    from hala_hpc.engines.evaluation.tasks.lettered_item import CHAT_PROMPT, PLAIN_PROMPT
 
     class GroupTaskManager(TaskManager):
         """Gives tasks inside a group's file its version, and questions the prompt of the mode."""
