@@ -1,9 +1,7 @@
 """Render a report as Markdown."""
 
-from collections.abc import Sequence
-
 from hala_hpc.engines.evaluation.report import ReportPage, Table
-from hala_hpc.engines.reporting.safe_text import clean_text
+from hala_hpc.engines.reporting.safe_text import escape_markdown, format_markdown_row
 
 
 def render_report_markdown(page: ReportPage) -> str:
@@ -15,25 +13,12 @@ def render_report_markdown(page: ReportPage) -> str:
 def markdown_table(table: Table) -> str:
     """Render a table in GitHub-flavored Markdown, with heading and note."""
     lines = [f"## {escape_markdown(table.title)}", ""]
-    lines.append(format_row(table.columns))
+    lines.append(format_markdown_row(table.columns))
     sides = [
         ":--" if table.is_text_column(column) else "--:" for column in range(len(table.columns))
     ]
     lines.append(f"| {' | '.join(sides)} |")
-    lines += [format_row(row) for row in table.rows]
+    lines += [format_markdown_row(row) for row in table.rows]
     if table.note:
         lines += ["", escape_markdown(table.note)]
     return "\n".join(lines)
-
-
-def format_row(cells: Sequence[str]) -> str:
-    """Format a row of a Markdown table."""
-    return f"| {' | '.join(escape_markdown(cell) for cell in cells)} |"
-
-
-def escape_markdown(text: str) -> str:
-    """Escape text that would end a table cell or start an HTML tag."""
-    text = clean_text(text)
-    for sign, code in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("\n", " ")):
-        text = text.replace(sign, code)
-    return text

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Sequence
 
-from hala_hpc.engines.evaluation.render import escape_markdown
 from hala_hpc.engines.evaluation.report import DASH
 from hala_hpc.engines.publishing.lineage import Lineage, OuterInput
 from hala_hpc.engines.reporting.limits import list_limits
 from hala_hpc.engines.reporting.node_facts import NodeFacts
+from hala_hpc.engines.reporting.safe_text import escape_markdown, format_markdown_row
 from hala_hpc.engines.reporting.score_rows import ScoreTable, format_cell
 
 #: Settings that are about speed or this machine, and say nothing about a result.
@@ -19,12 +19,7 @@ def markdown_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return ""
     lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(map(escape_cell_text, line))} |" for line in lines)
-
-
-def escape_cell_text(text: str) -> str:
-    """A text in a cell; the line below the heads is no text."""
-    return text if text == "---" else escape_markdown(text)
+    return "\n".join(map(format_markdown_row, lines))
 
 
 def describe_lineage(lineage: Lineage) -> str:

@@ -90,22 +90,31 @@ def make_headline_table(table: ScoreTable, published: Published, note: str = "")
     cells = [
         [
             row.title,
-            *(format_cell(row.cells.get(label)) for label in table.labels),
+            *score_cells(table, row),
             *(format_published(values, row) for values in others.values()),
             format_count(row.samples),
         ]
         for row in rows
     ]
-    best = {
-        (number, 1 + table.labels.index(row.best)) for number, row in enumerate(rows) if row.best
-    }
     first_published = 1 + len(table.labels)
     return PageTable(
         f"scores-{file_stem(table.node)}",
         Table(f"Scores of {table.node}", columns, cells, note),
         *score_data(rows),
-        best=frozenset(best),
+        best=best_cells(table, rows),
         published_columns=frozenset(range(first_published, first_published + len(others))),
+    )
+
+
+def score_cells(table: ScoreTable, row: ScoreRow) -> list[str]:
+    """The scores of a row, one for each model of the table."""
+    return [format_cell(row.cells.get(label)) for label in table.labels]
+
+
+def best_cells(table: ScoreTable, rows: Sequence[ScoreRow]) -> frozenset[tuple[int, int]]:
+    """Row and column of the best model of each row; the first column has the name of the score."""
+    return frozenset(
+        (number, 1 + table.labels.index(row.best)) for number, row in enumerate(rows) if row.best
     )
 
 
@@ -132,21 +141,11 @@ def make_all_scores_table(table: ScoreTable) -> PageTable | None:
     rows = [row for row in table.rows if row.name not in shown]
     if not rows:
         return None
-    cells = [
-        [
-            row.title,
-            *(format_cell(row.cells.get(label)) for label in table.labels),
-            format_count(row.samples),
-        ]
-        for row in rows
-    ]
-    best = {
-        (number, 1 + table.labels.index(row.best)) for number, row in enumerate(rows) if row.best
-    }
+    cells = [[row.title, *score_cells(table, row), format_count(row.samples)] for row in rows]
     columns = ["score", *table.labels, "samples"]
     return PageTable(
         f"all-scores-{file_stem(table.node)}",
         Table(f"Parts of the scores of {table.node}", columns, cells),
         *score_data(rows),
-        best=frozenset(best),
+        best=best_cells(table, rows),
     )

@@ -1,10 +1,11 @@
 """Make texts of models and data harmless: no invisible character, no markup, no formula.
 
-A page, a table of LaTeX and a table for spreadsheets each have characters with an effect. Here they
-are shown instead.
+A page, a table of Markdown or LaTeX and a table for spreadsheets each have characters with an
+effect. Here they are shown instead.
 """
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hala_hpc.core.printable import escape_character, is_control_character
@@ -82,6 +83,19 @@ def format_sentence(form: str, *names: str) -> "Markup":
 
     # The form is ours; `format` escapes the names.
     return Markup(form.replace("{}", "<bdi>{}</bdi>")).format(*map(clean_text, names))  # noqa: S704
+
+
+def format_markdown_row(cells: Sequence[str]) -> str:
+    """A row of a Markdown table with escaped cells."""
+    return f"| {' | '.join(map(escape_markdown, cells))} |"
+
+
+def escape_markdown(text: str) -> str:
+    """Escape text that would end a table cell or start an HTML tag."""
+    text = clean_text(text)
+    for sign, code in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("\n", " ")):
+        text = text.replace(sign, code)
+    return text
 
 
 def escape_latex(text: str) -> str:

@@ -10,6 +10,7 @@ from hala_hpc.engines.models.card_data import (
     write_derived_card,
 )
 from hala_hpc.engines.models.merging.merge_record import MergeRecord
+from hala_hpc.engines.reporting.safe_text import format_markdown_row
 
 
 def write_merge_card(folder: Path, record: MergeRecord, base: Path) -> None:
@@ -48,8 +49,7 @@ def table(first: str, others: Sequence[str], rows: Sequence[Sequence[str]]) -> l
     if not rows:
         return []
     head = [first, *others]
-    lines = [head, ["---"] * len(head), *rows]
-    return [*(f"| {' | '.join(cells)} |" for cells in lines), ""]
+    return [*map(format_markdown_row, (head, ["---"] * len(head), *rows)), ""]
 
 
 def join_numbers(numbers: Sequence[float]) -> str:
