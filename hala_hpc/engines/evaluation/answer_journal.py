@@ -83,7 +83,9 @@ class AnswerJournal:
 def read_answers(path: Path) -> dict[str, Any]:
     """The answers of a journal file; none if it is damaged: these requests are made again."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        # Not by `splitlines`: texts of models have further line ends, such as U+2028.
+        with path.open(encoding="utf-8", newline="\n") as file:
+            lines = list(file)
         footer = AnswerFooter.from_json(lines.pop(), path)
         if footer.digest != digest_lines(lines):
             return {}

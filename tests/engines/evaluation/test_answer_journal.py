@@ -70,6 +70,15 @@ def test_an_attempt_asks_only_what_the_one_before_left_open(tmp_path: Path) -> N
     assert first.asked + second.asked == ["x" * number for number in range(10)]
 
 
+def test_answers_with_other_line_ends_are_read_whole(tmp_path: Path) -> None:
+    answers = {f"{n}": f"one{end}two" for n, end in enumerate("\n\r\v\f\x1c\x85\u2028\u2029")}
+    journal = AnswerJournal(context(tmp_path), 0, interval_s=3600)
+    for key, answer in answers.items():
+        journal.add(key, answer)
+    journal.write()
+    assert AnswerJournal(context(tmp_path), 0).answers == answers
+
+
 def test_what_was_added_since_the_last_write_is_asked_again(tmp_path: Path) -> None:
     journal = AnswerJournal(context(tmp_path), 0, interval_s=3600)
     model = Model(journal, end_after=6)
