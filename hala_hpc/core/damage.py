@@ -135,11 +135,13 @@ def convert_os_error(error: OSError) -> UserError:
 
     For errors that no caller can explain better: permissions, full disks, names that are too long.
     """
-    name = escape_controls(error.filename if error.filename is not None else "a file")
+    # Of two paths the second is the one to be written; the first may be the text of a link.
+    path = error.filename if error.filename2 is None else error.filename2
+    name = escape_controls(path if path is not None else "a file")
     short_name = name if len(name) <= MAX_PATH_CHARACTERS else f"{name[:MAX_PATH_CHARACTERS]}..."
     code, fix = FIXES.get(error.errno or 0, (NO_INPUT, "fix it and run the same command again"))
-    if error.errno in (errno.EACCES, errno.EPERM) and isinstance(error.filename, str):
-        fix = describe_permission_fix(Path(error.filename).absolute())
+    if error.errno in (errno.EACCES, errno.EPERM) and isinstance(path, str):
+        fix = describe_permission_fix(Path(path).absolute())
     return UserError(f"{short_name}: {error.strerror or error}; {fix}", code)
 
 

@@ -25,6 +25,8 @@ UNITS = 3
 #: Codes of the README.
 CODES = {0, 64, 65, 66, 69, 70, 73, 75, 78}
 ATTEMPT = "attempts/r0001-w00000-abcdef123456-0"
+#: Of the node `corpus`, not what was set aside or has nearly its name.
+FOLDER = re.compile("corpus-[0-9a-f]{12}")
 
 
 class Place(NamedTuple):
@@ -154,6 +156,7 @@ QUICK = {
     ("launch.lease", True, "null"),
     ("launch.lease", True, "a link to nothing"),
     ("latest", True, "a file"),
+    ("latest", True, "unreadable"),
     ("@/summary.json", False, "unreadable"),
 }
 
@@ -197,7 +200,7 @@ def arguments_for(work: Path, folder: Path) -> list[str]:
 
 
 def node(work: Path) -> Path:
-    [folder] = [path for path in work.glob("corpus-*") if ".damaged-" not in path.name]
+    [folder] = [path for path in work.glob("corpus-*") if FOLDER.fullmatch(path.name)]
     return folder
 
 
