@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -59,10 +60,21 @@ COMMANDS = {
 }
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """All nodes of the syntax tree of a file."""
+    return tuple(ast.walk(tree_of(path)))
+
+
 def imports(path: Path, top_only: bool = False) -> Iterator[str]:
     """Dotted names that a file imports, at the top or anywhere."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in tree.body if top_only else ast.walk(tree):
+    for node in tree_of(path).body if top_only else nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -145,7 +157,7 @@ def test_only_commands_print() -> None:
     wrong = [
         f"{path.relative_to(PACKAGE)}:{node.lineno}"
         for path in commands.union(*((PACKAGE / name).rglob("*.py") for name in packages)) - {data}
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes_of(path)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id == "print"
@@ -155,9 +167,8 @@ def test_only_commands_print() -> None:
 
 def texts_of(path: Path) -> Iterator[str]:
     """The strings of a file but its docstrings, and what it imports from others."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    prose = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
-    for node in ast.walk(tree):
+    prose = {id(n.value) for n in nodes_of(path) if isinstance(n, ast.Expr)}
+    for node in nodes_of(path):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
             yield node.value
     yield from (name for name in imports(path) if not name.startswith(PACKAGE.name))

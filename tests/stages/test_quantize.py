@@ -65,6 +65,7 @@ def test_all_linear_weights_become_fp8_and_half_the_size(folder: Path, compresse
     assert found["bytes_after"] < 0.6 * found["bytes_before"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_checkpoint_of_pickled_weights_is_compressed_too(folder: Path, tmp_path: Path) -> None:
     import torch
