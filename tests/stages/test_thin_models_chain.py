@@ -202,4 +202,5 @@ def test_vllm_and_transformers_write_the_same_tokens(folder: Path) -> None:
     assert len(answers) == len(models)
     for name, answer in answers.items():
         assert answer["vllm"] == answer["transformers"], (name, answer)
-        assert len(set(answer["vllm"])) > 3, (name, answer)
+        # Gemma 2 repeats one token, so the tokens alone would prove little.
+        assert answer["difference"] < 1e-3, (name, answer)
