@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from command_line import CommandResult, launch, launch_without_root_rights, recipe
-from every_door import run_commands
+from in_one_process import run_commands
 
 from hala_hpc import __version__
 from hala_hpc.core.printable import format_command as command_to_type

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 from command_line import CommandResult, command_without_root_rights, recipe, run_command
-from every_door import run_commands
+from in_one_process import run_commands
 from slow_run import SMALL
 
 from benchmarks.damages.actions import put, remove

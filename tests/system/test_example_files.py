@@ -35,15 +35,7 @@ def lines_of(path: Path) -> list[list[str]]:
     return [shlex.split(line) for line in found]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        # Trains, merges and evaluates: most of a minute.
-        pytest.param(path, marks=pytest.mark.long if path.name == "merge-sweep.toml" else ())
-        for path in FILES
-    ],
-    ids=lambda path: path.name,
-)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_an_example_does_what_its_head_describes(path: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(EXAMPLES, tmp_path / "examples")
     lines = lines_of(path)

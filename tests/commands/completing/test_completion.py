@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from checkout import ROOT
 from cpu_time import cpu_s
-from every_door import run_commands
 from hala_script import HALA, hala
+from in_one_process import run_commands
 from typing_shell import TypingShell
 
 from benchmarks.common.waiting import WAIT_S

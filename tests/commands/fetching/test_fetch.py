@@ -9,8 +9,8 @@ from typing import NamedTuple
 import hub_repositories
 import pytest
 from command_line import CommandResult, run_command
-from every_door import run_commands
 from hub_stand_in import GOOD_TOKEN, HubStandIn
+from in_one_process import run_commands
 from message_checks import assert_message
 from small_disks import small_disk
 

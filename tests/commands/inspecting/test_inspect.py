@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from every_door import run_commands
+from in_one_process import run_commands
 
 ARABIC = "العاصمة هي أنقرة، وهي مدينة كبيرة في تركيا."
 ENGLISH = "The capital of the country is a large city with many old houses."

@@ -8,7 +8,7 @@ from typing import Any
 import hub_repositories
 import pytest
 from command_line import launch
-from every_door import run_commands
+from in_one_process import run_commands
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.records import HUB_INPUT, InputFacts

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import hub_repositories
 import pytest
-from every_door import run_commands
+from in_one_process import run_commands
 
 COMMIT = "0123abc"
 #: A node for each stage that reads a model before it runs, named after the mistake.

@@ -1,4 +1,4 @@
-"""Benchmarks' data at the doors: dry run, doctor and launch name what is missing."""
+"""Task data before a run: dry run, doctor and launch name what is missing."""
 
 from pathlib import Path
 

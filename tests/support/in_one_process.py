@@ -1,6 +1,6 @@
 """Run several commands one after the other in one process, as if each had its own process.
 
-`python every_door.py '[["status", "work=..."], ...]'` prints a JSON list of code, out and err.
+`python in_one_process.py '[["status", "work=..."], ...]'` prints a JSON list of code, out and err.
 Starting Python for each would take most of the time of a test with hundreds of commands.
 """
 
