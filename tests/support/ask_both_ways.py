@@ -4,10 +4,12 @@
 
 Both compute in float32. vLLM answers a prompt of 100 tokens greedily; transformers reads prompt and
 answer and predicts the token at each position. vLLM has the options that the product gives it on a
-CPU. In Cohere2 it reads the token before the sliding window as well (vLLM 0.32 says that such models
-are trained so), and transformers does not unless told. The last line of output is a JSON object: for each folder the answers of
-both, the minimum margin of the likeliest token, and the largest difference of the log-probabilities
-that both give to a token of prompt and answer.
+CPU. In Cohere2 it reads the token before the sliding window as well (vLLM 0.32 says that such
+models are trained so), and transformers does not unless told.
+
+The last line of output is a JSON object: for each folder the answers of both, the minimum margin of
+the likeliest token, and the largest difference of the log-probabilities that both give to a token
+of prompt and answer.
 """
 
 import gc
