@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
+from hala_hpc.data.segmentation.alignment import find_structure_fault
 from hala_hpc.data.segmentation.layout import LayoutRules, lay_out
+from hala_hpc.data.segmentation.spans import protected_spans
 
 #: Texts whose line ends carry meaning, though some lines are as long as those of a mail.
 KEPT_LINES = {
@@ -231,6 +233,53 @@ def test_lines_that_were_wrapped_at_a_width_are_joined(kind: str) -> None:
     assert len(layout.wraps) == paragraphs
     joined = layout.join([segment.text for segment in layout.segments])
     assert joined.split() == text.replace("\n> ", " ").split()
+
+
+#: Translations whose lines go on below, in a column of their own: no fault.
+CONTINUED_LINES = {
+    "two columns": (
+        """\
+Operators of the comparison are:
+  lt le eq ne       (treat an empty version as earlier);
+  < << <= = >=      (only for the syntax of files).""",
+        """\
+Die Operatoren des Vergleichs sind:
+  lt le eq ne       (behandelt eine leere Version als
+                     die frühere);
+  < << <= = >=      (nur für die Syntax von
+                     Dateien).""",
+    ),
+    "names and meanings": (
+        """\
+  PID    start at this process; it is the first by default
+  USER   show only trees of this user""",
+        """\
+  PID         starta vid denna process; den är den första
+  ANVÄNDARE   visa endast träd med denna användares
+              processer som rot""",
+    ),
+    "an option that is a number": (
+        """\
+Usage: peek [-8] [-n] [<file> ..]
+    -8, --clean         output clean streams of bytes.
+    -n, --no-headers    print no headers.""",
+        """\
+Použití: peek [-8] [-n] [<file> ..]
+    -8, --clean         na výstupu neodstraňuje z proudů
+                        osmý bit.
+    -n, --no-headers    nezobrazuje hlavičky.""",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CONTINUED_LINES)
+def test_a_line_that_goes_on_in_its_second_column_is_no_fault(kind: str) -> None:
+    source, translation = CONTINUED_LINES[kind]
+    spans = protected_spans(source), protected_spans(translation)
+    assert find_structure_fault(source, translation, spans) is None
+    without_last = translation.rpartition("\n  ")[0]
+    broken = without_last.rpartition("\n  ")[0] if kind != "an option that is a number" else ""
+    assert find_structure_fault(source, broken, (spans[0], protected_spans(broken))) is not None
 
 
 #: Lines that meet each branch of the parser, the wrapping and the comparison.
