@@ -10,7 +10,7 @@ from hala_hpc.data.segmentation.layout import LayoutRules, lay_out
 from hala_hpc.data.segmentation.spans import protected_spans
 
 #: Texts whose line ends carry meaning, though some lines are as long as those of a mail.
-KEPT_LINES = {
+MEANT_LINES = {
     "poem": """\
 The river takes the colour of the evening,
 And all the boats are lying on the sand;
@@ -172,9 +172,9 @@ Coffee""",
 }
 
 
-@pytest.mark.parametrize("kind", KEPT_LINES)
+@pytest.mark.parametrize("kind", MEANT_LINES)
 def test_lines_that_carry_meaning_are_not_joined(kind: str) -> None:
-    text = KEPT_LINES[kind]
+    text = MEANT_LINES[kind]
     for level in ("text", "paragraph", "line"):
         layout = lay_out(text, LayoutRules(10_000, len, level))
         assert layout.wraps == ()
