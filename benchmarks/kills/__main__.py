@@ -1,11 +1,12 @@
 """Kill a translation node repeatedly, and compare its rows with its input.
 
-`python -m benchmarks.kills --kills 1000 [--engine standin|vllm] [--seed 1]` kills workers (their
-model code, their supervisor, both) and gates with SIGKILL: at random times, and at the n-th write,
-fsync, link, rename, unlink and mkdir, for every n of a run. After the
-kills each run is finished and checked by `benchmarks.common.rows_check`. A wrong writer is killed
-in the same way and must not pass. Needs strace. Prints JSON as its last line. Exits with 1 if a row
-was lost, duplicated, torn or changed, or if a kill cost more than the work since a commit.
+`python -m benchmarks.kills --kills 1000 [--engine standin|vllm] [--levels] [--seed 1]` kills
+workers (their model code, their supervisor, both) and gates with SIGKILL: at random times, and at
+the n-th write, fsync, link, rename, unlink and mkdir, for every n of a run. After the kills each
+run is finished and checked by `benchmarks.common.rows_check`. A wrong writer is killed in the same
+way and must not pass. With `--levels` the stand-in breaks the structure of long texts, and is asked
+again for their paragraphs and lines. Needs strace. Prints JSON as its last line. Exits with 1 if a
+row was lost, duplicated, torn or changed, or if a kill cost more than the work since a commit.
 """
 
 import argparse
@@ -18,16 +19,22 @@ from pathlib import Path
 
 from benchmarks.kills.campaign import Kills, make_node, summary, wrong_writer
 
+#: Texts, paragraphs and lines.
+LEVELS = 3
+
 
 def main() -> int:
     """Kill, report, and return exit code 1 if there was a fault."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--engine", choices=("standin", "vllm"), default="standin")
+    parser.add_argument("--levels", action="store_true", help="long texts, asked at all levels")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    if given.levels and given.engine != "standin":
+        parser.error("--levels needs --engine standin")
     began = time.monotonic()
-    node = make_node(Path(tempfile.mkdtemp(prefix="hala-kills-")), given.engine)
+    node = make_node(Path(tempfile.mkdtemp(prefix="hala-kills-")), given.engine, given.levels)
     kills = Kills(node, given.seed)
     kills.prepare()
     too_few = ""
@@ -39,6 +46,8 @@ def main() -> int:
     wrong = wrong_writer(node, given.seed)
     good = not too_few and all(run_report.is_good for run_report in kills.reports)
     good = good and not report["redone_beyond_bound"] and not report["left_over"]
+    if given.levels:
+        good = good and len(kills.levels) == LEVELS
     report |= {
         "engine": given.engine,
         "too_few_kills": too_few,

@@ -21,6 +21,7 @@ from benchmarks.kills.kinds import (
     KillMethod,
     calls_made,
 )
+from benchmarks.kills.log import count_levels
 from benchmarks.kills.node import ROOT, KillNode, Shape, with_bytecode
 from benchmarks.kills.run import KillRun, Report
 
@@ -39,6 +40,8 @@ WRONG_RUNS = 8
 WRONG_KILLS = 3
 #: Less work for a real engine, which takes longer to start.
 REAL_SHAPE = Shape(rows=160, units=8, max_num_seqs=4, commit_interval_s=0.5)
+#: Fewer rows, of which each has several answers.
+MIXED_SHAPE = Shape(rows=200, is_mixed=True)
 KINDS = ("lost", "duplicated", "torn", "changed", "moved", "made_up", "wrong_counts")
 
 
@@ -50,6 +53,8 @@ class Kills:
         self.reports: list[Report] = []
         self.calls: dict[str, int] = {}
         self.window_s = 0.0
+        self.levels: Counter[str] = Counter()
+        """Answers of the undisturbed run by what was asked, of `Shape.is_mixed`."""
         self.calm = node.base
         """Folder of an undisturbed run, made by `prepare`."""
 
@@ -61,6 +66,8 @@ class Kills:
         assert self.node.start("gate", calm.folder).wait(END_LIMIT_S) == 0, calm.folder
         times = [float(line.split(" ", 2)[1]) for line in self.node.log.read_text().splitlines()]
         self.window_s = max(times) - min(times)
+        if self.node.shape.is_mixed:
+            self.levels = count_levels(self.node.log)
         counted = self.node.fresh("counted")
         start = partial(self.node.start_worker, counted, 0)
         self.calls = calls_made(start, self.node.base / "calls.txt")
@@ -133,6 +140,7 @@ def summary(kills: Kills, bound: int | None) -> dict[str, Any]:
         "runs": len(reports),
         "rows_per_run": kills.node.shape.rows,
         "by_kind": dict(sorted(total.items())),
+        "asked": dict(kills.levels),
         **{kind: sum(getattr(report.found, kind) for report in reports) for kind in KINDS},
         "redone_max": max((loss.answers for loss in losses), default=0),
         "redone_mean": round(sum(loss.answers for loss in losses) / max(count, 1), 1),
@@ -165,10 +173,10 @@ def start_wrong(corpus: Path, folder: Path, _prefix: list[str]) -> "subprocess.P
     return subprocess.Popen([sys.executable, "-m", *arguments], cwd=ROOT, env=with_bytecode())
 
 
-def make_node(base: Path, engine: str) -> KillNode:
+def make_node(base: Path, engine: str, is_mixed: bool) -> KillNode:
     """The node, with the stand-in or with a tiny model trained to translate eight sentences."""
     if engine == "standin":
-        return KillNode(base, Shape())
+        return KillNode(base, MIXED_SHAPE if is_mixed else Shape())
     sys.path.insert(0, str(ROOT / "tests" / "support"))
     from tiny_models import SENTENCES, trained_model  # type: ignore[import-not-found]
 

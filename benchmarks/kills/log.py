@@ -1,5 +1,6 @@
 """Answers, and those that were generated again, from the log of all answers of a run."""
 
+import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
@@ -31,6 +32,15 @@ def losses(log: Path, commit_interval_s: float) -> list[Loss]:
     return [
         Loss(many, max_within(times[process], commit_interval_s)) for process, many in lost.items()
     ]
+
+
+def count_levels(log: Path) -> Counter[str]:
+    """Count the answers of the stand-in by what it was asked: a text, a paragraph or a line."""
+    counts: Counter[str] = Counter()
+    for line in log.read_text(encoding="utf-8").splitlines():
+        text = json.loads(line.split(" ", 2)[2])["prompt"].partition("\n\n")[2]
+        counts["text" if "\n\n" in text else "paragraph" if "\n" in text else "line"] += 1
+    return counts
 
 
 def max_within(times: list[float], commit_interval_s: float) -> int:

@@ -22,12 +22,16 @@ ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = ROOT / "tests" / "standin"
 #: Values of `engine.name`, with that folder on PYTHONPATH: the stand-in; vLLM that notes answers.
 STAND_IN_ENGINE, NOTING_VLLM = "job_engines:standin", "job_engines:vllm"
+#: The stand-in with a fault, here one that breaks the structure of answers.
+BREAKING_ENGINE = "planted_engine:PlantedEngine"
 #: The stand-in has an empty answer for texts that contain this: their rows are rejected.
 NOTHING = "speechless"
 #: One row in so many is rejected.
 REJECTED_EVERY = 25
 #: Answers that such a row may have had when it is lost: it is generated several times.
 LOST_WITH_REJECTED = 4
+#: Answers about a row of `long_texts`: the text, its paragraphs and its lines.
+ANSWERS_OF_LONG_TEXT = 1 + 3 + 6
 #: Maximum rows that are read ahead of the engine.
 READ_AHEAD = 128
 #: Checks that answers of a tiny model do not pass.
@@ -46,6 +50,9 @@ class Shape:
     step_s: float = 0.01
     """Minimum seconds of an engine step of the stand-in."""
     commit_interval_s: float = 0.05
+    is_mixed: bool = False
+    """Whether the texts have several paragraphs, and the engine breaks the structure of answers: in
+    one run it is asked for texts, paragraphs and lines."""
 
     @property
     def redone_bound(self) -> int:
@@ -63,6 +70,8 @@ class Shape:
     def in_flight_answers(self) -> int:
         """Answers of unfinished rows that are generated more than once."""
         rows = READ_AHEAD + 2 * self.max_num_seqs
+        if self.is_mixed:
+            return rows * ANSWERS_OF_LONG_TEXT
         return ceil(rows / REJECTED_EVERY) * LOST_WITH_REJECTED
 
     @property
@@ -85,7 +94,8 @@ class KillNode:
         self.corpus, self.log = base / "corpus", base / "asked.log"
         self.variables: dict[str, str] = {}
         """More environment variables of later jobs."""
-        write_corpus(self.corpus, known or texts(shape.rows))
+        made = long_texts(shape.rows) if shape.is_mixed else texts(shape.rows)
+        write_corpus(self.corpus, known or made)
         self.overrides = self.make_overrides()
         command_line = parse_command_line(self.overrides)
         self.step = make_plan(command_line.nodes, command_line.work, command_line.environment)[
@@ -113,10 +123,17 @@ class KillNode:
             f"translate.commit_interval_s={self.shape.commit_interval_s}",
             f"translate.engine.max_num_seqs={self.shape.max_num_seqs}",
             "translate.max_rejected_fraction=1",
-            f"translate.engine.name={NOTING_VLLM if self.model else STAND_IN_ENGINE}",
+            f"translate.engine.name={self.engine_name}",
             "translate.engine.dtype=float32",
             "translate.engine.cpu_cache_gb=0.1",
         ]
+
+    @property
+    def engine_name(self) -> str:
+        """Value of `engine.name`."""
+        if self.model:
+            return NOTING_VLLM
+        return BREAKING_ENGINE if self.shape.is_mixed else STAND_IN_ENGINE
 
     def fresh(self, name: str, workers: int = 1) -> Artifact:
         """Return a new artifact in its first round, with an empty log of answers."""
@@ -162,6 +179,8 @@ class KillNode:
                 "HALA_STANDIN_LOG": str(self.log),
                 "HALA_STANDIN_STEP_S": str(self.shape.step_s),
             }
+        if self.shape.is_mixed:
+            engine["HALA_PLANTED"] = "structure"
         return {
             **variables,
             **JOB_ENVIRONMENT,
@@ -184,6 +203,21 @@ def texts(count: int) -> list[str]:
         if number % REJECTED_EVERY == 1:
             words.append(NOTHING)
         made.append(" ".join(["page", str(number), *words, "is here"]))
+    return made
+
+
+def long_texts(count: int) -> list[str]:
+    """Return texts of a paragraph and two lists, in all of which no line occurs twice."""
+    tale = TALE.split()
+    made = []
+    for number, opening in enumerate(texts(count)):
+        items = [
+            f"- {tale[(number + part) % len(tale)]} {tale[number * part % len(tale)]} in part "
+            f"{part} of page {number}"
+            for part in (2, 3, 4)
+        ]
+        steps = [f"{part}. read line {part + 4} of page {number} again" for part in (1, 2)]
+        made.append("\n\n".join([opening, "\n".join(items), "\n".join(steps)]))
     return made
 
 

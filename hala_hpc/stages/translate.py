@@ -209,7 +209,7 @@ class Translate(RowStage[Settings]):
 
     name = "translate"
     Settings = Settings
-    version = 6
+    version = 7
     input_kinds = ("conversations", "pairs")
 
     def preflight(self) -> list[str]:

@@ -127,9 +127,39 @@ def swap_added_tokens(content: dict[str, Any]) -> None:
     one["id"], other["id"] = other["id"], one["id"]
 
 
+def rename_word(content: dict[str, Any]) -> None:
+    words = content["model"]["vocab"]
+    one = list(words)[10]
+    words[f"{one}-renamed"] = words.pop(one)
+
+
+def drop_word(content: dict[str, Any]) -> None:
+    words = content["model"]["vocab"]
+    del words[list(words)[10]]
+
+
+def rename_added_token(content: dict[str, Any]) -> None:
+    content["added_tokens"][0]["content"] = "<renamed>"
+
+
+def add_token(content: dict[str, Any]) -> None:
+    content["added_tokens"].append(content["added_tokens"][0] | {"content": "<new>", "id": 9999})
+
+
 def swap_unigram_pairs(content: dict[str, Any]) -> None:
     pairs = content["model"]["vocab"]
     pairs[1], pairs[2] = pairs[2], pairs[1]
+
+
+def rename_unigram_pair(content: dict[str, Any]) -> None:
+    content["model"]["vocab"][1][0] = "renamed"
+
+
+def drop_unigram_pair(content: dict[str, Any]) -> None:
+    content["model"]["vocab"].pop()
+
+
+OF_UNIGRAM = (swap_unigram_pairs, rename_unigram_pair, drop_unigram_pair)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +167,11 @@ def swap_unigram_pairs(content: dict[str, Any]) -> None:
     [
         (swap_words, "token"),
         (swap_added_tokens, "added token"),
-        (swap_unigram_pairs, "token"),
+        (rename_word, "token"),
+        (drop_word, "token"),
+        (rename_added_token, "added token"),
+        (add_token, "added token"),
+        *((change, "token") for change in OF_UNIGRAM),
         (lambda content: content["added_tokens"].pop(), "added token"),
     ],
 )
@@ -148,7 +182,7 @@ def test_tokenizers_that_disagree_are_refused(
         shutil.copytree(folder / name, tmp_path / name)
         file = tmp_path / name / "tokenizer.json"
         content = json.loads(file.read_text())
-        if change is swap_unigram_pairs:
+        if change in OF_UNIGRAM:
             content["model"] = {"type": "Unigram", "vocab": [["a", 0.0], ["b", -1.0], ["c", -2.0]]}
         if name == "tuned":
             change(content)

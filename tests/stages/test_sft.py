@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -198,9 +199,10 @@ def test_a_recipe_that_counts_rows_is_refused_with_the_token_setting(
     assert (ended.code, text in ended.err) == (USAGE, True), ended
 
 
-def refusal(base: Path, model: Path, tokens: Path) -> str:
+def refusal(base: Path, model: Path, tokens: Path, **settings: Any) -> str:
+    given = {"model": str(model), "tokens": str(tokens), "zero_stage": 0, **settings}
     with pytest.raises(UserError) as caught:
-        run_plain("sft", {"model": str(model), "tokens": str(tokens), "zero_stage": 0}, base)
+        run_plain("sft", given, base)
     return str(caught.value)
 
 
@@ -222,6 +224,53 @@ def test_tokens_of_another_vocabulary_are_refused(folder: Path, tmp_path: Path) 
     text = refusal(tmp_path, model, folder / "pairs" / "tokens")
     assert "it was made with another vocabulary" in text
     assert "let the tokenize node use the tokenizer of this model" in text
+
+
+def unlabel(tokens: Path, is_chosen: Callable[[int], bool]) -> int:
+    """Remove the labels of sequences of chosen lengths, as other programs write them.
+
+    Returns the number of labels that are left; tokens.json stays as it is.
+    """
+    import pyarrow as pa
+
+    (part,) = tokens.glob("part-*.arrow")
+    with pa.ipc.open_stream(part.read_bytes()) as stream:
+        table = stream.read_all()
+    labels = [
+        [IGNORE_INDEX] * length if is_chosen(length) else row
+        for row, length in zip(
+            table["labels"].to_pylist(), table["length"].to_pylist(), strict=True
+        )
+    ]
+    column = table.schema.get_field_index("labels")
+    table = table.set_column(
+        column, table.field(column), pa.array(labels, table.field(column).type)
+    )
+    with pa.ipc.new_stream(str(part), table.schema) as stream:
+        stream.write_table(table)
+    return sum(label != IGNORE_INDEX for row in labels for label in row)
+
+
+@pytest.mark.slow
+def test_a_step_or_training_without_labels_is_named_as_such_and_not_as_a_bad_learning_rate(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    model = folder / "model"
+    tokens = Path(shutil.copytree(folder / "pairs" / "tokens", tmp_path / "tokens"))
+    facts = json.loads((tokens / "tokens.json").read_text())
+    # Sorted by length, the longest make up the first step.
+    left = unlabel(tokens, lambda length: length >= facts["length_p50"])
+    assert 0 < left < facts["loss_tokens"]
+    text = refusal(tmp_path, model, tokens, global_batch_size=8)
+    assert f"tokens={tokens}: none of the 8 sequences of step 1 has a label" in text
+    assert "run the tokenize node again" in text
+    for name, kind in (("loss_tokens", "training"), ("held_out_loss_tokens", "held-out")):
+        changed = {**facts, "held_out_sequences": 96, "held_out_loss_tokens": 5, name: 0}
+        (tokens / "tokens.json").write_text(json.dumps(changed))
+        text = refusal(tmp_path, model, tokens)
+        assert f"none of the 96 {kind} sequences has a label" in text
+        assert "learning_rate" not in text
 
 
 def test_packed_rows_that_leak_are_refused_with_the_fix(

@@ -1,12 +1,36 @@
-"""The stand-in engine with a fault in all its answers, selected by HALA_PLANTED; see `ANSWERS`."""
+"""The stand-in engine with a fault in its answers, selected by HALA_PLANTED; see `ANSWERS`."""
 
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from random import Random
 
 from standin_engine import StandInEngine
 
 from hala_hpc.engines.generation.engine import Completion, EngineConfig, Request
+
+#: Share of the answers of several lines whose structure is broken.
+BROKEN_SHARE = 0.4
+
+
+def break_structure(prompt: str, answer: str) -> str:
+    """Break a share of the answers of several lines; equal prompts have equal answers."""
+    draw, lines = Random(prompt), answer.split("\n")
+    written = [number for number, line in enumerate(lines) if number and line.strip()]
+    if not written or draw.random() >= BROKEN_SHARE:
+        return answer
+    at = draw.choice(written)
+    match draw.randrange(4):
+        case 0:
+            del lines[at]
+        case 1:
+            lines.insert(at, lines[at])
+        case 2:
+            lines[at - 1] += f" {lines.pop(at)}"
+        case _:
+            lines[at] = lines[at].partition(" ")[2]
+    return "\n".join(lines)
+
 
 #: What becomes of an answer, by the fault: of prompt and answer.
 ANSWERS: dict[str, Callable[[str, str], str]] = {
@@ -18,6 +42,8 @@ ANSWERS: dict[str, Callable[[str, str], str]] = {
     "broken": lambda _, answer: (answer[:4] or "اب") * 60,
     # The wrong language: the text as it was.
     "language": lambda prompt, _: prompt.partition("\n\n")[2] or prompt,
+    # A model that drops, doubles and joins lines, and loses list markers.
+    "structure": break_structure,
 }
 
 

@@ -1,15 +1,13 @@
 """Engines around an engine: one that notes what was answered, one that waits for a test."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from standin_engine import is_trial, note_question
 
+from hala_hpc.engines.generation.delegating_engine import DelegatingEngine
 from hala_hpc.engines.generation.engine import Completion, Engine, Request
-from hala_hpc.engines.generation.settings import EngineSettings
 
 #: Seconds between two polls for the release file.
 PAUSE_S = 0.02
@@ -17,47 +15,7 @@ PAUSE_S = 0.02
 LIMIT_S = 1800
 
 
-class WrappedEngine:
-    """Does what the engine in it does."""
-
-    def __init__(self, inner: Engine) -> None:
-        self.inner = inner
-
-    @property
-    def settings(self) -> EngineSettings:
-        return self.inner.settings
-
-    @property
-    def max_num_seqs(self) -> int:
-        return self.inner.max_num_seqs
-
-    @property
-    def max_model_len(self) -> int:
-        return self.inner.max_model_len
-
-    def prompt_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return self.inner.prompt_ids(texts)
-
-    def add(self, request: Request) -> None:
-        self.inner.add(request)
-
-    def step(self) -> list[Completion]:
-        return self.inner.step()
-
-    def abort_all(self) -> None:
-        self.inner.abort_all()
-
-    def restart(self, max_num_seqs: int) -> None:
-        self.inner.restart(max_num_seqs)
-
-    def processes(self) -> Sequence[BaseProcess]:
-        return self.inner.processes()
-
-    def close(self) -> None:
-        self.inner.close()
-
-
-class NotingEngine(WrappedEngine):
+class NotingEngine(DelegatingEngine):
     """Notes each answer in a file when it is finished, as the stand-in does."""
 
     def __init__(self, inner: Engine, log: str) -> None:
@@ -79,7 +37,7 @@ class NotingEngine(WrappedEngine):
         return completions
 
 
-class HeldEngine(WrappedEngine):
+class HeldEngine(DelegatingEngine):
     """Gives no answer, once it gave so many, until the release file is there.
 
     Its steps end without one, as those of an engine that is in the middle of long answers.

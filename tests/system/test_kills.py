@@ -16,7 +16,7 @@ from benchmarks.common.rows_check import RowsCheck, left_over
 from benchmarks.common.waiting import WAIT_S, wait_until
 from benchmarks.kills.campaign import wrong_writer
 from benchmarks.kills.kinds import AtCall, AtInstant, KillMethod
-from benchmarks.kills.log import losses
+from benchmarks.kills.log import count_levels, losses
 from benchmarks.kills.node import KillNode, Shape
 from benchmarks.kills.run import KillRun
 from hala_hpc.core.artifact import Artifact
@@ -37,14 +37,19 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> KillNode:
 
 
 def run(
-    node: KillNode, name: str, kills: Iterable[KillMethod], gate_kills: list[KillMethod]
+    node: KillNode,
+    name: str,
+    kills: Iterable[KillMethod],
+    gate_kills: list[KillMethod],
+    like: Path | None = None,
 ) -> int:
     """Make a run with these kills, finish and check it; return how many of them killed."""
     one = KillRun(node, name, Random(name))
-    report = one.run(kills, gate_kills, None)
+    report = one.run(kills, gate_kills, like)
     assert (report.defects, report.found.faults, report.left_over) == ([], [], [])
-    assert report.found.rows_in == report.found.rows_out + report.found.rows_rejected == SHAPE.rows
-    assert all(loss.answers <= SHAPE.redone_bound for loss in report.losses), report.losses
+    shape, found = node.shape, report.found
+    assert found.rows_in == found.rows_out + found.rows_rejected == shape.rows
+    assert all(loss.answers <= shape.redone_bound for loss in report.losses), report.losses
     return sum(report.kills.values())
 
 
@@ -64,6 +69,23 @@ def test_kills_at_random_instants_cost_no_row(node: KillNode, tmp_path: Path) ->
         assert run(node, "instants", kills(), []) >= 2
     finally:
         node.variables = {}
+
+
+@pytest.mark.long
+def test_kills_while_broken_texts_are_asked_again_in_smaller_segments_cost_no_row(
+    tmp_path: Path,
+) -> None:
+    node = KillNode(tmp_path, Shape(rows=60, units=4, is_mixed=True))
+    calm = node.fresh("calm")
+    assert node.start("worker", calm.folder, 0).wait(WAIT_S) == 0
+    assert node.start("gate", calm.folder).wait(WAIT_S) == 0
+    asked = count_levels(node.log)
+    # Some texts are accepted whole, and some are asked in their paragraphs and lines.
+    assert asked["text"] == 60
+    assert 0 < asked["paragraph"] < 60
+    assert 20 < asked["line"] < 300
+    kills = [AtInstant("both", 0.1, node.log), AtCall("link", 3), AtCall("fsync", 12)]
+    assert run(node, "mixed", kills, [], calm.folder) >= 2
 
 
 @pytest.mark.long

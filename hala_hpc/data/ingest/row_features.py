@@ -7,10 +7,10 @@ texts. System prompts are not compared: a thousand rows may share one.
 
 import json
 import re
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -102,9 +102,11 @@ class RowFeatures:
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(
             shingles, offsets, num_perm=PERMUTATIONS, seed=SEED
         )
-        values = chain.from_iterable(matrix.to_rows())
-        signatures = np.fromiter(values, np.uint32, rows * PERMUTATIONS)
-        signatures = signatures.reshape(rows, PERMUTATIONS)
+        values = array("I")
+        for row in matrix.to_rows():
+            # A quarter of the time that numpy takes for an iterable of numbers.
+            values.fromlist(row)
+        signatures = np.array(values, np.uint32).reshape(rows, PERMUTATIONS)
         signatures[counts == 0] = 0
         return signatures
 

@@ -20,7 +20,12 @@ from hala_hpc.data.segmentation.blocks import (
     split_paragraphs,
 )
 from hala_hpc.data.segmentation.cuts import Range
-from hala_hpc.data.segmentation.running_text import MIN_HANGING, goes_on, merge_running
+from hala_hpc.data.segmentation.running_text import (
+    MIN_HANGING,
+    MIN_SECOND_COLUMN,
+    goes_on,
+    merge_running,
+)
 from hala_hpc.data.segmentation.spans import Span
 
 #: Columns of a line of running text that a model may have broken at a width of its own.
@@ -90,7 +95,10 @@ def _find_lines_end(
         # Deeper lines that the source has as blocks are not taken from them.
         has_own = following is not None and following.indent - block.indent >= MIN_HANGING
         has_own = has_own and not block.is_running and _is_line(following)
-        if not has_own and _is_hanging(block, answer[first], answer[at]):
+        if not has_own and (
+            _is_hanging(block, answer[first], answer[at])
+            or _is_second_column(answer[first], answer[at], texts[1])
+        ):
             is_taken = True
         elif has_own or is_one_of_lines:
             # Which of several lines a further one belongs to is only known within a sentence.
@@ -144,6 +152,12 @@ def _is_hanging(source: Block, first: Block, block: Block) -> bool:
     """Whether a line is the deeper text of an item."""
     is_deeper = block.indent - first.indent >= MIN_HANGING
     return is_deeper and (source.is_running or source.kind is BlockKind.ITEM)
+
+
+def _is_second_column(first: Block, block: Block, text: str) -> bool:
+    """Whether a line goes on in the second column of a line that has two."""
+    is_deep = block.indent - first.indent >= MIN_SECOND_COLUMN
+    return is_deep and _has_columns(text[first.start : first.end])
 
 
 class _Breaks:

@@ -35,8 +35,9 @@ _RULE = re.compile(r"[ \t]*+(?:[-=_*~+#—–][ \t]*+){3,}+")
 _HEADING_END = re.compile(r"\s#{1,6}\Z")
 _INDENT = re.compile(r"[ \t>\u200e\u200f]*+")
 _NUMBER = re.compile(r"\d++")
-#: An option of a program at the start of a line; its dash is no bullet.
-_OPTION = re.compile(r"-{1,2}[A-Za-z?][\w-]*+")
+#: An option of a program at the start of a line; its dash is no bullet. A number is one only before
+#: its long form, else it is a negative number.
+_OPTION = re.compile(r"-{1,2}[A-Za-z?][\w-]*+|-\d(?=, ?--[A-Za-z])")
 #: Character in the place of each character of a protected span.
 OPAQUE = "\ufffc"
 

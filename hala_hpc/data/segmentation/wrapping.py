@@ -87,12 +87,17 @@ def _continues(opaque: str, first: Block, block: Block) -> bool:
 def _wrapped_parts(
     opaque: str, blocks: Sequence[Block], first: int, last: int
 ) -> list[tuple[int, int]]:
-    """Cut lines after each one that had room for the next word; return the wrapped parts."""
+    """Cut lines after each one that had room for the next word; return the wrapped parts.
+
+    The longest line has no room by definition: two lines alone are no evidence beside a line that
+    had room and ends in the middle of a sentence.
+    """
     widths = [line_width(opaque, block) for block in blocks[first : last + 1]]
     width = max(widths)
     if not MIN_WIDTH <= width <= MAX_WIDTH:
         return []
     parts, start = [], first
+    has_short_line = False
     for at in range(first, last + 1):
         is_full = at < last and (
             widths[at - first] + 1 + _first_word_width(opaque, blocks[at + 1]) > width
@@ -102,7 +107,9 @@ def _wrapped_parts(
         if at > start and _is_running(opaque, blocks[start : at + 1]):
             parts.append((start, at))
         start = at + 1
-    return parts
+        content = opaque[blocks[at].start : blocks[at].end].strip()
+        has_short_line |= at < last and not _SENTENCE_END.search(content)
+    return [part for part in parts if not has_short_line or part[1] - part[0] > 1]
 
 
 def line_width(text: str, block: Block) -> int:

@@ -1,52 +1,31 @@
 """Wraps an engine that is not built in: its answers are texts, and their frames are stripped."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 from hala_hpc.core.hub import model_folder
 from hala_hpc.engines.generation.answer_frame import TextFrame
+from hala_hpc.engines.generation.delegating_engine import DelegatingEngine
 from hala_hpc.engines.generation.engine import Completion, Engine, EngineConfig, Request
-from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.engines.models.files import read_object
 
 
-class FramedEngine:
+class FramedEngine(DelegatingEngine):
     """An `Engine` that delegates to another one and strips the frames of its answers."""
 
     def __init__(self, inner: Engine, config: EngineConfig) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.frame = TextFrame.of(read_added_tokens(config.model), config.settings.cut_thinking)
         self._prompts: dict[int, str] = {}
-
-    @property
-    def settings(self) -> EngineSettings:
-        """The settings with which the engine was started."""
-        return self.inner.settings
-
-    @property
-    def max_num_seqs(self) -> int:
-        """Maximum number of requests in one step."""
-        return self.inner.max_num_seqs
-
-    @property
-    def max_model_len(self) -> int:
-        """Maximum number of tokens of a prompt and its answer together."""
-        return self.inner.max_model_len
-
-    def prompt_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of prompts."""
-        return self.inner.prompt_ids(texts)
 
     def add(self, request: Request) -> None:
         """Add a request to the engine."""
         self._prompts[request.key] = request.prompt
-        self.inner.add(request)
+        super().add(request)
 
     def step(self) -> list[Completion]:
         """Run one engine step; returns the answers that it finished, without their frames."""
-        return [self._strip(completion) for completion in self.inner.step()]
+        return [self._strip(completion) for completion in super().step()]
 
     def _strip(self, completion: Completion) -> Completion:
         prompt = self._prompts.pop(completion.key, "")
@@ -58,20 +37,12 @@ class FramedEngine:
     def abort_all(self) -> None:
         """Abort all requests that are not finished."""
         self._prompts.clear()
-        self.inner.abort_all()
+        super().abort_all()
 
     def restart(self, max_num_seqs: int) -> None:
         """Restart the engine with this `max_num_seqs`."""
         self._prompts.clear()
-        self.inner.restart(max_num_seqs)
-
-    def processes(self) -> Sequence[BaseProcess]:
-        """Processes that the engine needs."""
-        return self.inner.processes()
-
-    def close(self) -> None:
-        """Stop the engine."""
-        self.inner.close()
+        super().restart(max_num_seqs)
 
 
 def read_added_tokens(model: str) -> list[str]:

@@ -72,7 +72,8 @@ class TrainingCallback:
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Vote over all ranks whether to stop or save.
 
-        Raises: UserError (BAD_DATA) if the loss or a gradient is not finite.
+        Raises: UserError (BAD_DATA) if the step had no label, or the loss or a gradient is not
+        finite.
         """
         import torch
 
@@ -84,7 +85,12 @@ class TrainingCallback:
         due = save_is_due(self.training.settings.save_steps, state) or self.saving.is_due()
         must_stop = self.out.stop_requested or self.time_is_up()
         nonfinite = ~torch.isfinite(torch.as_tensor(self.heartbeat.nonfinite))
-        stop, save, nonfinite = any_rank(args.device, must_stop, due, nonfinite)
+        unlabeled = self.heartbeat.unlabeled
+        stop, save, nonfinite, unlabeled = any_rank(
+            args.device, must_stop, due, nonfinite, unlabeled
+        )
+        if unlabeled:
+            refuse_unlabeled(state.global_step, self.training)
         if nonfinite:
             refuse_nonfinite(state.global_step, self.training.state_dir)
         now = time.monotonic()
@@ -136,6 +142,16 @@ def save_is_due(save_steps: int, state: Any) -> bool:
     """Whether a checkpoint is due at this step, regardless of the time."""
     by_step = save_steps and state.global_step % save_steps == 0
     return bool(by_step) or state.global_step >= state.max_steps
+
+
+def refuse_unlabeled(step: int, training: Training) -> None:
+    """Fail because no token of a step has a label. Raises: UserError (BAD_DATA)."""
+    raise UserError(
+        f"tokens={training.tokens}: none of the {training.settings.global_batch_size} sequences of "
+        f"step {step} has a label, so there is nothing to learn from them; run the tokenize node "
+        "again, which writes no such sequences, or remove them from files of another program",
+        BAD_DATA,
+    )
 
 
 def refuse_nonfinite(step: int, state_dir: Path) -> None:

@@ -165,12 +165,23 @@ def refuse_untrainable(training: Training, ranks: int) -> None:
 def require_matching_tokens(training: Training) -> None:
     """Check that the model fits the tokens. Raises: UserError (BAD_DATA) if it does not.
 
-    The vocabularies must be equal, and packed rows must stay separate in the model.
+    There must be labels, the vocabularies must be equal, and packed rows must stay separate in the
+    model.
     """
     from transformers import AutoTokenizer
 
     model, tokens = training.model, training.tokens
     facts = read_facts(tokens)
+    for name, sequences, loss_tokens in (
+        ("training", facts.sequences, facts.loss_tokens),
+        ("held-out", facts.held_out_sequences, facts.held_out_loss_tokens),
+    ):
+        if sequences and not loss_tokens:
+            raise UserError(
+                f"tokens={tokens}: none of the {sequences} {name} sequences has a label, so there "
+                "is no loss; run the tokenize node again on rows with turns of the assistant",
+                BAD_DATA,
+            )
     config: dict[str, Any] = read_json(model / "config.json")
     known = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
     if known is not None and facts.largest_token >= known:

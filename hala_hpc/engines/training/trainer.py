@@ -123,11 +123,14 @@ class ExactTrainer(Base):  # type: ignore[misc]
         """Return the passes of a step, and the number of its loss tokens over all ranks.
 
         The passes are copied to the device before the first one runs, when nothing waits for it.
+        A step without loss tokens sets `unlabeled`, until the ranks vote.
         """
         del num_batches
         passes = self._prepare_input(next(epoch_iterator))
-        # The loss of a step without loss tokens is zero, not 0 / 0.
-        return [passes], self._get_num_items_in_batch(passes, device).clamp(min=1)
+        loss_tokens = self._get_num_items_in_batch(passes, device)
+        self.heartbeat.unlabeled = loss_tokens == 0
+        # The loss is zero then, not 0 / 0.
+        return [passes], loss_tokens.clamp(min=1)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         # transformers' loop checks only after a step whether to stop. It would train on after the

@@ -42,13 +42,15 @@ class StepWatchdog:
     Inside `with StepWatchdog(state_dir, out, limit_s) as heartbeat:` call
     `heartbeat.set_phase(phase)` and set `heartbeat.step`. `passes` counts forward passes, which
     distinguishes a rank that hangs before a pass from those that wait for it inside. `nonfinite`
-    sums up what must stay finite; see `collectives.any_rank`.
+    sums up what must stay finite, and `unlabeled` says whether the step has no label on any rank;
+    see `collectives.any_rank`.
     """
 
     def __init__(self, state_dir: Path, out: UnitContext, limit_s: float) -> None:
         self.folder, self.out, self.limit_s = state_dir / RANKS, out, limit_s
         self.phase, self.step, self.passes = "loading", 0, 0
         self.nonfinite: Any = 0.0
+        self.unlabeled: Any = False
         self.idle_s = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="step-watchdog", daemon=True)

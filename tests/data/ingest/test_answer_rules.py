@@ -9,8 +9,8 @@ from plain_out import run_plain
 from pydantic import ValidationError
 
 from hala_hpc.data.corpus.reader import read_part
+from hala_hpc.data.ingest.prepare_settings import PrepareSettings
 from hala_hpc.data.ingest.quality_settings import ANSWER_RULES
-from hala_hpc.stages.prepare import Settings
 
 #: Question and answer of the rows that a rule finds.
 FOUND = {
@@ -131,7 +131,7 @@ def test_only_empty_answers_are_rejected_by_default_and_count_keeps_every_row(
     assert set(counted) == {name.replace("_", "-") for name in ANSWER_RULES}
     assert run(tmp_path, rows, rules={"empty_answer": "off"}) == ({}, {})
     with pytest.raises(ValidationError, match="'off', 'count' or 'reject'"):
-        Settings.model_validate({"data": "a", "rules": {"refusal": "drop"}})
+        PrepareSettings.model_validate({"data": "a", "rules": {"refusal": "drop"}})
 
 
 def test_every_answer_of_a_conversation_and_the_target_of_a_pair_count(tmp_path: Path) -> None:

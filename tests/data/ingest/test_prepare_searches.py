@@ -15,7 +15,8 @@ from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.data.corpus.reader import read_part
 from hala_hpc.data.ingest.near_duplicates import band_recall, choose_band_size
-from hala_hpc.stages.prepare import STAGE, Settings
+from hala_hpc.data.ingest.prepare_settings import PrepareSettings
+from hala_hpc.stages.prepare import STAGE
 
 WORDS = [
     first + second + third
@@ -182,7 +183,7 @@ def test_the_result_is_the_same_for_any_number_of_processes_files_and_units(
 def test_a_unit_that_is_made_later_is_what_it_would_have_been(tmp_path: Path) -> None:
     rows = [alpaca("Q", text(number % 20, number)) for number in range(60)]
     given = {"data": write(tmp_path, rows), "units": 3, "near_duplicates": 0.65, "limit": 50}
-    settings = Settings.model_validate(given)
+    settings = PrepareSettings.model_validate(given)
     made = []
     for name, attempts in (("whole", [[0, 1, 2]]), ("resumed", [[1], [0, 2]])):
         stage = STAGE(settings, PlainInputs())
@@ -218,8 +219,8 @@ def test_counting_near_duplicates_keeps_all_rows_and_lists_the_pairs(tmp_path: P
 
 def test_thresholds_that_are_too_low_are_refused() -> None:
     with pytest.raises(ValidationError, match=r"below 0\.5; give 0.5 to 1, or 0"):
-        Settings.model_validate({"data": "a", "near_duplicates": 0.2})
-    given = Settings.model_validate({"data": "a", "near_duplicates": "0.9"})
+        PrepareSettings.model_validate({"data": "a", "near_duplicates": 0.2})
+    given = PrepareSettings.model_validate({"data": "a", "near_duplicates": "0.9"})
     assert given.near_duplicates.threshold == 0.9
     for threshold in (0.5, 0.7, 0.8, 0.9, 0.99, 1.0):
         assert band_recall(threshold, choose_band_size(threshold)) >= 0.99
@@ -331,10 +332,11 @@ def test_benchmarks_of_the_hub_are_fetched_and_read_in_all_subsets(
 ) -> None:
     names = ["README.md", "a/test.jsonl", "a/train.jsonl", "b/test-00000-of-00001.parquet", "x.png"]
     given = {"data": "owner/corpus", "contamination": ["owner/exams"]}
-    stage = STAGE(Settings.model_validate(given), PlainInputs())
+    stage = STAGE(PrepareSettings.model_validate(given), PlainInputs())
     assert stage.data_names(names, reference="owner/corpus") == ["README.md", "a/train.jsonl"]
     assert stage.data_names(names, reference="owner/exams") == names[1:4]
-    split = STAGE(Settings.model_validate(given | {"contamination_split": "test"}), PlainInputs())
+    of_split = PrepareSettings.model_validate(given | {"contamination_split": "test"})
+    split = STAGE(of_split, PlainInputs())
     assert split.data_names(names, reference="owner/exams") == [names[1], names[3]]
     assert ("contamination", "owner/exams") in {
         (name, value) for name, value, _ in split.settings.references()
