@@ -53,6 +53,7 @@ COMMANDS = {
     "verify",
     "inspect",
     "publish",
+    "ratings",
     "rehearsal",
     "template",
     "completion",

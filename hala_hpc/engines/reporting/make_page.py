@@ -30,6 +30,7 @@ from hala_hpc.engines.reporting.limits import (
 )
 from hala_hpc.engines.reporting.node_facts import NodeFacts
 from hala_hpc.engines.reporting.page_content import Block, Lines, PageTable, RunPage, Section
+from hala_hpc.engines.reporting.ratings_section import ratings_section, read_rating_results
 from hala_hpc.engines.reporting.run_picture import draw_pipeline
 from hala_hpc.engines.reporting.safe_text import file_stem
 from hala_hpc.engines.reporting.score_rows import ScoreTable, read_score_table
@@ -52,6 +53,8 @@ class PageRequest:
     price: HourPrice | None = None
     item_tables: Mapping[str, Sequence[Table]] = field(default_factory=dict)
     """Further tables about the scores of an evaluation, by its node, e.g. of differences."""
+    work: Path | None = None
+    """Work folder with the ratings of people; None for a page without them."""
 
 
 def make_run_page(request: PageRequest) -> RunPage:
@@ -63,6 +66,7 @@ def make_run_page(request: PageRequest) -> RunPage:
         pipeline_section(nodes),
         rows_section(nodes),
         translations_section(nodes),
+        people_section(request.work),
         training_section(nodes),
         judge_section(nodes),
         sweeps_section(nodes),
@@ -146,6 +150,11 @@ def translations_section(nodes: Sequence[NodeFacts]) -> Section:
     rows = [block for node in nodes if node.stage != "evaluate" for block in make_examples(node)]
     lead = "Read some of it: scores alone do not show what a model does."
     return Section("texts", "Translations", [*scored, *rows], lead)
+
+
+def people_section(work: Path | None) -> Section:
+    """What people think of it."""
+    return ratings_section(*read_rating_results(work)) if work else ratings_section([])
 
 
 def training_section(nodes: Sequence[NodeFacts]) -> Section:
