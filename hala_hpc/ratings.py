@@ -68,15 +68,15 @@ def ratings(arguments: Sequence[str]) -> int:
         name=given.get("name", ""),
         data=given.get("data", ""),
         language=given.get("language", ""),
-        items=read_count(given, "items"),
-        attention=read_count(given, "attention"),
-        raters=read_count(given, "raters"),
-        seed=read_count(given, "seed"),
+        items=read_export_number(given, "items"),
+        attention=read_export_number(given, "attention"),
+        raters=read_export_number(given, "raters"),
+        seed=read_export_number(given, "seed"),
     )
     return export_ratings(run, request)
 
 
-def read_count(given: Mapping[str, str], key: str) -> int:
+def read_export_number(given: Mapping[str, str], key: str) -> int:
     """A number of an export. Raises: UserError if there is nothing to rate, or nobody to do it."""
     found = parse_whole_number(given, key, COUNTS[key])
     assert found is not None

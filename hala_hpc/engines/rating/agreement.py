@@ -104,7 +104,7 @@ def compute_rating_results(sample: RatingSample, returned: Sequence[RaterRatings
     win_rates = [
         win_rate
         for system, other in combinations(sample.systems, 2)
-        if (win_rate := compare_systems(sample, counted, system, other))
+        if (win_rate := compute_win_rate(sample, counted, system, other))
     ]
     return RatingResults(sample, raters, measure_agreement("scores", every), scores, win_rates)
 
@@ -143,7 +143,7 @@ def scores_by_system(sample: RatingSample, rating: ItemRating) -> Mapping[str, f
     return {system: score for system, score in pairs if score is not None}
 
 
-def compare_systems(
+def compute_win_rate(
     sample: RatingSample, returned: Sequence[RaterRatings], system: str, other: str
 ) -> WinRate | None:
     """The win rate of a system; None if no rater gave both a score."""

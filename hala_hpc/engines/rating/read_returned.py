@@ -100,7 +100,7 @@ def read_returned_file(path: Path, sample: RatingSample) -> ReturnedFile:
         raise UserError(f"data={path}: not UTF-8; save it as CSV UTF-8", BAD_DATA) from None
     found = ReturnedFile(path, sample)
     if path.suffix == ".csv":
-        read_table(text, found)
+        read_table_form(text, found)
     elif path.suffix == ".jsonl":
         read_annotations(parse_lines(text, found), found)
     elif path.suffix == ".json":
@@ -110,7 +110,7 @@ def read_returned_file(path: Path, sample: RatingSample) -> ReturnedFile:
     return found
 
 
-def read_table(text: str, found: ReturnedFile) -> None:
+def read_table_form(text: str, found: ReturnedFile) -> None:
     """Add the rows of a table; the name of the file names its rater where the column is empty."""
     head = text.partition("\n")[0]
     # Where the comma is the decimal sign, spreadsheets separate cells with semicolons.

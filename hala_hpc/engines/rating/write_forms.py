@@ -23,7 +23,7 @@ from hala_hpc.engines.reporting.safe_text import show_invisible
 
 CSV_FORM, HTML_FORM, PEARMUT_FORM = "form.csv", "form.html", "pearmut.json"
 #: Spreadsheets read UTF-8 only with this character in front.
-BYTE_ORDER_MARK = "\ufeff"
+UTF_8_SIGNATURE = "\ufeff"
 #: Protocol of Pearmut with a score from 0 to 100 and nothing else: direct assessment.
 PEARMUT_PROTOCOL = "DA"
 
@@ -31,7 +31,7 @@ PEARMUT_PROTOCOL = "DA"
 def write_sample(sample: RatingSample, folder: Path, raters: int) -> list[Path]:
     """Write the forms, and last the sample with its key; the paths of the forms."""
     forms = folder / FORMS_FOLDER
-    write_text(forms / CSV_FORM, BYTE_ORDER_MARK + format_csv_form(sample))
+    write_text(forms / CSV_FORM, UTF_8_SIGNATURE + format_csv_form(sample))
     write_text(forms / HTML_FORM, render_form(sample))
     write_json(forms / PEARMUT_FORM, make_campaign(sample, raters))
     sample.write(folder / SAMPLE_FILE)
