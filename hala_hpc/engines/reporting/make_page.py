@@ -31,6 +31,7 @@ from hala_hpc.engines.reporting.limits import (
 from hala_hpc.engines.reporting.node_facts import NodeFacts
 from hala_hpc.engines.reporting.page_content import Block, Lines, PageTable, RunPage, Section
 from hala_hpc.engines.reporting.ratings_section import ratings_section, read_rating_results
+from hala_hpc.engines.reporting.reader_texts import explain_stages
 from hala_hpc.engines.reporting.run_picture import draw_pipeline
 from hala_hpc.engines.reporting.safe_text import file_stem
 from hala_hpc.engines.reporting.score_rows import ScoreTable, read_score_table
@@ -132,7 +133,11 @@ def result_section(
 
 def pipeline_section(nodes: Sequence[NodeFacts]) -> Section:
     """The picture of the run."""
-    return Section("pipeline", "The pipeline", [draw_pipeline(nodes)] if nodes else [])
+    lead = "A run is made of steps: each reads the results of others and makes one of its own."
+    blocks: list[Block] = [draw_pipeline(nodes)] if nodes else []
+    if lines := explain_stages(nodes):
+        blocks.append(Lines(lines))
+    return Section("pipeline", "The pipeline", blocks, lead)
 
 
 def rows_section(nodes: Sequence[NodeFacts]) -> Section:
@@ -170,14 +175,16 @@ def training_section(nodes: Sequence[NodeFacts]) -> Section:
 def judge_section(nodes: Sequence[NodeFacts]) -> Section:
     """Histograms of all judges."""
     drawings = [drawing for node in nodes if (drawing := draw_judge_scores(node))]
-    return Section("judge", "Scores of the judge", drawings)
+    lead = "A language model judged each row; rows with too low a score were rejected."
+    return Section("judge", "Scores of the judge", drawings, lead)
 
 
 def sweeps_section(nodes: Sequence[NodeFacts]) -> Section:
     """Drawings of all sweeps."""
     sweeps = find_sweeps(nodes)
     drawings = [one for sweep in sweeps for one in (draw_sweep(sweep), draw_tradeoff(sweep)) if one]
-    return Section("sweeps", "Sweeps", drawings)
+    lead = "The same step was made with several values of a setting, to see which serves best."
+    return Section("sweeps", "Sweeps", drawings, lead)
 
 
 def time_section(nodes: Sequence[NodeFacts], price: HourPrice | None) -> Section:
