@@ -30,7 +30,8 @@ LEAD = (
 AGREEMENT_NOTE = (
     "Krippendorff's alpha: 1 where raters agree in all, 0 where they agree as often as by chance. "
     "Conclusions usually ask for 0.8, tentative ones for 0.667. A dash: unknown, as no item has "
-    "two raters, or as all of them rated alike. Items: those that two raters or more rated."
+    "two raters, or as all of them rated alike. Units: outputs, or pairs of outputs, that two "
+    "raters or more rated."
 )
 WIN_NOTE = (
     "How often the first system got a higher score than the second on the same item, by the same "
@@ -77,10 +78,10 @@ def agreement_table(results: RatingResults) -> PageTable:
     return PageTable(
         f"rating-agreement-{file_stem(name)}",
         Table(
-            f"Agreement of the raters ({name})", ["about", "alpha", "items"], rows, AGREEMENT_NOTE
+            f"Agreement of the raters ({name})", ["about", "alpha", "units"], rows, AGREEMENT_NOTE
         ),
         [[one.about, one.alpha, one.units] for one in found],
-        ["about", "alpha", "items"],
+        ["about", "alpha", "units"],
     )
 
 
