@@ -42,7 +42,7 @@ ARGUMENT_VALUES: Mapping[str, Values] = {
     "render": ValueKind.FOLDER,
     "upload": ValueKind.ANY,
     **dict.fromkeys(("name", "systems", "items", "attention", "seed", "raters"), ValueKind.ANY),
-    "language": ("en", "ar"),
+    "language": ValueKind.ANY,
     "format": ("text", "json"),
     "launch.format": ("text", "markdown"),
     "status.format": ("text", "json", "html"),
