@@ -21,6 +21,6 @@ def measure_energy_kwh(work: Path, query_usage: UsageQuery) -> dict[str, float]:
     for name, ours in jobs.items():
         measured = [accounts[job].energy_j if job in accounts else None for job in ours]
         known = [energy for energy in measured if energy is not None]
-        if len(known) == len(measured) and sum(known):
+        if len(known) == len(measured) and sum(known) > 0:
             found[name] = sum(known) / JOULES_PER_KWH
     return found
