@@ -12,7 +12,7 @@ from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.core.record import JsonRecord
 from hala_hpc.core.run import RunNode
 from hala_hpc.engines.reporting.node_facts import NodeFacts, read_node_facts
-from hala_hpc.engines.reporting.translation_examples import read_translations
+from hala_hpc.engines.reporting.translation_examples import read_paired_translations
 
 #: Systems whose outputs a person can compare at a time.
 MIN_SYSTEMS, MAX_SYSTEMS = 2, 6
@@ -70,7 +70,7 @@ def require_facts(node: RunNode) -> NodeFacts:
 
 def texts_of_evaluation(node: NodeFacts) -> list[RatedText]:
     """The held-out sentences of an evaluation with the translation of each model."""
-    found = read_translations(node)
+    found = read_paired_translations(node)
     if len(found) < MIN_SYSTEMS:
         raise UserError(
             f"node={node.name}: it has translations of {len(found)} models, and a comparison needs "
