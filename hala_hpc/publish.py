@@ -2,7 +2,8 @@
 
 The folder `<work>/publish/<node>-…` has the files of a model or a corpus and a card in the hub's
 format: lineage, data, settings, scores, hours, and the license that follows from all inputs. It is
-checked; nothing leaves this machine unless upload=owner/name is given.
+checked; nothing leaves this machine unless upload=owner/name is given. That of an evaluation has
+its scores and items in the form of Every Eval Ever, to send there by hand.
 """
 
 if __name__ == "__main__":
@@ -15,16 +16,18 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.commands.arguments import add_default_work, is_true, parse_arguments
 from hala_hpc.commands.command_line import run_command
 from hala_hpc.core.errors import OK, UserError
 from hala_hpc.core.hub import HUB_ID, parse_hub_reference
 from hala_hpc.core.run import RunNode, read_run, resolve_work_folder
+from hala_hpc.jobs.energy import measure_energy_kwh
 
 ARGUMENTS = {
     "work": "folder of a run (default: the one around this folder, else runs/<recipe>)",
     "recipe": "recipe of the run, if work is not given",
-    "node": "the node whose result is published: a model or a corpus",
+    "node": "the node whose result is published: a model, a corpus or an evaluation",
     "upload": "owner/name on the hub, to upload the folder there (default: no upload)",
     "private": "true: a repository that the upload makes is private",
 }
@@ -44,9 +47,21 @@ def publish(arguments: Sequence[str]) -> int:
         raise UserError(f"upload={target}: write owner/name, without a revision")
     run = read_run(resolve_work_folder(overrides))
     node = run.find_node(overrides["node"])
-    from hala_hpc.engines.publishing.upload_folder import write_published_folder
+    from hala_hpc.engines.publishing.upload_folder import (
+        EVALUATION_STAGE,
+        write_published_evaluation,
+        write_published_folder,
+    )
 
-    made = write_published_folder(run, node, target or node.name, read_job_environment(node))
+    if node.stage == EVALUATION_STAGE:
+        if target:
+            raise UserError(f"upload={target}: only models and corpora are uploaded; leave it out")
+        print(f"folder: {write_published_evaluation(run, node)}", flush=True)
+        return OK
+    energy = measure_energy_kwh(run.work, SlurmBackend().query_usage)
+    made = write_published_folder(
+        run, node, target or node.name, read_job_environment(node), energy
+    )
     print(f"license: {made.license.name}")
     print("\n".join(made.license.sentences()))
     print(f"folder: {made.path} ({made.size_bytes / 1e6:,.1f} MB)", flush=True)

@@ -54,6 +54,7 @@ COMMANDS = {
     "verify",
     "inspect",
     "publish",
+    "ratings",
     "rehearsal",
     "template",
     "completion",

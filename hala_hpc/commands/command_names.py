@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "logs": "show the log of what failed",
     "cancel": "cancel the jobs of a run",
     "retry": "run failed nodes again",
+    "ratings": "let people rate outputs blindly, and take the ratings back",
     "publish": "write a result as a folder for the hub, with its card",
     "verify": "check that everything finished is still intact",
     "completion": "print the completion script for bash or zsh",

@@ -37,7 +37,7 @@ class Merge(Stage[Settings]):
     """A stage of one unit: the merged model."""
 
     name = "merge"
-    version = 2
+    version = 3
     produces = "model"
     Settings = Settings
 

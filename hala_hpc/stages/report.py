@@ -43,7 +43,7 @@ class Report(Stage[Settings]):
     """A stage of one unit: the page."""
 
     name = "report"
-    version = 2
+    version = 3
     produces = "page"
     Settings = Settings
 
@@ -105,6 +105,7 @@ class Report(Stage[Settings]):
             settings.published,
             None if price is None else HourPrice(price, settings.currency),
             read_item_tables(facts),
+            works[0] if works else None,
         )
 
     def check(self, unit: int, folder: Path) -> UnitCounts:

@@ -47,7 +47,7 @@ class Sft(Stage[Settings]):
     """A stage of one unit: the tuned model, which all ranks train together."""
 
     name = "sft"
-    version = 4
+    version = 5
     produces = "model"
     Settings = Settings
 

@@ -7,17 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from checkout import ROOT
 from command_line import CommandResult, run_command
 from hub_stand_in import GOOD_TOKEN
 from hub_upload_stand_in import HubUploadStandIn
-from huggingface_hub import DatasetCard, ModelCard
+from huggingface_hub import DatasetCard, ModelCard, parse_eval_result_entries
+from jsonschema import Draft7Validator
 from made_run import MadeRun, write_pairs
 from quantize_python import run_heavy
 from random_models import random_lfm2
 
 from hala_hpc.core.records import InputFacts, NodeConfig
+from hala_hpc.engines.evaluation.item_files import ItemOutcome, write_items, write_items_of_model
+from hala_hpc.engines.evaluation.score_files import MergedScores, ModelScores
 
 COMMIT = "c" * 40
+#: Forms of others: schemas by their facts, and headings of the templates.
+SCHEMAS = ROOT / "tests" / "golden" / "cards"
 SCORES: dict[str, Any] = {
     "scores": {"base": {"exams/acc": 0.3}, "merged": {"exams/acc": 0.5}},
     "intervals": {"base": {"exams/acc": [0.25, 0.35]}, "merged": {"exams/acc": [0.45, 0.55]}},
@@ -83,6 +90,7 @@ def make_run(work: Path) -> MadeRun:
     write_model(merge.output)
     models = {"base": "lab/base", "merged": "@merge"}
     run.add("scores", "evaluate", SCORES, {"models": models, "tasks": ["exams"]}, ("merge",))
+    run.add("page", "report")
     run.finish()
     return run
 
@@ -111,6 +119,12 @@ def publish(work: Path, home: Path, *arguments: str, **env: str) -> CommandResul
     """Run the command with a hub cache."""
     line = (f"work={work}", *arguments)
     return run_command(*line, module="publish", cwd=None, HF_HOME=str(home), **env)
+
+
+def missing_headings(card: Path, template: str) -> list[str]:
+    """Headings of a template of the hub that a card lacks."""
+    found = [line.strip() for line in card.read_text().splitlines() if line.startswith("#")]
+    return [line for line in (SCHEMAS / template).read_text().splitlines() if line not in found]
 
 
 def test_a_model_gets_the_strictest_license_of_all_that_it_is_made_of(
@@ -145,6 +159,7 @@ def test_a_model_gets_the_strictest_license_of_all_that_it_is_made_of(
     ):
         assert part in card.text, part
     assert str(work) not in card.text
+    assert missing_headings(folder / "README.md", "model_card.md") == []
     # The result of the run is not changed by what people do to the folder.
     (folder / "config.json").write_text("{}")
     assert "lfm2" in (work / "node2-000000000002" / "output" / "config.json").read_text()
@@ -165,6 +180,7 @@ def test_a_corpus_gets_a_data_card_and_no_rejected_rows(work: Path, hub_home: Pa
     (folder,) = (work / "publish").iterdir()
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert files == ["README.md", "data/part-00000.parquet"]
+    assert missing_headings(folder / "README.md", "data_card.md") == []
     values = DatasetCard.load(folder / "README.md").data.to_dict()
     assert values["size_categories"] == ["n<1K"]
     assert values["language"] == ["en", "ar"]
@@ -172,10 +188,90 @@ def test_a_corpus_gets_a_data_card_and_no_rejected_rows(work: Path, hub_home: Pa
     assert values["configs"][0]["data_files"][0]["path"] == "data/*.parquet"
 
 
+def test_an_evaluation_is_written_as_every_eval_ever_takes_it(work: Path, hub_home: Path) -> None:
+    run = make_run(work)
+    output = run.folder(3) / "output"
+    MergedScores(
+        scores={
+            "base": {"exams/acc": 0.3, "ter": 60.0},
+            "merged": {"exams/acc": 0.5, "exams/perplexity": 9.0},
+        },
+        errors={"base": {"exams/acc": 0.02}, "merged": {"exams/acc": 0.02}},
+        intervals={"base": {"exams/acc": (0.25, 0.35)}},
+        samples={"base": {"exams": 3}, "merged": {"exams": 3}},
+        signatures={"base": {"exams": "shots:5"}, "merged": {}},
+    ).write(output / "scores.json")
+    items = [
+        ItemOutcome("exams", 0, "d0", "p0", "t0", "واحد", "واحد", "acc", 1.0, {"acc": 1.0}, [-1.0]),
+        ItemOutcome("exams", 1, "d1", "p1", "t1", "اثنان", "</x>", "acc", 0.0, {"acc": 0.0}),
+        ItemOutcome("exams", 2, "d2", "p2", "t2", "", excluded="equal choices"),
+    ]
+    write_items(output / "plain.parquet", items)
+    write_items_of_model(output / "plain.parquet", "merged", output / "items-00001.parquet")
+    ModelScores(label="merged", scores={"exams/acc": 0.5}, data={"lab/exams": COMMIT}).write(
+        output / "scores-00000.json"
+    )
+    ended = publish(work, hub_home, "node=scores")
+    assert ended.code == 0, ended
+    folder = Path(ended.out.removeprefix("folder: ").strip())
+    records = {path.parent.name: path for path in folder.rglob("*.json")}
+    assert set(records) == {"base", "merged"}
+    schemas = SCHEMAS / "every_eval.schema.json", SCHEMAS / "every_eval_item.schema.json"
+    whole, item = (Draft7Validator(json.loads(path.read_text())) for path in schemas)
+    for path in records.values():
+        assert list(whole.iter_errors(json.loads(path.read_text()))) == []
+    base = json.loads(records["base"].read_text())
+    assert base["model_info"]["id"] == "lab/base"
+    first, ter = base["evaluation_results"]
+    assert first["score_details"] == {
+        "score": 0.3,
+        "details": {"signature": "shots:5"},
+        "uncertainty": {
+            "standard_error": {"value": 0.02},
+            "confidence_interval": {"lower": 0.25, "upper": 0.35, "confidence_level": 0.95},
+            "num_samples": 3,
+        },
+    }
+    assert ter["metric_config"]["lower_is_better"]
+    merged = json.loads(records["merged"].read_text())
+    assert merged["evaluation_results"][0]["source_data"]["hf_repo"] == "lab/exams"
+    detailed = merged["detailed_evaluation_results"]
+    samples = folder / detailed["file_path"]
+    lines = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
+    assert detailed["total_rows"] == len(lines) == 2, "what is excluded has no score"
+    for line in lines:
+        assert list(item.iter_errors(line)) == []
+        assert line["evaluation_id"] == merged["evaluation_id"]
+    assert [line["evaluation"]["is_correct"] for line in lines] == [True, False]
+
+
+@pytest.mark.long
+def test_a_benchmark_of_the_hub_has_a_file_that_the_hub_shows(work: Path, hub_home: Path) -> None:
+    run = make_run(work)
+    name = "gsm8k/exact_match,strict-match"
+    for questions, expected in ((1319, True), (20, False)):
+        MergedScores(
+            scores={"merged": {name: 0.25, "exams/acc": 0.5}},
+            errors={},
+            samples={"merged": {"gsm8k": questions}},
+            signatures={"merged": {"gsm8k": "shots:5"}},
+        ).write(run.folder(3) / "output" / "scores.json")
+        assert publish(work, hub_home, "node=merge").code == 0
+        (folder,) = (work / "publish").iterdir()
+        path = folder / ".eval_results" / "gsm8k.yaml"
+        assert path.is_file() == expected, "a score of some questions is not that of the benchmark"
+        if expected:
+            (entry,) = parse_eval_result_entries(yaml.safe_load(path.read_text()))
+            assert (entry.dataset_id, entry.task_id, entry.value) == ("openai/gsm8k", "gsm8k", 25.0)
+            assert entry.notes == "strict match; shots:5"
+            assert [one.name for one in path.parent.iterdir()] == ["gsm8k.yaml"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("node=scores",), 64, "a evaluate makes nothing to publish"),
+        (("node=page",), 64, "a report makes nothing to publish"),
+        (("node=scores", "upload=lab/scores"), 64, "only models and corpora are uploaded"),
         ((), 64, "node= is missing"),
         (("node=merge", "upload=nobody"), 64, "upload=nobody: write owner/name"),
         (("node=merg",), 64, "merge"),

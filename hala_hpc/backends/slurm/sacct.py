@@ -179,13 +179,16 @@ class JobUsage:
     seconds: int = 0
     gpu_seconds: int | None = None
     """None if the site does not account for GPUs."""
+    energy_j: int | None = 0
+    """Energy in joules; None if that of a run was not measured. Nodes are measured as a whole: for
+    jobs that share a node it is too much."""
 
 
 def query_usage(jobs: Collection[NamedJob]) -> dict[NamedJob, JobUsage] | None:
     """Query the usage of jobs and arrays, with one call of sacct; None if it does not answer."""
     if not jobs or not shutil.which("sacct"):
         return None if jobs else {}
-    fields = "--format=JobID,JobName,ElapsedRaw,AllocTRES"
+    fields = "--format=JobID,JobName,ElapsedRaw,AllocTRES,ConsumedEnergyRaw"
     try:
         done = run_slurm(*ACCOUNTING, ids_of(jobs), fields, limit_s=USED_LIMIT_S)
     except TransientError:
@@ -193,16 +196,20 @@ def query_usage(jobs: Collection[NamedJob]) -> dict[NamedJob, JobUsage] | None:
     if done.returncode:
         return None
     found: dict[NamedJob, JobUsage] = {}
-    for element, name, elapsed, tres in (row for row in split_rows(done.stdout) if len(row) == 4):
+    for element, name, *usage in (row for row in split_rows(done.stdout) if len(row) == 5):
         job = NamedJob(element.partition("_")[0], name)
         if job in jobs:
-            found[job] = add_usage(found.get(job, JobUsage()), int(elapsed or 0), tres)
+            found[job] = add_usage(found.get(job, JobUsage()), *usage)
     return found
 
 
-def add_usage(before: JobUsage, seconds: int, tres: str) -> JobUsage:
+def add_usage(before: JobUsage, elapsed: str, tres: str, energy: str) -> JobUsage:
     """Add the usage of one more row."""
-    gpus = GPUS.search(tres)
-    if gpus is None:
-        return JobUsage(before.seconds + seconds, before.gpu_seconds)
-    return JobUsage(before.seconds + seconds, (before.gpu_seconds or 0) + seconds * int(gpus[1]))
+    seconds = int(elapsed or 0)
+    gpu_seconds, energy_j = before.gpu_seconds, before.energy_j
+    if (gpus := GPUS.search(tres)) is not None:
+        gpu_seconds = (gpu_seconds or 0) + seconds * int(gpus[1])
+    # A site without a plugin that measures energy reports 0 or nothing.
+    if energy_j is not None and seconds:
+        energy_j = energy_j + int(energy) if energy.isdigit() and int(energy) else None
+    return JobUsage(before.seconds + seconds, gpu_seconds, energy_j)

@@ -27,7 +27,7 @@ PAGE_FOLDER = "page"
 #: Stage whose settings the page takes over, and which is not on it.
 REPORT = "report"
 #: Libraries of the environment main that the page needs.
-PAGE_LIBRARIES = ("jinja2", "matplotlib", "pyarrow", "sacrebleu")
+PAGE_LIBRARIES = ("jinja2", "matplotlib", "nltk", "pyarrow", "sacrebleu")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ def write_status_page(work: Path, nodes: Sequence[RunNode], statuses: Sequence[N
         settings.get("published") or {},
         None if price is None else HourPrice(float(price), str(settings.get("currency") or "")),
         read_item_tables(facts),
+        work,
     )
     write_page(make_run_page(request), work / PAGE_FOLDER)
     return work / PAGE_FOLDER / HTML_FILE

@@ -214,8 +214,12 @@ def provenance_table(summaries: Sequence[NodeSummary]) -> Table:
         ]
         for s in summaries
     ]
-    columns = ["node", "fingerprint", "commit", "versions"]
-    return Table("How it was made", columns, rows, "", (0, 1, 2, 3))
+    columns = ["step", "fingerprint", "commit", "versions"]
+    note = (
+        "Fingerprint: the name of a result, which follows from its settings and inputs. Commit: "
+        "the version of the code of hala_hpc; + after one whose files were changed."
+    )
+    return Table("How it was made", columns, rows, note, (0, 1, 2, 3))
 
 
 def shorten_commits(commits: str) -> str:

@@ -1,7 +1,7 @@
 """The parts of a card, as Markdown: lineage, data, settings, scores, hours, versions."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hala_hpc.engines.evaluation.report import DASH
 from hala_hpc.engines.publishing.lineage import Lineage, OuterInput
@@ -131,14 +131,37 @@ def describe_limits(tables: Sequence[ScoreTable]) -> str:
     return "\n".join(f"- {escape_markdown(text)}" for text in limits)
 
 
-def describe_hours(lineage: Lineage) -> str:
-    """GPU hours of all steps; energy is not measured."""
-    known = [(node.name, node.gpu_hours) for node in lineage.nodes if node.gpu_hours]
-    total = sum(hours for _, hours in known)
+def describe_hours(lineage: Lineage, energy_kwh: Mapping[str, float]) -> str:
+    """GPU hours and energy of all steps; `energy_kwh` is by the folder of a node."""
+    energy = {
+        node.name: energy_kwh[node.output.parent.name]
+        for node in lineage.nodes
+        if node.output is not None and node.output.parent.name in energy_kwh
+    }
+    known = [node for node in lineage.nodes if node.gpu_hours or node.name in energy]
     if not known:
         return "GPU hours: none recorded. Energy and hardware: unknown."
-    table = markdown_rows(["step", "GPU hours"], [[name, f"{hours:,.2f}"] for name, hours in known])
-    return f"{table}\n\nIn all {total:,.2f} GPU hours, by the records of the jobs. Energy: unknown."
+    rows = [
+        [
+            node.name,
+            f"{node.gpu_hours:,.2f}" if node.gpu_hours else DASH,
+            f"{energy[node.name]:,.2f}" if node.name in energy else DASH,
+        ]
+        for node in known
+    ]
+    hours = sum(node.gpu_hours or 0.0 for node in known)
+    text = f"In all {hours:,.2f} GPU hours, by the records of the jobs. "
+    if not energy:
+        return f"{markdown_rows(['step', 'GPU hours'], [row[:2] for row in rows])}\n\n{text}" + (
+            "Energy: unknown."
+        )
+    text += (
+        f"Energy: {sum(energy.values()):,.2f} kWh, as SLURM measured it on whole nodes; for jobs "
+        "that shared a node it is too much."
+    )
+    if unknown := [node.name for node in known if node.name not in energy]:
+        text += f" Unknown for {', '.join(map(escape_markdown, unknown))}."
+    return f"{markdown_rows(['step', 'GPU hours', 'energy, kWh'], rows)}\n\n{text}"
 
 
 def describe_versions(lineage: Lineage) -> str:

@@ -1,7 +1,7 @@
 """Make the card of a model or a corpus in the hub's format, from the records of its run."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hala_hpc.engines.publishing.card_text import (
@@ -45,6 +45,8 @@ class CardRequest:
     tables: Sequence[ScoreTable] = ()
     """Evaluations of the result."""
     languages: Sequence[str] = ()
+    energy_kwh: Mapping[str, float] = field(default_factory=dict)
+    """Energy of nodes by their folder, as far as it was measured."""
 
 
 def make_model_card(request: CardRequest) -> Any:
@@ -71,7 +73,7 @@ def make_model_card(request: CardRequest) -> Any:
         details=f"- Base models: {', '.join(bases) or 'no model of the hub'}",
         sizes=describe_sizes(lineage),
         scores=list_scores(request.tables),
-        hours=describe_hours(lineage),
+        hours=describe_hours(lineage, request.energy_kwh),
         **common_parts(request),
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.hub import fetched_commit, find_hub_cache, parse_hub_reference, repository_folder
-from hala_hpc.core.records import HUB_INPUT, PATH_INPUT, InputFacts, NodeSummary
+from hala_hpc.core.records import HUB_INPUT, PATH_INPUT, InputFacts, NodeConfig, NodeSummary
 from hala_hpc.engines.reporting.node_facts import NodeFacts, read_node_facts
 
 #: Kinds of repositories whose card is looked for, by the name of the hub.
@@ -67,14 +67,37 @@ def visit(
     if artifact.folder.name in seen or summary is None:
         return
     facts = read_node_facts(artifact.output, summary)
-    inputs = facts.config.inputs.items() if facts.config else ()
-    for reference, one in inputs:
-        if one.artifact:
-            visit(Artifact(artifact.folder.parent / one.artifact), seen, outer, environment)
-        else:
-            found = outer_input(reference, one, facts.name, environment)
-            outer.setdefault((found.repository, found.name), found)
+    if facts.config:
+        visit_inputs(artifact.folder.parent, facts.config, seen, outer, environment)
     seen[artifact.folder.name] = facts
+
+
+def visit_inputs(
+    work: Path,
+    config: NodeConfig,
+    seen: dict[str, NodeFacts],
+    outer: dict[tuple[str, str], OuterInput],
+    environment: Mapping[str, str],
+) -> None:
+    """Add all that a node reads, and all that this is made of."""
+    for reference, one in config.inputs.items():
+        if one.artifact:
+            visit(Artifact(work / one.artifact), seen, outer, environment)
+        else:
+            found = outer_input(reference, one, config.node, environment)
+            outer.setdefault((found.repository, found.name), found)
+
+
+def trace_outer_inputs(artifact: Artifact, environment: Mapping[str, str]) -> list[OuterInput]:
+    """What the result of a node that still runs is made of, from outside of the run.
+
+    Raises: Damaged if a record is damaged.
+    """
+    config = artifact.config()
+    outer: dict[tuple[str, str], OuterInput] = {}
+    if config is not None:
+        visit_inputs(artifact.folder.parent, config, {}, outer, environment)
+    return list(outer.values())
 
 
 def outer_input(

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -14,19 +15,25 @@ from hala_hpc.core.files import claim_folder
 from hala_hpc.core.run import Run, RunNode
 from hala_hpc.engines.models.card_data import CARD_FILE
 from hala_hpc.engines.publishing.cards import CardRequest, make_data_card, make_model_card
+from hala_hpc.engines.publishing.eval_results import write_eval_results
+from hala_hpc.engines.publishing.every_eval import write_evaluation
 from hala_hpc.engines.publishing.licenses import DerivedLicense, derive_license
 from hala_hpc.engines.publishing.lineage import iter_evaluations, trace_lineage
+from hala_hpc.engines.reporting.node_facts import read_node_facts
 from hala_hpc.engines.reporting.score_rows import read_score_table
 
 #: Stages whose results others can use.
 MODEL_STAGES = ("sft", "merge", "quantize")
 CORPUS_STAGES = ("prepare", "filter", "translate")
+EVALUATION_STAGE = "evaluate"
 #: Files and folders of a model's result that are about its training.
 NOT_OF_THE_MODEL = ("metrics", CARD_FILE)
 #: Suffixes of large files, which nobody edits.
 LINKED_FILES = (".safetensors", ".parquet")
 #: Files that are read for paths of this machine.
-TEXT_FILES = (".json", ".md", ".jinja", ".txt")
+TEXT_FILES = (".json", ".jsonl", ".yaml", ".md", ".jinja", ".txt")
+#: Where no site measures energy.
+NO_ENERGY: Mapping[str, float] = MappingProxyType({})
 LANGUAGES = re.compile(r"[a-z]{2,3}")
 
 
@@ -42,11 +49,16 @@ class PublishedFolder:
 
 
 def write_published_folder(
-    run: Run, node: RunNode, name: str, environment: Mapping[str, str]
+    run: Run,
+    node: RunNode,
+    name: str,
+    environment: Mapping[str, str],
+    energy_kwh: Mapping[str, float] = NO_ENERGY,
 ) -> PublishedFolder:
     """Write `<work>/publish/<node>-<fingerprint>` again, and check it.
 
-    `name`: that on the hub, or of the node; `environment`: with the hub cache of the jobs.
+    `name`: that on the hub, or of the node; `environment`: with the hub cache of the jobs;
+    `energy_kwh`: of nodes by their folder, as far as it was measured.
 
     Raises: UserError (BAD_DATA) if the result is not complete, or names paths of this machine.
     """
@@ -56,26 +68,46 @@ def write_published_folder(
     lineage = trace_lineage(artifact, environment)
     license_ = derive_license(lineage.outer_inputs)
     others = [one.artifact for one in run.nodes]
-    evaluations = [facts for facts, _ in iter_evaluations(lineage, others)]
-    tables = [table for facts in evaluations if (table := read_score_table(facts))]
-    request = CardRequest(name, lineage, license_, tables, find_languages(lineage.result.settings))
+    evaluations = list(iter_evaluations(lineage, others))
+    tables = [table for facts, _ in evaluations if (table := read_score_table(facts))]
+    languages = find_languages(lineage.result.settings)
+    request = CardRequest(name, lineage, license_, tables, languages, energy_kwh)
     card = make_model_card(request) if is_model else make_data_card(request)
     target = run.work / "publish" / artifact.folder.name
     temporary = target.with_name(f".{target.name}.{uuid4().hex[:8]}.tmp")
     fill_folder(artifact, temporary, is_model)
     (temporary / CARD_FILE).write_text(str(card), encoding="utf-8")
+    if is_model:
+        write_eval_results(temporary, evaluations)
     check_folder(temporary, is_model, run.work)
     replace_folder(temporary, target)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     return PublishedFolder(target, "model" if is_model else "dataset", license_, size)
 
 
+def write_published_evaluation(run: Run, node: RunNode) -> Path:
+    """Write the scores and items of an evaluation as Every Eval Ever takes them; their folder.
+
+    Raises: UserError (BAD_DATA) if the result is not complete, or names paths of this machine.
+    """
+    artifact = node.artifact
+    require_complete(artifact, node)
+    summary = artifact.summary()
+    assert summary is not None
+    target = run.work / "publish" / artifact.folder.name
+    temporary = target.with_name(f".{target.name}.{uuid4().hex[:8]}.tmp")
+    write_evaluation(temporary, read_node_facts(artifact.output, summary))
+    require_no_path(temporary, run.work)
+    replace_folder(temporary, target)
+    return target
+
+
 def require_complete(artifact: Artifact, node: RunNode) -> None:
     """Raise UserError if the node has no complete result, or none that others can use."""
-    if node.stage not in (*MODEL_STAGES, *CORPUS_STAGES):
+    if node.stage not in (*MODEL_STAGES, *CORPUS_STAGES, EVALUATION_STAGE):
         raise UserError(
             f"node={node.name}: a {node.stage} makes nothing to publish; name a node of "
-            f"{', '.join((*MODEL_STAGES, *CORPUS_STAGES))}"
+            f"{', '.join((*MODEL_STAGES, *CORPUS_STAGES, EVALUATION_STAGE))}"
         )
     summary = artifact.summary()
     if summary is None:
@@ -123,6 +155,11 @@ def check_folder(folder: Path, is_model: bool, work: Path) -> None:
         require_model(str(folder), "node")
     elif not list(folder.glob("data/*.parquet")):
         raise UserError("the corpus has no shards", BAD_DATA)
+    require_no_path(folder, work)
+
+
+def require_no_path(folder: Path, work: Path) -> None:
+    """Raise UserError (BAD_DATA) if a file names a path of this machine."""
     named = [
         f"{path.relative_to(folder)} names {work}: a path of this machine, that others cannot use; "
         "make the result from a recipe without absolute paths"

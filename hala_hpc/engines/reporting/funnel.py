@@ -6,6 +6,7 @@ from typing import Any
 from hala_hpc.engines.evaluation.report import Table, format_count
 from hala_hpc.engines.reporting.node_facts import NodeFacts
 from hala_hpc.engines.reporting.page_content import Drawing, PageTable
+from hala_hpc.engines.reporting.reader_texts import explain_reason
 from hala_hpc.engines.reporting.safe_text import clean_label, file_stem
 from hala_hpc.engines.reporting.svg_theme import INK, SERIES, draw_svg
 
@@ -65,11 +66,14 @@ def make_reasons_table(nodes: Sequence[NodeFacts]) -> PageTable:
         if count
     ]
     cells = [
-        [name, reason, format_count(count), f"{100 * count / rows:.2f} %" if rows else "–"]
+        [
+            *(name, reason, explain_reason(reason), format_count(count)),
+            f"{100 * count / rows:.2f} %" if rows else "–",
+        ]
         for name, reason, count, rows in found
     ]
-    columns = ["step", "reason", "rows", "share of its rows"]
-    table = Table("Rejected rows by reason", columns, cells, "", (0, 1))
+    columns = ["step", "reason", "what it means", "rows", "share of its rows"]
+    table = Table("Rejected rows by reason", columns, cells, "", (0, 1, 2))
     return PageTable("rejected", table, found, ("step", "reason", "rows", "rows_in"))
 
 

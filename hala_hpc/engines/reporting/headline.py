@@ -22,7 +22,9 @@ SCORE_NOTE = (
     "Brackets: the 95 % interval of a score, the range in which it would probably fall with other "
     "questions of the same kind. Bold: better than all other columns, by intervals that do not "
     "overlap; where no cell of a row is bold, its best model is not resolvable. Shares of correct "
-    "answers are in percent."
+    "answers are in percent. BLEU, chrF++ and ROUGE-L say from 0 to 100 how far translations agree "
+    "with reference translations; TER says how much of them would have to be changed. Samples: "
+    "questions or sentences."
 )
 #: Sentences about stages: what was done with rows.
 DONE_WITH_ROWS = {

@@ -96,5 +96,9 @@ def make_signature_table(nodes: Sequence[NodeFacts]) -> PageTable:
         known = stage_details(node.summary).get("signatures", {})
         names = dict.fromkeys(name for by_name in known.values() for name in by_name)
         rows += [[node.name, name, join_signatures(node.details, [name]) or DASH] for name in names]
-    table = Table("Signatures", ["step", "score", "how it was computed"], rows, "", (0, 1, 2))
+    note = (
+        "All that a score depends on, in the form of sacreBLEU and lm-eval: only scores with equal "
+        "signatures can be compared."
+    )
+    table = Table("Signatures", ["step", "score", "how it was computed"], rows, note, (0, 1, 2))
     return PageTable("signatures", table)

@@ -30,6 +30,8 @@ from hala_hpc.engines.reporting.limits import (
 )
 from hala_hpc.engines.reporting.node_facts import NodeFacts
 from hala_hpc.engines.reporting.page_content import Block, Lines, PageTable, RunPage, Section
+from hala_hpc.engines.reporting.ratings_section import ratings_section, read_rating_results
+from hala_hpc.engines.reporting.reader_texts import explain_stages
 from hala_hpc.engines.reporting.run_picture import draw_pipeline
 from hala_hpc.engines.reporting.safe_text import file_stem
 from hala_hpc.engines.reporting.score_rows import ScoreTable, read_score_table
@@ -52,6 +54,8 @@ class PageRequest:
     price: HourPrice | None = None
     item_tables: Mapping[str, Sequence[Table]] = field(default_factory=dict)
     """Further tables about the scores of an evaluation, by its node, e.g. of differences."""
+    work: Path | None = None
+    """Work folder with the ratings of people; None for a page without them."""
 
 
 def make_run_page(request: PageRequest) -> RunPage:
@@ -63,6 +67,7 @@ def make_run_page(request: PageRequest) -> RunPage:
         pipeline_section(nodes),
         rows_section(nodes),
         translations_section(nodes),
+        people_section(request.work),
         training_section(nodes),
         judge_section(nodes),
         sweeps_section(nodes),
@@ -128,7 +133,11 @@ def result_section(
 
 def pipeline_section(nodes: Sequence[NodeFacts]) -> Section:
     """The picture of the run."""
-    return Section("pipeline", "The pipeline", [draw_pipeline(nodes)] if nodes else [])
+    lead = "A run is made of steps: each reads the results of others and makes one of its own."
+    blocks: list[Block] = [draw_pipeline(nodes)] if nodes else []
+    if lines := explain_stages(nodes):
+        blocks.append(Lines(lines))
+    return Section("pipeline", "The pipeline", blocks, lead)
 
 
 def rows_section(nodes: Sequence[NodeFacts]) -> Section:
@@ -148,6 +157,11 @@ def translations_section(nodes: Sequence[NodeFacts]) -> Section:
     return Section("texts", "Translations", [*scored, *rows], lead)
 
 
+def people_section(work: Path | None) -> Section:
+    """What people think of it."""
+    return ratings_section(*read_rating_results(work)) if work else ratings_section([])
+
+
 def training_section(nodes: Sequence[NodeFacts]) -> Section:
     """Curves of all trainings."""
     drawings = [drawing for node in nodes if (drawing := draw_training(node))]
@@ -161,14 +175,16 @@ def training_section(nodes: Sequence[NodeFacts]) -> Section:
 def judge_section(nodes: Sequence[NodeFacts]) -> Section:
     """Histograms of all judges."""
     drawings = [drawing for node in nodes if (drawing := draw_judge_scores(node))]
-    return Section("judge", "Scores of the judge", drawings)
+    lead = "A language model judged each row; rows with too low a score were rejected."
+    return Section("judge", "Scores of the judge", drawings, lead)
 
 
 def sweeps_section(nodes: Sequence[NodeFacts]) -> Section:
     """Drawings of all sweeps."""
     sweeps = find_sweeps(nodes)
     drawings = [one for sweep in sweeps for one in (draw_sweep(sweep), draw_tradeoff(sweep)) if one]
-    return Section("sweeps", "Sweeps", drawings)
+    lead = "The same step was made with several values of a setting, to see which serves best."
+    return Section("sweeps", "Sweeps", drawings, lead)
 
 
 def time_section(nodes: Sequence[NodeFacts], price: HourPrice | None) -> Section:

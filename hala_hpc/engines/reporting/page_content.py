@@ -23,6 +23,8 @@ class PageTable:
     """Row and column of cells that are better than all others of their row."""
     published_columns: frozenset[int] = frozenset()
     """Columns with figures that others have published."""
+    soft_rows: frozenset[int] = frozenset()
+    """Rows that are no result, e.g. as raters do not agree; the page shows them in grey."""
 
     @property
     def is_folded(self) -> bool:

@@ -37,7 +37,7 @@ SEED = 20250914
 
 def make_translation_examples(node: NodeFacts) -> list[Examples]:
     """Held-out sentences with all translations of an evaluation; empty for any other node."""
-    found = read_translations(node)
+    found = read_paired_translations(node)
     if not found:
         return []
     labels = list(found)
@@ -73,7 +73,7 @@ def make_translation_examples(node: NodeFacts) -> list[Examples]:
     return examples
 
 
-def read_translations(node: NodeFacts) -> dict[str, list[TranslatedSentence]]:
+def read_paired_translations(node: NodeFacts) -> dict[str, list[TranslatedSentence]]:
     """The sentences of each model by its label; only models that have the same ones."""
     if node.stage != "evaluate" or node.output is None:
         return {}

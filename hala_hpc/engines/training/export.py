@@ -14,6 +14,7 @@ from hala_hpc.engines.models.card_data import (
     write_derived_card,
 )
 from hala_hpc.engines.models.files import link_model
+from hala_hpc.engines.publishing.job_license import state_license
 from hala_hpc.engines.training.checkpoints import SNAPSHOTS
 from hala_hpc.engines.training.figures import TrainingFigures
 from hala_hpc.engines.training.metrics import METRICS
@@ -51,7 +52,8 @@ def write_card(folder: Path, training: Training, figures: TrainingFigures) -> No
         "```",
         "",
     ]
-    write_derived_card(folder, derive_card_data([base], training.model / CARD_FILE, "sft"), lines)
+    data = derive_card_data([base], training.model / CARD_FILE, "sft")
+    write_derived_card(folder, data, [*lines, *state_license(data, folder)])
 
 
 def base_name(training: Training) -> str:

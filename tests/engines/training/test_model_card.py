@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
+from hala_hpc.core.records import InputFacts, NodeConfig
 from hala_hpc.engines.training.export import write_card
 from hala_hpc.engines.training.figures import TrainingFigures
 from hala_hpc.engines.training.training_run import Training
@@ -64,3 +65,28 @@ def test_what_a_base_does_not_state_is_left_out(tmp_path: Path, base_card: str |
 
 def test_a_model_of_a_node_descends_from_what_its_own_base_names(tmp_path: Path) -> None:
     assert card_of(tmp_path, "@first", BASE_CARD).data.base_model == "someone/pretrained"
+
+
+def test_the_license_of_a_card_follows_from_all_that_the_node_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, node = tmp_path / "hf", tmp_path / "work" / "sft-0123"
+    commit = "c" * 40
+    inputs = {}
+    for kind, name, license_ in (
+        ("models", "lab/base", "apache-2.0"),
+        ("datasets", "lab/pairs", "cc-by-nc-4.0"),
+    ):
+        folder = home / "hub" / f"{kind}--{name.replace('/', '--')}" / "snapshots" / commit
+        folder.mkdir(parents=True)
+        (folder / "README.md").write_text(f"---\nlicense: {license_}\n---\n")
+        inputs[name] = InputFacts(kind="hub", fingerprint=commit, repository=kind)
+    monkeypatch.setenv("HF_HOME", str(home))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    node.mkdir(parents=True)
+    NodeConfig(
+        node="sft", stage="sft", fingerprint="0123", units=1, settings={}, inputs=inputs
+    ).write(node / "config.json")
+    card = card_of(node / "attempt", "lab/base", "---\nlicense: apache-2.0\n---\n")
+    assert card.data.license == "cc-by-nc-4.0"
+    assert "cc-by-nc-4.0, of lab/pairs, which sft reads" in card.text

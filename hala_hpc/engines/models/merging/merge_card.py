@@ -10,11 +10,12 @@ from hala_hpc.engines.models.card_data import (
     write_derived_card,
 )
 from hala_hpc.engines.models.merging.merge_record import MergeRecord
+from hala_hpc.engines.publishing.job_license import state_license
 from hala_hpc.engines.reporting.safe_text import format_markdown_row
 
 
 def write_merge_card(folder: Path, record: MergeRecord, base: Path) -> None:
-    """Write README.md; license and languages are those that the card of the base states."""
+    """Write README.md; its languages are those of the base, its license follows from all inputs."""
     parents = [record.base, *record.models]
     lines = [
         f"# {model_title(record.base)}, merged",
@@ -41,7 +42,7 @@ def write_merge_card(folder: Path, record: MergeRecord, base: Path) -> None:
         ),
     ]
     data = derive_card_data(parents, base / CARD_FILE, "merge", relation="merge")
-    write_derived_card(folder, data, lines)
+    write_derived_card(folder, data, [*lines, *state_license(data, folder)])
 
 
 def table(first: str, others: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
