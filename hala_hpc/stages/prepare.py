@@ -28,10 +28,11 @@ from hala_hpc.core.hub import fetched_folder, is_hub_id, parse_hub_reference
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.rehearsal import ROWS, cap_setting
 from hala_hpc.core.resources import Resources
-from hala_hpc.core.settings import FilesRef, OneOrMany, StageSettings
+from hala_hpc.core.settings import FilesRef, OneOrMany, RowsRef, StageSettings
 from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
 from hala_hpc.data.corpus.reader import part_kind, part_name, read_part_note, rejected_name
 from hala_hpc.data.ingest.code_rows import CodeRows
+from hala_hpc.data.ingest.damage_settings import Damage, Sample
 from hala_hpc.data.ingest.quality_settings import (
     Finding,
     NearDuplicates,
@@ -54,6 +55,7 @@ INPUT_ROWS = "hala.input_rows"
 INPUT_DIGEST = "hala.input"
 FILES = "hala.files"
 QUALITY = "hala.quality"
+DAMAGED = "hala.damaged"
 #: Files that are not read and that the summary names.
 LISTED_FILES = 100
 #: As in `data/readers/turns.py`, which jobs alone need.
@@ -87,9 +89,10 @@ DroppedValue = Annotated[str, BeforeValidator(format_dropped)]
 class Settings(StageSettings):
     """Settings of prepare."""
 
-    data: OneOrMany[FilesRef]
+    data: OneOrMany[RowsRef]
     """Files or folders of JSON, CSV, TSV, Parquet or Arrow (docs/data.md), hub ids (`owner/name`,
-    or with a branch, tag or commit `owner/name@revision`), or `@node/path`; read in this order."""
+    or with a branch, tag or commit `owner/name@revision`), `@node/path`, or `@node` of a corpus;
+    read in this order."""
     rows: Literal["auto", "alpaca", "sharegpt", "messages", "openorca", "prompt", "opus"] = "auto"
     """Row format; auto detects it from the fields of the first rows of each file."""
     split: str | None = None
@@ -148,6 +151,17 @@ class Settings(StageSettings):
     benchmarks with fewer words are not searched."""
     contamination_action: Finding = "reject"
     """reject: reject the rows that are found; count: only count and list them."""
+    sample: Sample = Sample()
+    """Equal sizes for the arms of an experiment: a sample of the accepted rows by seed. The other
+    rows are rejected as `not-sampled`."""
+    damage: Damage = Damage()
+    """Faults that are put into a share of the translations, to measure how good they have to be:
+    targets of pairs, answers of conversations. The summary counts the rows by kind."""
+    domain_field: str = ""
+    """Column (named as before `rename`) with the domain of a row, which becomes the column
+    `domain` of the corpus: scores of translations are then also shown by domain."""
+    domain: str = ""
+    """Domain of all rows, for data of a single one; not together with domain_field."""
     resources: Resources = Resources(cpus_per_rank=4, mem_gb=8)
     """Resources of each job. Every worker reads the whole input, so one is usually enough."""
 
@@ -199,6 +213,13 @@ class Settings(StageSettings):
             raise ValueError("language_field is set without only_languages; set both or neither")
         return self
 
+    @model_validator(mode="after")
+    def one_domain(self) -> "Settings":
+        """Require that not both domain and domain_field are set."""
+        if self.domain and self.domain_field:
+            raise ValueError("domain and domain_field are both set; give one of them")
+        return self
+
     @property
     def shape(self) -> "RowFormat":
         """How to adapt the rows."""
@@ -215,6 +236,9 @@ class Settings(StageSettings):
             self.drop_code,
             wanted,
             TurnRules(self.role_names, self.tool_use),
+            self.damage,
+            self.domain,
+            self.domain_field,
         )
 
     @property
@@ -238,7 +262,7 @@ class Prepare(Stage[Settings]):
     """A unit is a shard. Every worker decides alike about all rows, and writes its own shards."""
 
     name = "prepare"
-    version = 5
+    version = 6
     produces = "corpus"
     Settings = Settings
 
@@ -300,7 +324,10 @@ class Prepare(Stage[Settings]):
     def rehearsed(self) -> StageSettings:
         """The first rows of the data, in one shard."""
         limit = cap_setting(self.settings.limit, ROWS)
-        return self.settings.model_copy(update={"limit": limit, "units": 1})
+        # Half of the rows, as some are rejected; a sample of more rows than there are is an error.
+        sample = self.settings.sample
+        sample = sample.model_copy(update={"rows": min(sample.rows, ROWS // 2)})
+        return self.settings.model_copy(update={"limit": limit, "units": 1, "sample": sample})
 
     def data_names(self, names: Sequence[str], card: str = "", reference: str = "") -> list[str]:
         """The files of a hub data set that belong to the subset and the split.
@@ -366,6 +393,8 @@ class Prepare(Stage[Settings]):
         whole = TextAmount(sum(part.rows for part in parts), sum(part.source for part in parts))
         if settings.limit and settings.limit < whole.rows:
             whole = whole.times(settings.limit / whole.rows)
+        if 0 < settings.sample.rows < whole.rows:
+            whole = whole.times(settings.sample.rows / whole.rows)
         if settings.rows == "opus":
             return TextAmount(whole.rows, whole.source / 2, whole.source / 2)
         # With rows=auto it is unknown before reading whether the rows are conversations.
@@ -381,7 +410,7 @@ class Prepare(Stage[Settings]):
         """Read the input once, decide about all rows, and write the shards of the units."""
         from concurrent.futures import ThreadPoolExecutor
 
-        from hala_hpc.data.ingest.quality_report import make_quality_report
+        from hala_hpc.data.ingest.quality_report import count_damage, make_quality_report
         from hala_hpc.data.ingest.shard_plan import plan_shards
         from hala_hpc.data.ingest.spill import use_system_memory_pool
 
@@ -395,6 +424,9 @@ class Prepare(Stage[Settings]):
             plan = plan_shards(splits, self.settings.units, folder, searches)
             notes = {
                 FILES: json.dumps(self._list_files()),
+                DAMAGED: json.dumps(
+                    count_damage(plan, splits) if self.settings.damage.share else {}
+                ),
                 QUALITY: make_quality_report(plan.searches, benchmarks).model_dump_json(),
             }
             self._write({unit: out.folder(unit) for unit in units}, plan, splits, notes, out)
@@ -436,7 +468,8 @@ class Prepare(Stage[Settings]):
         if index is not None:
             builder.save(index)
         near, action = settings.near_duplicates, settings.contamination_action
-        return QualitySearches(settings.rules, near, index, action), builder.searched
+        found = QualitySearches(settings.rules, near, index, action, settings.sample)
+        return found, builder.searched
 
     def _read(
         self, folder: Path, searches: QualitySearches, out: UnitContext
@@ -479,9 +512,8 @@ class Prepare(Stage[Settings]):
         found = [
             source
             for reference in self.settings.data
-            for source in find_sources(
-                self.inputs.path(reference), self.settings.selection, reference
-            )
+            for place in input_places(self.inputs.path(reference), reference)
+            for source in find_sources(place, self.settings.selection, reference)
         ]
         shape, number = self.settings.shape, count()
         for source, adapter, records in match_adapters(found, shape):
@@ -496,8 +528,9 @@ class Prepare(Stage[Settings]):
         from hala_hpc.data.readers.sources import find_contents
 
         contents = [
-            find_contents(self.inputs.path(reference), self.settings.selection, reference)
+            find_contents(place, self.settings.selection, reference)
             for reference in self.settings.data
+            for place in input_places(self.inputs.path(reference), reference)
         ]
         unread = [f"{each.path} ({each.reason})" for content in contents for each in content.unread]
         return {
@@ -589,6 +622,7 @@ class Prepare(Stage[Settings]):
                 "input": digest,
                 **json.loads(read_part_note(part, FILES)),
                 "quality": json.loads(read_part_note(part, QUALITY)),
+                "damaged": json.loads(read_part_note(part, DAMAGED) or "{}"),
             },
         )
 
@@ -617,7 +651,17 @@ class Prepare(Stage[Settings]):
             "files_unread": details["files_unread"],
             "unread": details["unread"],
             "quality": details["quality"],
+            "damaged": details["damaged"],
         }
+
+
+def input_places(path: str, reference: str) -> list[str]:
+    """The places that are read for an entry of `data`: of a node's corpus its shards alone.
+
+    Rows that the node rejected are in a folder beside the shards.
+    """
+    parts = sorted(Path(path).glob("part-*.parquet")) if reference.startswith("@") else []
+    return [str(part) for part in parts] or [path]
 
 
 def commit_unless_stopped(out: UnitContext, unit: int) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 
 from hala_hpc.data.ingest.quality_settings import QualitySearches
 from hala_hpc.data.ingest.row_searches import DUPLICATE, PLACE_REASONS, REJECTED, RowSearches
-from hala_hpc.data.ingest.spill import SpilledSplit
+from hala_hpc.data.ingest.sample import apply_sample
+from hala_hpc.data.ingest.spill import SpilledSplit, ids_of, is_good
 
 #: Rows whose ids are compared at a time: about 100 bytes each while they are sorted.
 BUCKET_ROWS = 2_000_000
@@ -75,6 +76,8 @@ def plan_shards(
         positions = find_duplicates(plan, splits, bucket, buckets)
         places[positions] = DUPLICATE
     plan.searches.search(places)
+    if searches.sample.rows:
+        apply_sample(splits, places, searches.sample)
     digest.update(places)
     tally = Tally(units)
     for split, here in plan.by_split(splits):
@@ -168,19 +171,3 @@ def assign_shards(table: Any, places: Any, units: int) -> Any:
     import numpy as np
 
     return np.where(places >= 0, places, table["line"].to_numpy() % units)
-
-
-def is_good(table: Any) -> Any:
-    """Return a mask of the rows of a split that could be read and are not excluded."""
-    import pyarrow.compute as pc
-
-    return pc.equal(table["reason"], "").to_numpy()
-
-
-def ids_of(table: Any) -> Any:
-    """Return the ids of the rows of a split, two numbers each; undefined for rejected rows."""
-    import numpy as np
-
-    column = table["id"].combine_chunks()
-    numbers = np.frombuffer(column.buffers()[1], "<u8").reshape(-1, 2)
-    return numbers[column.offset : column.offset + len(column)]
