@@ -55,8 +55,8 @@ def resolve_stage_files(tables: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The tables with absolute paths of stages that are files, which are relative to `folder`."""
     found = {}
     for name, table in tables.items():
-        stage = table.get("stage") if isinstance(table, dict) else None
-        is_file = isinstance(stage, str) and stage.endswith(STAGE_FILE_END)
+        stage = str(table.get("stage", "")) if isinstance(table, dict) else ""
+        is_file = stage.endswith(STAGE_FILE_END)
         absolute = {"stage": str(folder / Path(stage).expanduser())} if is_file else {}
         found[name] = {**table, **absolute} if is_file else table
     return found

@@ -32,7 +32,7 @@ from hala_hpc.core.settings import FilesRef, OneOrMany, RowsRef, StageSettings
 from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
 from hala_hpc.data.corpus.reader import part_kind, part_name, read_part_note, rejected_name
 from hala_hpc.data.ingest.code_rows import CodeRows
-from hala_hpc.data.ingest.damage_settings import Damage, Sample
+from hala_hpc.data.ingest.damage_settings import Damage, RowSample
 from hala_hpc.data.ingest.quality_settings import (
     Finding,
     NearDuplicates,
@@ -151,7 +151,7 @@ class Settings(StageSettings):
     benchmarks with fewer words are not searched."""
     contamination_action: Finding = "reject"
     """reject: reject the rows that are found; count: only count and list them."""
-    sample: Sample = Sample()
+    sample: RowSample = RowSample()
     """Equal sizes for the arms of an experiment: a sample of the accepted rows by seed. The other
     rows are rejected as `not-sampled`."""
     damage: Damage = Damage()

@@ -37,7 +37,7 @@ class Damage(TableOrValue):
         return value
 
 
-class Sample(TableOrValue):
+class RowSample(TableOrValue):
     """A sample of the accepted rows, for arms of equal size; may be given as `rows`."""
 
     single: ClassVar[str] = "rows"

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 from hala_hpc.core.settings import TableOrValue
-from hala_hpc.data.ingest.damage_settings import Sample
+from hala_hpc.data.ingest.damage_settings import RowSample
 
 Finding = Literal["count", "reject"]
 """`count` only counts the rows, in `summary.json`; `reject` also rejects them."""
@@ -80,7 +80,7 @@ class QualitySearches:
     contamination: Path | None = None
     """Folder of the index of n-grams; None if contamination is not searched."""
     contamination_action: Finding = "reject"
-    sample: Sample = field(default_factory=Sample)
+    sample: RowSample = field(default_factory=RowSample)
 
     def use_of(self, reason: str) -> RuleUse:
         """Return what is done with the rows of a reason."""

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, UserError
-from hala_hpc.data.ingest.damage_settings import Sample
+from hala_hpc.data.ingest.damage_settings import RowSample
 from hala_hpc.data.ingest.quality_settings import NOT_SAMPLED
 from hala_hpc.data.ingest.row_searches import PLACES
-from hala_hpc.data.ingest.spill import SpilledSplit, ids_of, is_good
+from hala_hpc.data.ingest.spill import SpilledSplit
+from hala_hpc.data.ingest.spilled_columns import is_good, row_ids
 
 #: Odd numbers of splitmix64, which spread the bits of a seed and of an id.
 INCREMENT, FIRST_FACTOR, SECOND_FACTOR = (
@@ -17,7 +18,7 @@ INCREMENT, FIRST_FACTOR, SECOND_FACTOR = (
 )
 
 
-def apply_sample(splits: Sequence[SpilledSplit], places: Any, sample: Sample) -> None:
+def apply_sample(splits: Sequence[SpilledSplit], places: Any, sample: RowSample) -> None:
     """Reject all accepted rows but `sample.rows`; `places` as in a shard plan, changed in place.
 
     Raises: UserError (BAD_DATA) if fewer rows are accepted.
@@ -41,7 +42,7 @@ def sample_keys(split: SpilledSplit, seed: int) -> Any:
     import numpy as np
 
     table = split.columns("id", "reason")
-    keys: Any = np.where(is_good(table), ids_of(table)[:, 0], 0)
+    keys: Any = np.where(is_good(table), row_ids(table)[:, 0], 0)
     # Arithmetic modulo 2^64, as splitmix64 does.
     with np.errstate(over="ignore"):
         keys = keys + np.uint64((seed + 1) * INCREMENT % 2**64)

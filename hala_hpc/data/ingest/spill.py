@@ -342,19 +342,3 @@ class SpillWriter:
             pa.array(self.fields, self.schema.field(FIELDS).type),
             pa.array(self.tools, pa.string()),
         ]
-
-
-def is_good(table: Any) -> Any:
-    """Return a mask of the rows of a split that could be read and are not excluded."""
-    import pyarrow.compute as pc
-
-    return pc.equal(table["reason"], "").to_numpy()
-
-
-def ids_of(table: Any) -> Any:
-    """Return the ids of the rows of a split, two numbers each; undefined for rejected rows."""
-    import numpy as np
-
-    column = table["id"].combine_chunks()
-    numbers = np.frombuffer(column.buffers()[1], "<u8").reshape(-1, 2)
-    return numbers[column.offset : column.offset + len(column)]
