@@ -34,7 +34,7 @@ for line in sys.argv[1:]:
 HEAD = ("Hypotheses, fixed before any run:", "Data:", "Metric:", "Plot:", "GPU hours:")
 
 
-def test_each_open_question_has_a_recipe_whose_head_says_what_was_fixed_before() -> None:
+def test_each_open_question_has_a_recipe_whose_head_names_what_was_fixed_before() -> None:
     assert [f"questions/{name}" for name in sorted(QUESTIONS)] == [
         name for name in shipped_names("recipes") if "/" in name
     ]

@@ -90,7 +90,7 @@ def test_a_corpus_of_a_node_is_damaged_and_counted_and_has_its_domains(tmp_path:
     assert 8 <= len(changed[0]) <= 30 < len(changed[1]) <= 60
 
 
-def test_each_kind_of_damage_does_what_its_name_says() -> None:
+def test_each_kind_of_damage_does_what_its_name_means() -> None:
     texts = Texts([], [SOURCE, TARGET])
 
     def damaged(kind: str, texts: Texts = texts, row: dict[str, object] | None = None) -> str:

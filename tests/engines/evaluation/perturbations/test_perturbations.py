@@ -69,7 +69,7 @@ def test_every_name_of_an_entry_has_a_function() -> None:
     assert list(CHANGES) == list(PERTURBATIONS)
 
 
-def test_an_entry_says_kind_share_and_seed_and_equal_texts_change_alike() -> None:
+def test_an_entry_names_kind_share_and_seed_and_equal_texts_change_alike() -> None:
     found = read_perturbation("arabic+keyboard-0.5-s7")
     assert found == ("keyboard", 0.5, 7)
     assert read_perturbation("arabic") is None
