@@ -19,6 +19,7 @@ from hala_hpc.core.overrides import parse_overrides
 from hala_hpc.core.paths import expand_path, find_toml, read_toml
 from hala_hpc.core.printable import escape_controls
 from hala_hpc.core.recipe import build_nodes, select_nodes
+from hala_hpc.core.recipe_file import read_recipe
 from hala_hpc.core.secret_values import find_secret_names
 from hala_hpc.core.stage_registry import look_up_stage
 
@@ -109,7 +110,7 @@ def parse_command_line(
             f"render={plain['render']}: launcher {launcher.name} runs locally and submits nothing"
         )
     find = partial(look_up_stage, folder=recipe_path.parent)
-    nodes = build_nodes(read_toml(recipe_path), settings, launcher, find, mistakes)
+    nodes = build_nodes(read_recipe(recipe_path), settings, launcher, find, mistakes)
     if rehearsal:
         from hala_hpc.commands.planning.rehearsal_nodes import make_rehearsal_nodes
 

@@ -14,8 +14,9 @@ from pydantic_core import PydanticUndefined
 
 from hala_hpc.commands.command_line import LAUNCH_ARGUMENTS
 from hala_hpc.core.foreign_stages import find_stage_entry_points
-from hala_hpc.core.paths import find_toml, read_toml, shipped_names
+from hala_hpc.core.paths import find_toml, shipped_names
 from hala_hpc.core.recipe import inherit_table, read_stage_name
+from hala_hpc.core.recipe_file import read_recipe
 from hala_hpc.core.settings import Reference
 from hala_hpc.core.stage import Stage
 from hala_hpc.core.stage_registry import STAGE_FILE_SUFFIX, find_stage, look_up_stage, stage_names
@@ -52,7 +53,7 @@ def resolve_stage(name: str, recipe: str) -> type[Stage[Any]]:
     if not recipe:
         return look_up_stage(name, Path()).stage
     path = find_toml("recipe", recipe)
-    tables = {name: table for name, table in read_toml(path).items() if isinstance(table, dict)}
+    tables = {name: table for name, table in read_recipe(path).items() if isinstance(table, dict)}
     stage_names_by_node = {
         node: read_stage_name(inherit_table(tables, node), node) for node in tables
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from hala_hpc.commands.command_line import parse_command_line
 from hala_hpc.core.errors import NO_INPUT, OK, UserError
 from hala_hpc.core.files import write_text
-from hala_hpc.core.paths import read_toml
+from hala_hpc.core.recipe_file import read_recipe
 from hala_hpc.core.run import Run, RunNode, format_launch_command
 from hala_hpc.core.stage_registry import find_stage
 
@@ -17,6 +17,10 @@ BARE = re.compile(r"[A-Za-z0-9_-]+")
 #: A stage of a recipe that is given as a file.
 STAGE_FILE = re.compile(
     r"""(?P<key>\bstage\s*=\s*)(?P<quote>["'])(?P<path>[^"'\n]+\.py)(?P=quote)"""
+)
+#: A recipe that is extended and given as a file.
+EXTENDED_FILE = re.compile(
+    r"""(?m)^(?P<key>extends\s*=\s*)(?P<quote>["'])(?P<path>[^"'\n]+\.toml)(?P=quote)"""
 )
 #: Settings not copied from the rejecting node: repeated rows may be rejected again.
 OWN_SETTINGS = ("corpus", "max_rejected_fraction")
@@ -32,7 +36,7 @@ def retry_rejected(run: Run, node_name: str, dry_run: bool) -> int:
     node = run.find_node(node_name)
     rows = rejected_rows(node)
     recipe = Path(run.recipe)
-    tables = read_toml(recipe)
+    tables = read_recipe(recipe)
     if node.name not in tables:
         raise UserError(
             f"node={node.name}: {recipe} has no table of this name (is it from a sweep?); "
@@ -59,13 +63,13 @@ def retry_rejected(run: Run, node_name: str, dry_run: bool) -> int:
 
 
 def make_stage_paths_absolute(text: str, folder: Path) -> str:
-    """Make the paths of stage files absolute, so that the recipe is valid in another folder."""
+    """Make the paths of stages and of an extended recipe absolute, for use in another folder."""
 
     def make_absolute(found: re.Match[str]) -> str:
         path = (folder / Path(found["path"]).expanduser()).absolute()
         return found["key"] + json.dumps(str(path), ensure_ascii=False)
 
-    return STAGE_FILE.sub(make_absolute, text)
+    return EXTENDED_FILE.sub(make_absolute, STAGE_FILE.sub(make_absolute, text))
 
 
 def rejected_rows(node: RunNode) -> int:

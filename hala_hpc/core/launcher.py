@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, field_valid
 
 from hala_hpc.core.builds import DEVICE_VARIABLE, DEVICES
 from hala_hpc.core.paths import environment_python
+from hala_hpc.core.recipe_file import merge_tables
 from hala_hpc.core.resources import GATE_RESOURCES, Resources
 
 
@@ -107,14 +108,3 @@ class Launcher(BaseModel):
             for env in sorted(envs)
             if not Path(self.python_of(env)).exists()
         ]
-
-
-def merge_tables(weak: dict[str, Any], strong: dict[str, Any]) -> dict[str, Any]:
-    """Merge two tables recursively; `strong` wins."""
-    merged = dict(weak)
-    for key, value in strong.items():
-        old = merged.get(key)
-        merged[key] = (
-            merge_tables(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-        )
-    return merged

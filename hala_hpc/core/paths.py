@@ -23,8 +23,10 @@ def shipped_folder(name: str) -> Path:
 
 
 def shipped_names(folder: str) -> list[str]:
-    """Names of the TOML files that come with the project."""
-    return sorted(path.stem for path in shipped_folder(folder).glob("*.toml"))
+    """Names of the TOML files that come with the project, as `hala` or `questions/culture`."""
+    place = shipped_folder(folder)
+    found = (path.relative_to(place).with_suffix("") for path in place.rglob("*.toml"))
+    return sorted(path.as_posix() for path in found)
 
 
 def expand_path(key: str, text: str) -> Path:
@@ -66,7 +68,10 @@ def find_toml(key: str, value: str) -> Path:
 
 def is_toml_path(value: str) -> bool:
     """Whether a recipe or launcher is given by a path, not by the name of a shipped one."""
-    return value.endswith(".toml") or os.sep in value
+    if value.endswith(".toml"):
+        return True
+    # Those of a folder, such as questions/culture, are recipes that come with the project.
+    return os.sep in value and value not in shipped_names("recipes")
 
 
 def read_toml(path: Path) -> dict[str, Any]:

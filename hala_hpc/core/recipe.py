@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from hala_hpc.core.errors import CONFIG, USAGE, UserError, suggest_name
 from hala_hpc.core.fan_in import gather_sweeps
-from hala_hpc.core.launcher import Launcher, merge_tables
+from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.node import Draft, Node
 from hala_hpc.core.overrides import apply_override
+from hala_hpc.core.recipe_file import merge_tables
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.stage_registry import FoundStage
 from hala_hpc.core.sweep import expand_sweeps

@@ -35,6 +35,8 @@ CorpusRef = Annotated[str, Reference(("corpus",))]
 """A folder of Parquet shards, or `@node` of a node that makes a corpus."""
 FilesRef = Annotated[str, Reference(("files",))]
 """A file, a folder, a hub id, or `@node/path` inside the files that a node writes."""
+RowsRef = Annotated[str, Reference(("files", "corpus"))]
+"""As FilesRef, or `@node` of a node that makes a corpus."""
 TokensRef = Annotated[str, Reference(("tokens",))]
 """A folder of token files, or `@node` of a node that makes them."""
 #: Kinds of product of a stage.

@@ -10,7 +10,8 @@ from hala_hpc.backends.slurm.parsing import parse_megabytes
 from hala_hpc.commands.planning.environment_check import EnvironmentNeed, collect_environment_needs
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.hub_dependency import HubSite
-from hala_hpc.core.launcher import Launcher, merge_tables
+from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.recipe_file import merge_tables
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.stage_registry import find_stage, stage_names
 

@@ -28,6 +28,10 @@ from hala_hpc.engines.evaluation.evaluation_parts import (
     order_units,
     plan_parts,
 )
+from hala_hpc.engines.evaluation.perturbations.perturbation import (
+    perturbation_mistakes,
+    plain_entry,
+)
 from hala_hpc.engines.generation.engine_choice import engine_mistakes
 from hala_hpc.engines.generation.prompts import find_missing_fields
 from hala_hpc.engines.generation.settings import GenerationSettings
@@ -54,7 +58,8 @@ class Settings(GenerationSettings):
     compared with the first. `merged = "@merge-*"` is every node that a sweep makes of merge."""
     tasks: list[str] = Field(default=[])
     """Our groups (arabic, qimma, dialect, culture, english, linguistic; docs/benchmarks.md), or
-    tasks and groups of lm-eval; empty skips benchmarks."""
+    tasks and groups of lm-eval; empty skips benchmarks. `arabic+keyboard-0.1` is arabic with slips
+    in a tenth of its words; docs/benchmarks.md has the other perturbations."""
     shards: PositiveInt = 1
     """Parts into which the items of each task are divided, each a unit of its own: for more workers
     than models and tasks. With few-shot examples drawn at random, another number draws others."""
@@ -92,7 +97,7 @@ class Evaluate(Stage[Settings]):
     """A unit for each model, entry of `tasks` and shard of its items, and for its translations."""
 
     name = "evaluate"
-    version = 5
+    version = 6
     produces = "scores"
     Settings = Settings
 
@@ -119,6 +124,7 @@ class Evaluate(Stage[Settings]):
             if not corpus.startswith("@"):
                 list_parts(corpus)
         mistakes = self.choice_mistakes() + self.corpus_mistakes()
+        mistakes += [line for task in self.settings.tasks for line in perturbation_mistakes(task)]
         if self.settings.tasks:
             models = {f"models.{k}": self.inputs.path(v) for k, v in self.settings.models.items()}
             mistakes += attention_faults(models, self.settings.attention)
@@ -161,7 +167,8 @@ class Evaluate(Stage[Settings]):
         if not self.settings.tasks or (folder and not Path(folder).expanduser().is_dir()):
             return None
         folder = str(Path(folder).expanduser().absolute()) if folder else None
-        return TaskRequest(tasks=tuple(self.settings.tasks), include_path=folder)
+        tasks = dict.fromkeys(map(plain_entry, self.settings.tasks))
+        return TaskRequest(tasks=tuple(tasks), include_path=folder)
 
     def needs(self, site: HubSite) -> "list[TaskNeeds]":
         """Find what the tasks read.
@@ -303,7 +310,7 @@ class Evaluate(Stage[Settings]):
         settings = self.settings
         path = settings.include_path
         return BenchmarkRun(
-            tasks=settings.tasks,
+            tasks=list(dict.fromkeys(map(plain_entry, settings.tasks))),
             include_path=self.inputs.path(path) if path else None,
             num_fewshot=settings.num_fewshot,
             limit=settings.limit,
@@ -329,6 +336,7 @@ class Evaluate(Stage[Settings]):
     ) -> None:
         """Make a unit of translations, with a file of them next to their scores."""
         from hala_hpc.engines.evaluation.answer_journal import AnswerJournal
+        from hala_hpc.engines.evaluation.domain_tables import add_domains
         from hala_hpc.engines.evaluation.score_files import score_name, write_translations
         from hala_hpc.engines.evaluation.translation_unit import (
             TranslationRun,
@@ -349,6 +357,7 @@ class Evaluate(Stage[Settings]):
         run = TranslationRun(part.label, part.entry if len(corpora) > 1 else "", config)
         answers = translate_pairs(run, settings.prompt, pairs, journal, answer_count)
         scores, rows_of_file = score_answers(run, pairs, answers)
+        rows_of_file = add_domains(rows_of_file, self.inputs.path(corpora[part.entry]))
         write_translations(out.folder(unit), unit, rows_of_file)
         scores.write(out.folder(unit) / score_name(unit))
         out.commit(unit)

@@ -28,7 +28,7 @@ class Prepare(Stage[PrepareSettings]):
     """A unit is a shard. Every worker decides alike about all rows, and writes its own shards."""
 
     name = "prepare"
-    version = 5
+    version = 6
     produces = "corpus"
     Settings = PrepareSettings
 
@@ -90,7 +90,10 @@ class Prepare(Stage[PrepareSettings]):
     def rehearsed(self) -> StageSettings:
         """The first rows of the data, in one shard."""
         limit = cap_setting(self.settings.limit, ROWS)
-        return self.settings.model_copy(update={"limit": limit, "units": 1})
+        # Half of the rows, as some are rejected; a sample of more rows than there are is an error.
+        sample = self.settings.sample
+        sample = sample.model_copy(update={"rows": min(sample.rows, ROWS // 2)})
+        return self.settings.model_copy(update={"limit": limit, "units": 1, "sample": sample})
 
     def data_names(self, names: Sequence[str], card: str = "", reference: str = "") -> list[str]:
         """The files of a hub data set that belong to the subset and the split.
@@ -156,6 +159,8 @@ class Prepare(Stage[PrepareSettings]):
         whole = TextAmount(sum(part.rows for part in parts), sum(part.source for part in parts))
         if settings.limit and settings.limit < whole.rows:
             whole = whole.times(settings.limit / whole.rows)
+        if 0 < settings.sample.rows < whole.rows:
+            whole = whole.times(settings.sample.rows / whole.rows)
         if settings.rows == "opus":
             return TextAmount(whole.rows, whole.source / 2, whole.source / 2)
         # With rows=auto it is unknown before reading whether the rows are conversations.
@@ -175,7 +180,13 @@ class Prepare(Stage[PrepareSettings]):
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
         """Read both files back: every row matches its id, and none is missing."""
-        from hala_hpc.data.ingest.prepare_corpus import FILES, INPUT_DIGEST, INPUT_ROWS, QUALITY
+        from hala_hpc.data.ingest.prepare_corpus import (
+            DAMAGED,
+            FILES,
+            INPUT_DIGEST,
+            INPUT_ROWS,
+            QUALITY,
+        )
         from hala_hpc.data.ingest.verify import verify_shard
 
         part = folder / part_name(unit)
@@ -192,6 +203,7 @@ class Prepare(Stage[PrepareSettings]):
                 "input": digest,
                 **json.loads(read_part_note(part, FILES)),
                 "quality": json.loads(read_part_note(part, QUALITY)),
+                "damaged": json.loads(read_part_note(part, DAMAGED) or "{}"),
             },
         )
 
@@ -220,6 +232,7 @@ class Prepare(Stage[PrepareSettings]):
             "files_unread": details["files_unread"],
             "unread": details["unread"],
             "quality": details["quality"],
+            "damaged": details["damaged"],
         }
 
 

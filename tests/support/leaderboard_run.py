@@ -3,7 +3,7 @@
     python tests/support/leaderboard_run.py OUT.json
 
 in an environment whose HF_DATASETS_CACHE is a folder of the test; golden rows are written there.
-OUT gets what lm-eval asks and scores in both modes, and the scores.
+OUT gets what lm-eval asks and scores in both modes, and perturbed, and the scores.
 """
 
 import json
@@ -19,8 +19,10 @@ from hala_hpc.engines.evaluation.lm_eval import sum_outcomes
 from hala_hpc.engines.evaluation.score_means import merge_scores
 from hala_hpc.engines.evaluation.task_groups import make_task_manager
 from hala_hpc.engines.evaluation.task_reader import hub_data_set
-from hala_hpc.engines.evaluation.task_shards import load_tasks
+from hala_hpc.engines.evaluation.task_shards import digest_tasks, load_tasks
 
+#: The same items with another spelling of letters.
+PERTURBED = "arabic+letters"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -101,11 +103,11 @@ def main(out: str) -> None:
     for source in golden_sources():
         write_rows(Path(datasets.config.HF_DATASETS_CACHE), source)
     answer: dict[str, Any] = {}
-    for mode in ("plain", "chat"):
+    for mode, entry in (("plain", "arabic"), ("chat", "arabic"), ("perturbed", PERTURBED)):
         manager = make_task_manager(["arabic"], None, chat=mode == "chat")
         answer["names"] = len(manager.all_tasks)
         model = make_model()
-        loaded = load_tasks(manager, "arabic", None)
+        loaded = load_tasks(manager, entry, None)
         results = lm_eval.simple_evaluate(
             model=model,
             tasks=list(loaded.tasks.values()),
@@ -121,6 +123,8 @@ def main(out: str) -> None:
         found = sum_outcomes(loaded, results, outcomes, {}).model_copy(update={"label": "m"})
         merged = merge_scores([found], ["m"])
         answer[mode] = {"asked": model.asked, **found.to_values()}
+        answer[mode]["targets"] = [[one.task, one.item, one.target] for one in outcomes]
+        answer[mode]["digest"] = digest_tasks(loaded, None)
         answer[mode] |= {"scores": merged.scores["m"], "errors": merged.errors["m"]}
     Path(out).write_text(json.dumps(answer, ensure_ascii=False))
 

@@ -8,7 +8,8 @@ from typing import Any
 from hala_hpc.commands.defaults import resolve_defaults
 from hala_hpc.commands.enclosing_run import LINKS, find_enclosing_run
 from hala_hpc.core.errors import UserError
-from hala_hpc.core.paths import find_toml, read_toml
+from hala_hpc.core.paths import find_toml
+from hala_hpc.core.recipe_file import read_recipe
 
 #: Commands whose nodes are those of a recipe; the others look at a run.
 RECIPE_COMMANDS = ("launch", "fetch", "doctor")
@@ -25,7 +26,7 @@ def list_node_names(command: str, arguments: Sequence[str]) -> dict[str, str]:
     try:
         if command not in RECIPE_COMMANDS and (names := list_run_nodes(overrides)):
             return dict.fromkeys(names, "")
-        tables = read_toml(find_toml("recipe", resolve_defaults(overrides).recipe))
+        tables = read_recipe(find_toml("recipe", resolve_defaults(overrides).recipe))
     except (UserError, OSError):
         return {}
     nodes = {name: table for name, table in tables.items() if isinstance(table, dict)}

@@ -24,6 +24,8 @@ COLUMNS: dict[Kind, tuple[str, ...]] = {
 }
 #: Columns that hold lists of messages.
 MESSAGE_COLUMNS = COLUMNS["translations"]
+#: Column with the domain of a row, such as news; a corpus has it only if its data do.
+DOMAIN = "domain"
 #: Folder beside the shards with the rows that a model's stage rejected; it is a corpus itself.
 REJECTED = "rejected"
 #: Rows converted to Python objects at a time; this bounds the memory of a reader.
@@ -142,6 +144,16 @@ def read_translation_pairs(folder: Path | str) -> Iterator[tuple[str, str, str]]
                 yield row["id"], row["source"], row["target"]
             else:
                 yield from message_pairs(row)
+
+
+def read_domains(folder: Path | str) -> dict[str, str]:
+    """The domain of each row that has one, by its id; empty for a corpus without that column."""
+    found: dict[str, str] = {}
+    for part in list_parts(folder):
+        if DOMAIN in open_part(part).schema_arrow.names:
+            rows = read_part(part, ["id", DOMAIN])
+            found |= {row["id"]: row[DOMAIN] for row in rows if row[DOMAIN]}
+    return found
 
 
 def message_pairs(row: Row) -> Iterator[tuple[str, str, str]]:

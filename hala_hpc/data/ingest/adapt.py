@@ -16,6 +16,8 @@ from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.data.corpus.messages import MessageFields
 from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.data.ingest.code_rows import CodeRows
+from hala_hpc.data.ingest.damage import damage_row
+from hala_hpc.data.ingest.damage_settings import Damage
 from hala_hpc.data.ingest.quality_settings import QUALITY_REASONS
 from hala_hpc.data.ingest.row_language import WantedLanguages
 from hala_hpc.data.readers.adapters import (
@@ -67,6 +69,20 @@ class RowFormat:
     drop_code: CodeRows = "no"
     wanted: WantedLanguages = field(default_factory=WantedLanguages)
     turn_rules: TurnRules = field(default_factory=TurnRules)
+    damage: Damage = field(default_factory=Damage)
+    domain: str = ""
+    """Domain of all rows."""
+    domain_field: str = ""
+    """Field of the data with the domain of a row, before renaming."""
+
+    @property
+    def has_extra_columns(self) -> bool:
+        """Whether rows get something beside their texts, so that each must be read by itself."""
+        return bool(self.damage.share or self.domain or self.domain_field)
+
+    def domain_of(self, row: Row) -> str | None:
+        """The domain of a row; None if it has none."""
+        return value_text(row.get(self.domain_field)) if self.domain_field else self.domain or None
 
     @property
     def adapters(self) -> Mapping[str, Adapter]:
@@ -76,7 +92,8 @@ class RowFormat:
     @property
     def named_fields(self) -> tuple[str, ...]:
         """The fields of the data that the settings name."""
-        return tuple(name for name in (*self.rename, *self.drop, self.wanted.field) if name)
+        found = (*self.rename, *self.drop, self.wanted.field, self.domain_field)
+        return tuple(name for name in found if name)
 
     def renamed(self, row: Row) -> Row:
         """Return a row with the field names of the adapter."""
@@ -112,6 +129,9 @@ class AdaptedRow(NamedTuple):
     texts: Sequence[str] = ()
     fields: Sequence[MessageFields] = ()
     tools: str = ""
+    domain: str | None = None
+    damage: str | None = None
+    """Kind of the damage that its translation got."""
 
 
 def match_adapters(
@@ -266,7 +286,7 @@ def adapt_row(
         other = find_adapter([row_named], "auto", row_format.adapters)
         adapter = other if other and other.kind == adapter.kind else adapter
     try:
-        content = adapter.read(row_named)
+        content, damage = damage_row(adapter.read(row_named), row, row_format.damage)
         name, size = compute_row_digest(*content)
     except RowError as error:
         return AdaptedRow(origin, str(error))
@@ -275,7 +295,8 @@ def adapt_row(
         reason = "code"
     elif row_format.wanted.excludes(row, content.roles, content.texts):
         reason = "other-language"
-    return AdaptedRow(origin, reason, name, size, *content)
+    domain = row_format.domain_of(row)
+    return AdaptedRow(origin, reason, name, size, *content, domain, damage or None)
 
 
 def is_code(which: CodeRows, roles: Sequence[str], texts: Sequence[str]) -> bool:

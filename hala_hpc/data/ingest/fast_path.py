@@ -33,6 +33,8 @@ def fast_path_fields(fields: QuestionFields | None, row_format: RowFormat) -> Qu
     """Return the field names as in the data; None if rows must be read one by one."""
     if fields is None or row_format.drop or row_format.drop_code != "no" or row_format.wanted.codes:
         return None
+    if row_format.has_extra_columns:
+        return None
     old = {new: name for name, new in row_format.rename.items()}
     if len(old) < len(row_format.rename) or set(fields) & row_format.rename.keys():
         return None

@@ -25,7 +25,7 @@ from hala_hpc.data.ingest.contamination import IndexBuilder, SearchedBenchmark
 from hala_hpc.data.ingest.named_fields import NamedFields
 from hala_hpc.data.ingest.ordered_map import count_processors, map_in_order
 from hala_hpc.data.ingest.prepare_settings import PrepareSettings
-from hala_hpc.data.ingest.quality_report import make_quality_report
+from hala_hpc.data.ingest.quality_report import count_damage, make_quality_report
 from hala_hpc.data.ingest.quality_settings import QualitySearches
 from hala_hpc.data.ingest.shard_plan import ShardPlan, plan_shards
 from hala_hpc.data.ingest.shard_writer import Shards, write_shards
@@ -44,6 +44,7 @@ INPUT_ROWS = "hala.input_rows"
 INPUT_DIGEST = "hala.input"
 FILES = "hala.files"
 QUALITY = "hala.quality"
+DAMAGED = "hala.damaged"
 #: Files that are not read and that the summary names.
 LISTED_FILES = 100
 
@@ -66,6 +67,9 @@ class CorpusMaker:
             plan = plan_shards(splits, self.settings.units, folder, searches)
             notes = {
                 FILES: json.dumps(self._list_files()),
+                DAMAGED: json.dumps(
+                    count_damage(plan, splits) if self.settings.damage.share else {}
+                ),
                 QUALITY: make_quality_report(plan.searches, benchmarks).model_dump_json(),
             }
             self._write({unit: out.folder(unit) for unit in units}, plan, splits, notes, out)
@@ -102,7 +106,8 @@ class CorpusMaker:
         if index is not None:
             builder.save(index)
         near, action = settings.near_duplicates, settings.contamination_action
-        return QualitySearches(settings.rules, near, index, action), builder.searched
+        found = QualitySearches(settings.rules, near, index, action, settings.sample)
+        return found, builder.searched
 
     def _read(
         self, folder: Path, searches: QualitySearches, out: UnitContext
@@ -136,7 +141,8 @@ class CorpusMaker:
         found = [
             source
             for reference in self.settings.data
-            for source in find_sources(self.path_of(reference), self.settings.selection, reference)
+            for place in input_places(self.path_of(reference), reference)
+            for source in find_sources(place, self.settings.selection, reference)
         ]
         shape, number = self.settings.shape, count()
         for source, adapter, records in match_adapters(found, shape):
@@ -149,8 +155,9 @@ class CorpusMaker:
     def _list_files(self) -> dict[str, Any]:
         """The number of files that are read and, with names and reasons, of those that are not."""
         contents = [
-            find_contents(self.path_of(reference), self.settings.selection, reference)
+            find_contents(place, self.settings.selection, reference)
             for reference in self.settings.data
+            for place in input_places(self.path_of(reference), reference)
         ]
         unread = [f"{each.path} ({each.reason})" for content in contents for each in content.unread]
         return {
@@ -218,6 +225,15 @@ class CorpusMaker:
             f"{fix}{hint_for_reasons(set(bad))}",
             BAD_DATA,
         )
+
+
+def input_places(path: str, reference: str) -> list[str]:
+    """The places that are read for an entry of `data`: of a node's corpus its shards alone.
+
+    Rows that the node rejected are in a folder beside the shards.
+    """
+    parts = sorted(Path(path).glob("part-*.parquet")) if reference.startswith("@") else []
+    return [str(part) for part in parts] or [path]
 
 
 def commit_unless_stopped(out: UnitContext, unit: int) -> None:

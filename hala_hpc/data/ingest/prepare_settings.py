@@ -12,8 +12,9 @@ from pydantic import (
 )
 
 from hala_hpc.core.resources import Resources
-from hala_hpc.core.settings import FilesRef, OneOrMany, StageSettings
+from hala_hpc.core.settings import FilesRef, OneOrMany, RowsRef, StageSettings
 from hala_hpc.data.ingest.code_rows import CodeRows
+from hala_hpc.data.ingest.damage_settings import Damage, RowSample
 from hala_hpc.data.ingest.quality_settings import Finding, NearDuplicates, RowRules
 
 if TYPE_CHECKING:
@@ -52,9 +53,10 @@ DroppedValue = Annotated[str, BeforeValidator(format_dropped)]
 class PrepareSettings(StageSettings):
     """Settings of prepare."""
 
-    data: OneOrMany[FilesRef]
+    data: OneOrMany[RowsRef]
     """Files or folders of JSON, CSV, TSV, Parquet or Arrow (docs/data.md), hub ids (`owner/name`,
-    or with a branch, tag or commit `owner/name@revision`), or `@node/path`; read in this order."""
+    or with a branch, tag or commit `owner/name@revision`), `@node/path`, or `@node` of a corpus;
+    read in this order."""
     rows: Literal["auto", "alpaca", "sharegpt", "messages", "openorca", "prompt", "opus"] = "auto"
     """Row format; auto detects it from the fields of the first rows of each file."""
     split: str | None = None
@@ -113,6 +115,17 @@ class PrepareSettings(StageSettings):
     benchmarks with fewer words are not searched."""
     contamination_action: Finding = "reject"
     """reject: reject the rows that are found; count: only count and list them."""
+    sample: RowSample = RowSample()
+    """Equal sizes for the arms of an experiment: a sample of the accepted rows by seed. The other
+    rows are rejected as `not-sampled`."""
+    damage: Damage = Damage()
+    """Faults that are put into a share of the translations, to measure how good they have to be:
+    targets of pairs, answers of conversations. The summary counts the rows by kind."""
+    domain_field: str = ""
+    """Column (named as before `rename`) with the domain of a row, which becomes the column
+    `domain` of the corpus: scores of translations are then also shown by domain."""
+    domain: str = ""
+    """Domain of all rows, for data of a single one; not together with domain_field."""
     resources: Resources = Resources(cpus_per_rank=4, mem_gb=8)
     """Resources of each job. Every worker reads the whole input, so one is usually enough."""
 
@@ -164,6 +177,13 @@ class PrepareSettings(StageSettings):
             raise ValueError("language_field is set without only_languages; set both or neither")
         return self
 
+    @model_validator(mode="after")
+    def one_domain(self) -> "PrepareSettings":
+        """Require that not both domain and domain_field are set."""
+        if self.domain and self.domain_field:
+            raise ValueError("domain and domain_field are both set; give one of them")
+        return self
+
     @property
     def shape(self) -> "RowFormat":
         """How to adapt the rows."""
@@ -180,6 +200,9 @@ class PrepareSettings(StageSettings):
             self.drop_code,
             wanted,
             TurnRules(self.role_names, self.tool_use),
+            self.damage,
+            self.domain,
+            self.domain_field,
         )
 
     @property

@@ -1,12 +1,15 @@
 """What the searches of `prepare` found, for the summary and the report."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from hala_hpc.data.ingest.contamination import SearchedBenchmark
 from hala_hpc.data.ingest.row_searches import ListedMatch, RowSearches
-from hala_hpc.data.ingest.spill import SpilledSplit
+from hala_hpc.data.ingest.shard_plan import ShardPlan
+from hala_hpc.data.ingest.spill import DAMAGE, SpilledSplit
 
 #: Characters of a text that are shown.
 SHOWN_CHARACTERS = 200
@@ -48,6 +51,15 @@ def make_quality_report(
     found = {reason: count for reason, count in searches.counts.items() if count}
     listed = [list_row(searches, each) for each in searches.listed()]
     return QualityReport(found=found, benchmarks=benchmarks, listed=listed)
+
+
+def count_damage(plan: ShardPlan, splits: Sequence[SpilledSplit]) -> dict[str, int]:
+    """Number of accepted rows by the kind of damage that their translations got."""
+    counts: Counter[str] = Counter()
+    for split, places in plan.by_split(splits):
+        kinds = split.columns(DAMAGE)[DAMAGE].filter(places >= 0).drop_null()
+        counts.update(kinds.to_pylist())
+    return dict(sorted(counts.items()))
 
 
 def list_row(searches: RowSearches, found: ListedMatch) -> ListedRow:

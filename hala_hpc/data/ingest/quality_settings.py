@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 from hala_hpc.core.settings import TableOrValue
+from hala_hpc.data.ingest.damage_settings import RowSample
 
 Finding = Literal["count", "reject"]
 """`count` only counts the rows, in `summary.json`; `reject` also rejects them."""
@@ -20,9 +21,11 @@ RuleUse = Literal["off", "count", "reject"]
 ANSWER_RULES = ("empty_answer", "placeholder_answer", "refusal", "copied_answer")
 #: Reasons of the rows that these settings reject.
 CONTAMINATED, REPEATED, NEAR_DUPLICATE = "contaminated", "repeated", "near-duplicate"
+#: Reason of the rows that are not in the sample.
+NOT_SAMPLED = "not-sampled"
 #: Those that one row is enough for, in the order in which they are tried.
 FEATURE_REASONS = (*(rule.replace("_", "-") for rule in ANSWER_RULES), CONTAMINATED)
-QUALITY_REASONS = (*FEATURE_REASONS, REPEATED, NEAR_DUPLICATE)
+QUALITY_REASONS = (*FEATURE_REASONS, REPEATED, NEAR_DUPLICATE, NOT_SAMPLED)
 #: Below this similarity most rows would have to be compared with most others.
 MIN_THRESHOLD = 0.5
 
@@ -77,6 +80,7 @@ class QualitySearches:
     contamination: Path | None = None
     """Folder of the index of n-grams; None if contamination is not searched."""
     contamination_action: Finding = "reject"
+    sample: RowSample = field(default_factory=RowSample)
 
     def use_of(self, reason: str) -> RuleUse:
         """Return what is done with the rows of a reason."""

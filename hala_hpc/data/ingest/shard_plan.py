@@ -16,7 +16,9 @@ from typing import Any
 
 from hala_hpc.data.ingest.quality_settings import QualitySearches
 from hala_hpc.data.ingest.row_searches import DUPLICATE, PLACE_REASONS, REJECTED, RowSearches
+from hala_hpc.data.ingest.sample import apply_sample
 from hala_hpc.data.ingest.spill import SpilledSplit
+from hala_hpc.data.ingest.spilled_columns import is_good, row_ids
 
 #: Rows whose ids are compared at a time: about 100 bytes each while they are sorted.
 BUCKET_ROWS = 2_000_000
@@ -69,12 +71,14 @@ def plan_shards(
         table = split.columns("id", "reason")
         good = is_good(table)
         here[:] = np.where(good, 0, REJECTED)
-        digest.update(np.where(good[:, None], ids_of(table), 0).tobytes())
+        digest.update(np.where(good[:, None], row_ids(table), 0).tobytes())
         plan.searches.apply_features(split, here)
     for bucket in range(buckets := -(-total // BUCKET_ROWS)):
         positions = find_duplicates(plan, splits, bucket, buckets)
         places[positions] = DUPLICATE
     plan.searches.search(places)
+    if searches.sample.rows:
+        apply_sample(splits, places, searches.sample)
     digest.update(places)
     tally = Tally(units)
     for split, here in plan.by_split(splits):
@@ -95,7 +99,7 @@ def find_duplicates(
 
     keys, positions, at = [], [], 0
     for split, here in plan.by_split(splits):
-        ids = ids_of(split.columns("id"))
+        ids = row_ids(split.columns("id"))
         chosen = np.flatnonzero((here == 0) & (ids[:, 0] % buckets == bucket))
         keys.append(ids[chosen])
         positions.append(chosen + at)
@@ -137,7 +141,7 @@ class Tally:
         chosen = np.array(self.lightest(table["size"].to_numpy()[good].tolist()), np.int16)
         places[good] = chosen
         self.rows_out += np.bincount(chosen, minlength=self.units)
-        np.bitwise_xor.at(self.sums, chosen, ids_of(table)[good])
+        np.bitwise_xor.at(self.sums, chosen, row_ids(table)[good])
         shards = assign_shards(table, places, self.units)
         self.rows_in += np.bincount(shards, minlength=self.units)
 
@@ -168,19 +172,3 @@ def assign_shards(table: Any, places: Any, units: int) -> Any:
     import numpy as np
 
     return np.where(places >= 0, places, table["line"].to_numpy() % units)
-
-
-def is_good(table: Any) -> Any:
-    """Return a mask of the rows of a split that could be read and are not excluded."""
-    import pyarrow.compute as pc
-
-    return pc.equal(table["reason"], "").to_numpy()
-
-
-def ids_of(table: Any) -> Any:
-    """Return the ids of the rows of a split, two numbers each; undefined for rejected rows."""
-    import numpy as np
-
-    column = table["id"].combine_chunks()
-    numbers = np.frombuffer(column.buffers()[1], "<u8").reshape(-1, 2)
-    return numbers[column.offset : column.offset + len(column)]

@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.files import run_on_success
 from hala_hpc.data.corpus.messages import TOOLS
-from hala_hpc.data.corpus.reader import COLUMNS, Kind, part_name, rejected_name
+from hala_hpc.data.corpus.reader import COLUMNS, DOMAIN, Kind, part_name, rejected_name
 from hala_hpc.data.corpus.writer import (
     GROUP_CHARACTERS,
     CorpusWriter,
@@ -32,11 +32,20 @@ CHANGED = object()
 REJECTION_COLUMNS = ["line", "id", "reason", "raw"]
 
 
+class ShardColumns(NamedTuple):
+    """Columns that a corpus has only if one of its rows has a value."""
+
+    has_fields: bool
+    has_domains: bool
+
+
 class Shard:
     """The two files of a unit and their buffered rows; use as a context manager."""
 
-    def __init__(self, folder: Path, unit: int, kind: Kind, has_fields: bool) -> None:
-        self.writer = CorpusWriter(folder / part_name(unit), kind, has_fields=has_fields)
+    def __init__(self, folder: Path, unit: int, kind: Kind, columns: ShardColumns) -> None:
+        extra = {DOMAIN: "string"} if columns.has_domains else {}
+        part = folder / part_name(unit)
+        self.writer = CorpusWriter(part, kind, extra, has_fields=columns.has_fields)
         self.rejects = RejectWriter(folder / rejected_name(unit))
         self.waiting: list[Any] = []
         self._stack = ExitStack()
@@ -71,11 +80,14 @@ class Shards:
     def __init__(
         self, folders: dict[int, Path], splits: Sequence[SpilledSplit], units: int, threads: int
     ) -> None:
-        kind, has_fields = splits[0].kind, any(split.has_fields for split in splits)
-        self.shards = {
-            unit: Shard(folder, unit, kind, has_fields) for unit, folder in folders.items()
-        }
-        self.columns = ["id", "origin", *COLUMNS[kind], *([FIELDS, TOOLS] if has_fields else [])]
+        kind = splits[0].kind
+        columns = ShardColumns(
+            any(split.has_fields for split in splits), any(split.has_domains for split in splits)
+        )
+        self.shards = {unit: Shard(folder, unit, kind, columns) for unit, folder in folders.items()}
+        self.columns = ["id", "origin", *COLUMNS[kind]]
+        self.columns += [FIELDS, TOOLS] if columns.has_fields else []
+        self.columns += [DOMAIN] if columns.has_domains else []
         self.units = units
         self.limit = min(BUFFERED_BYTES, GROUP_CHARACTERS * len(folders))
         self.buffered_bytes = 0

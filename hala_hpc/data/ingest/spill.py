@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from hala_hpc.core.files import run_on_success
 from hala_hpc.data.corpus.messages import NO_FIELDS, TOOLS, MessageFields
-from hala_hpc.data.corpus.reader import Kind
+from hala_hpc.data.corpus.reader import DOMAIN, Kind
 from hala_hpc.data.corpus.writer import (
     RejectedRow,
     format_json_line,
@@ -40,6 +40,8 @@ TABLE_BATCHES = 2
 BATCH_BYTES = 4_000_000
 #: Column with the fields of all messages of a row beside role and content; null for most rows.
 FIELDS = "fields"
+#: Column with the kind of damage that the translation of a row got.
+DAMAGE = "damage"
 BATCH_ROWS = 5_000
 
 
@@ -77,6 +79,8 @@ class SpilledSplit:
     named: NamedFields = dataclass_field(default_factory=NamedFields)
     has_fields: bool = False
     """Whether a message of an accepted row has fields beside role and content, or a row tools."""
+    has_domains: bool = False
+    """Whether an accepted row has a domain."""
 
     def columns(self, *names: str) -> Any:
         """Read some columns of all rows; other columns are not read."""
@@ -140,7 +144,15 @@ def spill_split(task: SplitTask) -> SpilledSplit:
     reasons = dict(writer.reasons)
     rows = sum(reasons.values())
     return SpilledSplit(
-        task.file, task.where, task.kind, split, rows, reasons, named, writer.has_fields
+        task.file,
+        task.where,
+        task.kind,
+        split,
+        rows,
+        reasons,
+        named,
+        writer.has_fields,
+        writer.has_domains,
     )
 
 
@@ -174,7 +186,9 @@ def make_spill_schema(kind: Kind) -> Any:
     types = {"line": pa.int64(), "id": pa.binary(16), "size": pa.int64()}
     types |= {"reason": pa.string(), "raw": pa.string()}
     fields = {} if kind == "pairs" else {FIELDS: pa.list_(make_fields_type()), TOOLS: pa.string()}
-    return pa.schema([*types.items(), *list(make_schema(kind, {}))[1:], *fields.items()])
+    extra = {DOMAIN: pa.string(), DAMAGE: pa.string()}
+    content = list(make_schema(kind, {}))[1:]
+    return pa.schema([*types.items(), *content, *fields.items(), *extra.items()])
 
 
 class SpillWriter:
@@ -189,7 +203,7 @@ class SpillWriter:
         self.features = RowFeatures(path, searches)
         self.schema = make_spill_schema(kind)
         self.reasons: Counter[str] = Counter()
-        self.has_fields = False
+        self.has_fields = self.has_domains = False
         self._stack = ExitStack()
         self._file: Any = None
         self._clear()
@@ -207,6 +221,8 @@ class SpillWriter:
         self.texts: list[str | None] = []
         self.fields: list[list[dict[str, Any]] | None] = []
         self.tools: list[str | None] = []
+        self.domains: list[str | None] = []
+        self.damages: list[str | None] = []
         self.ends = [0]
 
     def __enter__(self) -> Self:
@@ -222,7 +238,7 @@ class SpillWriter:
 
     def add(self, record: InputRecord, adapted: AdaptedRow) -> None:
         """Add a row; a rejected row is stored as its line of the rejected file."""
-        origin, reason, name, size, roles, texts, fields, tools = adapted
+        origin, reason, name, size, roles, texts, fields, tools, domain, damage = adapted
         self.reasons[reason] += 1
         raw = None
         if not reason:
@@ -247,6 +263,9 @@ class SpillWriter:
         self.origins.append(origin)
         self.fields.append(None if reason else self.filled_fields(fields, tools, len(roles)))
         self.tools.append(None if reason else tools or None)
+        self.domains.append(None if reason else domain)
+        self.damages.append(None if reason else damage)
+        self.has_domains |= bool(domain and not reason)
         self.bytes += size + (len(raw) if raw else 0)
         self._added()
 
@@ -281,6 +300,8 @@ class SpillWriter:
         self.origins += [origin] * count
         self.fields += [None] * count
         self.tools += [None] * count
+        self.domains += [None] * count
+        self.damages += [None] * count
         self.bytes += sum(batch.sizes)
         self.reasons[""] += count
         self._added()
@@ -303,7 +324,8 @@ class SpillWriter:
             pa.array(values, field.type)
             for values, field in zip(columns, self.schema, strict=False)
         ]
-        return pa.Table.from_arrays([*arrays, *self.content()], schema=self.schema)
+        extra = [pa.array(values, pa.string()) for values in (self.domains, self.damages)]
+        return pa.Table.from_arrays([*arrays, *self.content(), *extra], schema=self.schema)
 
     def content(self) -> list[Any]:
         """Return the columns of the texts."""

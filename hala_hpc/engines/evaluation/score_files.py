@@ -114,6 +114,8 @@ class TranslatedSentence:
     source: str
     reference: str
     hypothesis: str
+    domain: str = ""
+    """Domain of the pair; "" if its corpus has none."""
 
 
 def score_name(unit: int) -> str:

@@ -15,6 +15,11 @@ from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, CONFIG, UserError
 from hala_hpc.core.file_facts import compute_file_digest
+from hala_hpc.engines.evaluation.perturbations.perturbation import (
+    perturbation_ending,
+    plain_entry,
+)
+from hala_hpc.engines.evaluation.perturbations.perturbed_tasks import perturb_loaded
 from hala_hpc.engines.evaluation.score_files import GroupMean, TaskGroup
 from hala_hpc.engines.evaluation.task_groups import member_means
 
@@ -61,7 +66,8 @@ def load_tasks(manager: Any, entry: str, limit: int | None) -> LoadedTasks:
     Raises: UserError (CONFIG) for a group without tasks; UserError (BAD_DATA) for a task without
     an item that can be scored.
     """
-    loaded = manager.load([entry])
+    plain, ending = plain_entry(entry), perturbation_ending(entry)
+    loaded = perturb_loaded(manager.load([plain]), entry)
     tasks, groups = loaded["tasks"], loaded["groups"]
     empty = [name for name, group in groups.items() if not group.get_all_tasks()]
     if empty or not tasks:
@@ -80,9 +86,10 @@ def load_tasks(manager: Any, entry: str, limit: int | None) -> LoadedTasks:
     ]:
         raise UserError(faults, BAD_DATA)
     found = {name: read_group(group) for name, group in groups.items()}
-    for name, mean in member_means(manager, [entry]).items():
-        members = {"members": mean.members, "member_metric": mean.metric}
-        found[name] = found[name].model_copy(update=members)
+    for name, mean in member_means(manager, [plain]).items():
+        named = tuple(f"{member}{ending}" for member in mean.members)
+        members = {"members": named, "member_metric": mean.metric}
+        found[f"{name}{ending}"] = found[f"{name}{ending}"].model_copy(update=members)
     return LoadedTasks(entry, tasks, found, sizes, excluded, manager)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hala_hpc.core.errors import UserError
+from hala_hpc.engines.evaluation.domain_tables import domain_table, split_by_domain
 from hala_hpc.engines.evaluation.metrics import make_corpus_metrics
 from hala_hpc.engines.evaluation.report import DASH, TRANSLATION, Table, format_decimals
 from hala_hpc.engines.evaluation.score_files import (
@@ -43,11 +44,20 @@ def read_translations(folder: Path) -> dict[str, dict[str, list[TranslatedSenten
 
 
 def translation_tables(node: str, folder: Path) -> list[Table]:
-    """Tables of the differences of all systems of a node to its first one, one for each corpus."""
-    return [
-        translation_table(f"{node}, {corpus}" if corpus else node, systems)
-        for corpus, systems in read_translations(folder).items()
-    ]
+    """Tables of the differences of all systems of a node to its first one, one for each corpus.
+
+    A corpus with several domains has a table of all domains, and one for each.
+    """
+    tables = []
+    for corpus, systems in read_translations(folder).items():
+        where = f"{node}, {corpus}" if corpus else node
+        tables.append(translation_table(where, systems))
+        if domains := split_by_domain(systems):
+            tables.append(domain_table(where, domains))
+            tables += [
+                translation_table(f"{where}, {name}", each) for name, each in domains.items()
+            ]
+    return tables
 
 
 def translation_table(where: str, systems: Mapping[str, Sequence[TranslatedSentence]]) -> Table:

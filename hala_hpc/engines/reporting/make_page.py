@@ -95,6 +95,7 @@ def read_item_tables(nodes: Sequence[NodeFacts]) -> dict[str, list[Table]]:
     Raises: UserError (BAD_DATA) if a file of items is damaged.
     """
     from hala_hpc.engines.evaluation.item_tables import EvaluationItems, item_tables
+    from hala_hpc.engines.evaluation.perturbations.change_table import change_table
     from hala_hpc.engines.evaluation.translation_table import translation_tables
 
     tables: dict[str, list[Table]] = {}
@@ -105,7 +106,7 @@ def read_item_tables(nodes: Sequence[NodeFacts]) -> dict[str, list[Table]]:
             continue
         tables[node.name] = translation_tables(node.name, node.output)
         if (evaluation := EvaluationItems.read(node.name, node.output)) is not None:
-            tables[node.name] += item_tables(evaluation)
+            tables[node.name] += [*item_tables(evaluation), change_table(evaluation)]
     return tables
 
 

@@ -103,12 +103,19 @@ def test_values_that_are_offered_are_those_that_the_commands_take() -> None:
         assert f"{line[1]}: write" in ended.err, (line, ended)
 
 
+#: The recipes of the paper's open questions.
+QUESTIONS = [
+    f"questions/{name}"
+    for name in ("culture", "dialect", "domains", "merge-ratio", "quality-threshold")
+]
+
+
 def test_recipes_and_launchers_are_shipped_ones_or_files(script: Path, tmp_path: Path) -> None:
     (tmp_path / "demonstration.toml").write_text("")
     (tmp_path / "deep folder").mkdir()
     (tmp_path / "notes.txt").write_text("")
     assert offered(script, "launch", "recipe", "=", cwd=tmp_path) == [
-        *("demo", "hala", "demonstration.toml", "deep folder")
+        *("demo", "hala", *QUESTIONS, "demonstration.toml", "deep folder")
     ]
     assert offered(script, "fetch", "recipe", "=", "de", cwd=tmp_path) == [
         *("demo", "demonstration.toml", "deep folder")

@@ -75,3 +75,17 @@ def test_the_scores_are_means_of_sub_tasks_and_of_six_benchmarks_as_on_the_leade
     assert "oall_alghafa::meta_ar_msa/acc_norm" in scores
     signature = answer["plain"]["signatures"]["oall_alghafa::meta_ar_msa"]
     assert signature.startswith("task:1|shots:0|")
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_perturbed_items_are_other_texts_with_the_same_numbers_and_answers(answer: Any) -> None:
+    plain, perturbed = answer["plain"], answer["perturbed"]
+    assert [[f"{task}+letters", *rest] for task, *rest in plain["targets"]] == perturbed["targets"]
+    assert plain["digest"] != perturbed["digest"]
+    before, after = ({text for text, _, _ in one["asked"]} for one in (plain, perturbed))
+    assert before - after
+    assert len(plain["asked"]) == len(perturbed["asked"])
+    ours = [perturbed["scores"][f"{name}+letters/acc_norm"] for name in BENCHMARKS]
+    assert perturbed["scores"]["arabic+letters/acc_norm"] == pytest.approx(fmean(ours))
