@@ -22,6 +22,9 @@ class ScoreSum(JsonRecord):
     total: float
     squares: float
     """Sum of the squared values."""
+    clusters: dict[str, tuple[int, float]] = Field(default_factory=dict)
+    """Number of items and sum of the metric in each cluster of items that share a passage or
+    subject, an item without one alone; empty if no item has one."""
 
 
 class GroupMean(JsonRecord):

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hala_hpc.engines.evaluation.answer_journal import AnswerJournal, request_key
-from hala_hpc.engines.evaluation.metrics import METRICS, score_translations
+from hala_hpc.engines.evaluation.metrics import (
+    METRICS,
+    score_structure,
+    score_translations,
+)
 from hala_hpc.engines.evaluation.score_files import (
     ModelScores,
     TranslatedSentence,
@@ -32,6 +36,8 @@ class TranslationRun:
     corpus: str
     """Name of the corpus in its scores; empty if it is the only one."""
     config: EngineConfig
+    languages: tuple[str, str] = ("en", "ar")
+    """Codes of the languages of both sides, for the checks of structure."""
 
 
 def translate_pairs(
@@ -93,13 +99,16 @@ def score_answers(
         for (id_, source, reference), text in zip(pairs, hypotheses, strict=True)
     ]
     scores = score_translations(hypotheses, [reference for _, _, reference in pairs])
+    structure = score_structure([source for _, source, _ in pairs], hypotheses, run.languages)
+    values = scores.values | structure.values
+    signatures = scores.signatures | structure.signatures
     answered = [answer for answer in answers if answer]
     names = {metric: name_translation_score(metric, run.corpus) for metric in METRICS}
     found = ModelScores(
         label=run.label,
         corpus=run.corpus,
-        scores={names[metric]: value for metric, value in scores.values.items()},
-        signatures={names[metric]: text for metric, text in scores.signatures.items()},
+        scores={names[metric]: value for metric, value in values.items()},
+        signatures={names[metric]: text for metric, text in signatures.items()},
         samples=dict.fromkeys(names.values(), len(pairs)),
         tokens_in=sum(answer.tokens_in for answer in answered),
         tokens_out=sum(answer.tokens_out for answer in answered),

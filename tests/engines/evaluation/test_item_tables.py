@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from plain_out import PlainContext, PlainInputs
 
 from hala_hpc.core.records import NodeSummary
@@ -14,7 +16,9 @@ from hala_hpc.engines.evaluation.item_files import (
     write_items,
     write_items_of_model,
 )
+from hala_hpc.engines.evaluation.item_outcomes import find_cluster
 from hala_hpc.engines.evaluation.item_tables import EvaluationItems, difference_table, item_tables
+from hala_hpc.engines.evaluation.lm_eval import sum_metric
 from hala_hpc.engines.evaluation.score_files import (
     SCORES_FILE,
     GroupMean,
@@ -25,6 +29,8 @@ from hala_hpc.engines.evaluation.score_files import (
     score_name,
     write_translations,
 )
+from hala_hpc.engines.evaluation.score_means import add_sums, mean_error
+from hala_hpc.engines.evaluation.statistics.intervals import standard_error
 from hala_hpc.stages.report import Report, Settings
 
 #: Items of the tasks: a group of two, and a task alone.
@@ -112,6 +118,34 @@ def test_models_are_compared_by_group_and_in_the_mean_of_all(tmp_path: Path) -> 
     assert rows["worse", "alone"][-1] == "lower"
     assert float(rows["worse", "alone"][4]) < 0.05, "more than the smallest visible difference"
     assert "Holm" in table.note
+
+
+def test_items_of_one_passage_are_a_cluster_in_tables_and_errors(tmp_path: Path) -> None:
+    plain = all_tasks()
+    shared = [replace(one, cluster=f"passage {one.item // 10}") for one in plain]
+    found = write_evaluation(tmp_path, {"base": plain, "tuned": shared})
+    (alone,) = found.rows_of("tuned")["alone"]
+    assert alone.clusters is not None
+    assert len(set(alone.clusters)) == 40
+    assert found.rows_of("base")["alone"][0].clusters is None
+    sums = [sum_metric([one for one in shared if one.task == "alone"], "acc")]
+    joined = add_sums(sum_metric(shared[80:300], "acc"), sum_metric(shared[300:480], "acc"))
+    assert joined == sums[0], "a cluster may be in two shards"
+    assert mean_error(joined) == pytest.approx(standard_error(alone))
+    flat = mean_error(sum_metric([one for one in plain if one.task == "alone"], "acc"))
+    assert mean_error(joined) != pytest.approx(flat)
+
+
+def test_an_item_has_the_cluster_of_its_passage_or_of_what_its_task_names() -> None:
+    plain, named = (
+        SimpleNamespace(config=SimpleNamespace(metadata=one))
+        for one in (None, {"cluster": "subject"})
+    )
+    doc = {"passage": "نص", "subject": "law"}
+    assert find_cluster(plain, doc) == find_cluster(plain, {"passage": "نص"}) != ""
+    assert find_cluster(named, doc) == find_cluster(named, {"subject": "law"})
+    assert find_cluster(named, doc) != find_cluster(plain, doc)
+    assert find_cluster(plain, {"question": "?", "context": " "}) == ""
 
 
 def test_the_mean_of_all_counts_a_group_as_much_as_a_task(tmp_path: Path) -> None:
