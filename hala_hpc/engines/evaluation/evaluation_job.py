@@ -136,8 +136,8 @@ class EvaluationJob:
         several = len(settings.translation) > 1
         languages = ("en", "ar") if settings.direction == "forward" else ("ar", "en")
         run = TranslationRun(part.label, part.entry if several else "", config, languages)
-        answers = translate_pairs(run, settings.prompt, pairs, journal, self.count)
-        scores, rows_of_file = score_answers(run, pairs, answers)
+        generated = translate_pairs(run, settings.prompt, pairs, journal, self.count)
+        scores, rows_of_file = score_answers(run, pairs, generated)
         folder = self.out.folder(unit)
         write_translations(folder, unit, rows_of_file)
         scores.write(folder / score_name(unit))

@@ -24,6 +24,7 @@ from hala_hpc.engines.evaluation.score_files import (
     GroupMean,
     MergedScores,
     ModelScores,
+    ModelWeights,
     TaskGroup,
     TranslatedSentence,
     score_name,
@@ -212,9 +213,20 @@ def test_translations_are_compared_sentence_by_sentence(tmp_path: Path) -> None:
             TranslatedSentence(str(n), "x", references[n], text) for n, text in enumerate(texts)
         ]
         write_translations(tmp_path, unit, rows)
-        ModelScores(label=label, scores={"bleu": 1.0}).write(tmp_path / score_name(unit))
+        weights = ModelWeights(number_format="fp8" if unit else "bfloat16", gb=2.5 - unit)
+        scores = ModelScores(
+            label=label, scores={"bleu": 1.0}, tokens_per_s=1000.0 + unit, weights=weights
+        )
+        scores.write(tmp_path / score_name(unit))
     _, markdown = report(tmp_path)
-    lines = [line for line in markdown.splitlines() if line.startswith(("| good |", "| same |"))]
+    assert "| base | bfloat16 | 2.5" in markdown, "what a system costs stands beside its quality"
+    assert "| good | fp8 | 1.5" in markdown
+    assert "| 1,001 | 100" in markdown
+    lines = [
+        line
+        for line in markdown.splitlines()
+        if line.startswith(("| good |", "| same |")) and "fp8" not in line
+    ]
     verdicts = {(line.split(" | ")[0], line.rsplit("| ", 1)[1]) for line in lines}
     assert verdicts == {("| good", "higher |"), ("| same", "not resolvable |")}
     assert "tok:intl" in markdown
