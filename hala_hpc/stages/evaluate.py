@@ -68,7 +68,7 @@ class Evaluate(Stage[Settings]):
         for corpus in corpora:
             if not corpus.startswith("@"):
                 list_parts(corpus)
-        mistakes = self.choice_mistakes() + self.corpus_mistakes()
+        mistakes = self.choice_mistakes() + self.corpus_mistakes() + self.gpu_mistakes()
         if self.settings.tasks:
             models = {f"models.{k}": self.inputs.path(v) for k, v in self.settings.models.items()}
             mistakes += attention_faults(models, self.settings.attention)
@@ -92,6 +92,17 @@ class Evaluate(Stage[Settings]):
             return []
         return [
             f"choose={pattern}: {len(chosen)} of the models {', '.join(labels)}; two are needed"
+        ]
+
+    def gpu_mistakes(self) -> list[str]:
+        """A line if a worker would have more GPUs than its engine uses."""
+        given, used = self.resources.gpus_per_node, self.settings.engine.tensor_parallel_size
+        if given <= used:
+            return []
+        return [
+            f"resources.gpus_per_node={given}: a worker of an evaluation uses {used} "
+            f"(engine.tensor_parallel_size); set resources.gpus_per_node={used}, and "
+            "resources.workers to the number of models, or higher with shards"
         ]
 
     def corpus_mistakes(self) -> list[str]:

@@ -167,6 +167,18 @@ def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
             evaluate(**{"models": {"m": "@m"}, "tasks": ["t"], **given}).preflight()
 
 
+def test_gpus_that_no_worker_would_use_are_refused(tmp_path: Path) -> None:
+    model = str(empty_model(tmp_path / "model"))
+    for given, used, number in ((4, 1, 1), (2, 2, 0), (0, 1, 0)):
+        found = evaluate(
+            models={"one": model},
+            tasks=["arabic"],
+            resources={"gpus_per_node": given},
+            engine={"tensor_parallel_size": used},
+        ).preflight()
+        assert sum(line.startswith("resources.gpus_per_node=4: ") for line in found) == number
+
+
 def test_a_choice_needs_two_models_and_tasks() -> None:
     models = {"base": "@b", "merged-t0": "@m0", "merged-t1": "@m1"}
     assert evaluate(models=models, tasks=["t"], choose="merged-*").preflight() == []

@@ -233,7 +233,3 @@ class JournaledModel(Base):  # type: ignore[misc]
         """Note for each task what answers its requests."""
         for request, name in zip(requests, names, strict=True):
             self.backends[str(request.task_name)].add(name)
-
-    def describe_backend(self, task: str) -> str:
-        """What answered the requests of a task, for its signature."""
-        return "+".join(sorted(self.backends.get(task, {HF})))
