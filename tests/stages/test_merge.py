@@ -226,7 +226,8 @@ def test_merged_numbers_that_the_type_cannot_hold_are_refused_before_they_are_wr
         return tensor
 
     large = changed_copy(folder / "tuned", tmp_path / "large", enlarge)
-    for method, more in (("linear", {}), ("ties", {"density": 0.5})):
+    methods: dict[str, dict[str, float]] = {"linear": {}, "ties": {"density": 0.5}}
+    for method, more in methods.items():
         out = tmp_path / method
         text = fault(folder, out, model=str(large), method=method, dtype="float16", **more)
         assert text.startswith(f"tensor {name} of the merged model has values that are not finite")

@@ -193,6 +193,7 @@ class JournaledModel(Base):  # type: ignore[misc]
             ]
             if chosen:
                 asked = [requests[index] for index in chosen]
+                ask: Callable[[list[Any]], Sequence[Any]]
                 ask = self.generate if is_engine else by_itself
                 answers = answer_requests(self.unit.journal, "generate_until", asked, ask)
                 found.update(zip(chosen, answers, strict=True))

@@ -69,7 +69,7 @@ def answer_all(
 
 def stream_answers(
     engine: Engine, requests: Iterable[Request], progress: AnswerCount
-) -> Generator[Completion]:
+) -> Generator[Completion, None, None]:
     """Yield the answers to requests as they finish, and count their tokens.
 
     To be closed before the engine is, whose end would be taken for its death. Aborts the process if
