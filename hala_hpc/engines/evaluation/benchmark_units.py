@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from hala_hpc.core.environment import set_job_environment
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.stage import UnitContext
+from hala_hpc.core.versions import version_of
 from hala_hpc.engines.evaluation.answer_journal import AnswerJournal
 from hala_hpc.engines.evaluation.chat_template import chat_template_faults
 from hala_hpc.engines.evaluation.evaluation_store import (
@@ -157,7 +158,7 @@ class BenchmarkUnits:
         if all(one.OUTPUT_TYPE != GENERATED for one in self.load_tasks(entry).tasks.values()):
             return []
         engine = self.run.engine
-        own = [f"vllm:{version('vllm')}"] if engine.name == DEFAULT_ENGINE else []
+        own = [f"vllm:{version_of('vllm')}"] if engine.name == DEFAULT_ENGINE else []
         return [f"engine:{engine.name}", f"kv-cache:{engine.kv_cache_dtype}", *own]
 
     def load_tasks(self, entry: str) -> LoadedTasks:

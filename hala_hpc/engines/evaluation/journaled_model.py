@@ -184,7 +184,7 @@ class JournaledModel(Base):  # type: ignore[misc]
         self.begin("generate_until", requests)
         self.note_backends(requests, [self.backend_of(one) for one in requests])
         by_itself = partial(super().generate_until, disable_tqdm=disable_tqdm)
-        found = {}
+        found: dict[int, Any] = {}
         for is_engine in (True, False):
             chosen = [
                 index

@@ -8,13 +8,13 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError
 from hala_hpc.core.hub import is_hub_offline
+from hala_hpc.core.versions import version_of
 from hala_hpc.engines.evaluation.item_files import ItemOutcome, count_excluded
 from hala_hpc.engines.evaluation.item_outcomes import exclude_item, name_metric, read_outcomes
 from hala_hpc.engines.evaluation.journaled_model import HF, journaled_model_class
@@ -151,7 +151,7 @@ def describe_engines(model: Any, tasks: Sequence[str], run: BenchmarkRun) -> str
         settings = run.engine
         parts |= {"engine-dtype": settings.dtype, "kv-cache": settings.kv_cache_dtype}
     if DEFAULT_ENGINE in names:
-        parts[DEFAULT_ENGINE] = version(DEFAULT_ENGINE)
+        parts[DEFAULT_ENGINE] = version_of(DEFAULT_ENGINE)
     return "|".join(f"{name}:{value}" for name, value in parts.items())
 
 
