@@ -1,6 +1,7 @@
 """Items/s of our engine for choices over those of lm-eval's hf backend, on the same requests.
 
-    python -m benchmarks.evaluate [--questions 32] [--rounds 2] [--batch-sizes 8,16,32,64]
+    python -m benchmarks.evaluate [--questions 32] [--generated 64] [--rounds 2]
+        [--batch-sizes 8,16,32,64]
 
 Both sides are lm-eval's `_loglikelihood_tokens` on the same random weights in float32; lm-eval has
 its logits_cache, and the best of some batch sizes by a first round; ours finds its batch in a
@@ -12,6 +13,10 @@ round that does not count. Then rounds alternate. The last line is a JSON object
 - `equal_decisions`: share of questions for which both choose the same label, by log-likelihood per
   token; ties within 1e-3 are left out and counted as `ties`.
 - `largest_difference`: of any two log-probabilities.
+- `generative_ratio_to_hf`: items/s of our engine on generated answers over lm-eval's hf model with
+  the best of the batch sizes; `equal_answers` is the share of texts that are the same.
+- `reused`: share of the evaluations of a sweep of five merges, each beside both parents, that are
+  taken from another node; 8 of 15 models are the same.
 """
 
 import argparse
@@ -25,12 +30,14 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from benchmarks.common.machine import machine
+from benchmarks.evaluate.generated import compare_generation
 from benchmarks.evaluate.made_up_questions import (
     ONE_TOKEN,
     SEVERAL_TOKENS,
     make_model,
     make_requests,
 )
+from benchmarks.evaluate.shared_sweep import measure_reuse
 
 TIE = 1e-3
 
@@ -127,6 +134,7 @@ def main() -> None:
     """Measure, and print the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--questions", type=int, default=32)
+    parser.add_argument("--generated", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--batch-sizes", default="8,16,32,64")
     given = parser.parse_args()
@@ -135,6 +143,12 @@ def main() -> None:
         make_model(Path(folder))
         bench = Bench(Path(folder), given)
         one, several = bench.measure(ONE_TOKEN), bench.measure(SEVERAL_TOKENS)
+        generated = compare_generation(
+            Path(folder), given.generated, given.rounds, bench.batch_sizes
+        )
+        sweep = Path(folder) / "sweep"
+        sweep.mkdir()
+        reused = measure_reuse(sweep)
     decisions = [one.pop("decisions"), several.pop("decisions")]
     equal = sum(part.equal for part in decisions)
     different = sum(part.different for part in decisions)
@@ -146,9 +160,13 @@ def main() -> None:
         "equal_decisions": round(equal / max(1, equal + different), 4),
         "ties": sum(part.ties for part in decisions),
         "largest_difference": max(one.pop("difference"), several.pop("difference")),
+        "generative_ratio_to_hf": generated["ratio"],
+        "equal_answers": generated["equal_answers"],
+        "reused": round(reused, 4),
         "questions": given.questions,
         "one_token": one,
         "several_tokens": several,
+        "generated": generated,
         **machine(),
     }
     print(json.dumps(result))

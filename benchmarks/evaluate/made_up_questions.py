@@ -24,13 +24,25 @@ def make_requests(count: int, labels: tuple[tuple[int, ...], ...], seed: int = 1
     return found
 
 
-def make_model(folder: Path) -> None:
-    """Write a model of random weights of LFM2's architecture, with a tokenizer of bytes."""
+def make_texts(count: int, seed: int = 2) -> list[str]:
+    """Questions as texts of the tokenizer's words."""
+    draw = random.Random(seed)
+    return [
+        " ".join(f"w{draw.randrange(VOCABULARY)}" for _ in range(draw.randint(SHORTEST, LONGEST)))
+        for _ in range(count)
+    ]
+
+
+def make_model(folder: Path, seed: int = 1) -> None:
+    """Write a model of random weights of LFM2's architecture, with a tokenizer of made-up words."""
     import torch
-    from tokenizers import Tokenizer, models
+    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
 
-    torch.manual_seed(1)
+    names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    words = {name: number for number, name in enumerate(names.values())}
+    words |= {f"w{number}": number for number in range(len(words), VOCABULARY)}
+    torch.manual_seed(seed)
     attention = {number for number in range(LAYERS) if number % 3 == 2}
     config = Lfm2Config(
         vocab_size=VOCABULARY,
@@ -42,9 +54,11 @@ def make_model(folder: Path) -> None:
         block_auto_adjust_ff_dim=False,
         layer_types=["full_attention" if n in attention else "conv" for n in range(LAYERS)],
         max_position_embeddings=4096,
+        bos_token_id=words["<s>"],
+        eos_token_id=words["</s>"],
+        pad_token_id=words["<pad>"],
     )
     Lfm2ForCausalLM(config).save_pretrained(folder)
-    names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    words = {name: number for number, name in enumerate(names.values())}
     model = Tokenizer(models.WordLevel(words, unk_token=names["unk_token"]))
+    model.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     PreTrainedTokenizerFast(tokenizer_object=model, **names).save_pretrained(folder)

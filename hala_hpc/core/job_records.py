@@ -195,6 +195,7 @@ class Progress(JsonRecord):
     """Seconds from `began` until libraries and models were loaded; None before that."""
     rows: Number | None = None
     rows_of_node: Number | None = None
+    rows_of_worker: Number | None = None
     tokens: Number | None = None
     tokens_per_s: Number | None = None
     step: Number | None = None

@@ -125,7 +125,10 @@ class UnitContext(Protocol):
         ...
 
     def report_progress(self, **counts: float) -> None:
-        """Set counts for people: rows, rows_of_node, tokens, step, steps_total, loss."""
+        """Set counts for people: rows, rows_of_node, tokens, step, steps_total, loss.
+
+        A worker that does not know the rows of the node reports its own as rows_of_worker.
+        """
         ...
 
     @property

@@ -67,9 +67,11 @@ def rows(reports: list[Progress], share: float) -> tuple[float, float, str] | No
     `share` is the share of units with a marker: it covers the rows of earlier rounds.
     """
     whole = max((report.rows_of_node or 0 for report in reports), default=0)
-    if not whole:
-        return None
     done = sum(report.rows or 0 for report in reports)
+    if not whole:
+        # Workers that know only their own rows report those of the units they were given.
+        whole = sum(report.rows_of_worker or 0 for report in reports)
+        return (done, whole, "row") if whole else None
     return max(done, int(whole * share)), whole, "row"
 
 

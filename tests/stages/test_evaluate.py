@@ -18,6 +18,7 @@ from hala_hpc.engines.evaluation.metrics import (
     METRICS,
     WordTokenizer,
     rouge_l,
+    score_structure,
     score_translations,
 )
 from hala_hpc.engines.evaluation.score_files import ModelScores, ScoreSum, read_scores, score_name
@@ -66,7 +67,7 @@ def test_two_models_are_scored_side_by_side(
     )
     out = PlainContext(tmp_path, stage)
     stage.run(range(stage.plan()), out)
-    assert "rows_of_node" not in out.counts, "benchmarks do not count as rows"
+    assert out.counts["rows"] == out.counts["rows_of_worker"] == 36, "items and sentences"
     facts = [stage.check(unit, out.folder(unit)) for unit in range(4)]
     assert [fact.rows_in for fact in facts] == [10, 10, 8, 8]
     markers = [UnitMarker(unit=unit, **fact.as_dict()) for unit, fact in enumerate(facts)]
@@ -101,7 +102,7 @@ def test_progress_counts_the_rows_of_all_models_if_they_only_translate(tmp_path:
     )
     out = PlainContext(tmp_path, stage)
     stage.run(range(stage.plan()), out)
-    assert out.counts["rows"] == out.counts["rows_of_node"] == 2 * len(pairs)
+    assert out.counts["rows"] == out.counts["rows_of_worker"] == 2 * len(pairs)
 
 
 def test_scores_are_those_of_sacrebleu_and_see_arabic_letters() -> None:
@@ -130,6 +131,14 @@ def test_scores_that_cannot_see_arabic_have_names_and_signatures_of_their_own() 
     assert "tok:intl" in spaced.signatures["bleu_intl"]
 
 
+def test_structure_is_the_share_of_translations_with_numbers_and_placeholders() -> None:
+    sources = ["Pay {amount} in 30 days.", "See 12 files.", "Hello.", "Use `ls -l`."]
+    answers = ["ادفع {amount} خلال 30 يوما.", "انظر 13 ملفا.", "مرحبا.", "استخدم `ls -l`."]
+    found = score_structure(sources, answers, ("en", "ar"))
+    assert found.values == {"structure": 75.0}
+    assert "languages:en-ar" in found.signatures["structure"]
+
+
 def test_scores_that_are_missing_or_not_finite_are_not_good(tmp_path: Path) -> None:
     sums = {"c/acc": ScoreSum(items=2, total=math.inf, squares=1)}
     bad = ModelScores(label="base", scores={"a/f1": math.nan}, sums=sums, samples={"a": 1, "d": 1})
@@ -156,6 +165,18 @@ def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=fault):
             evaluate(**{"models": {"m": "@m"}, "tasks": ["t"], **given}).preflight()
+
+
+def test_gpus_that_no_worker_would_use_are_refused(tmp_path: Path) -> None:
+    model = str(empty_model(tmp_path / "model"))
+    for given, used, number in ((4, 1, 1), (2, 2, 0), (0, 1, 0)):
+        found = evaluate(
+            models={"one": model},
+            tasks=["arabic"],
+            resources={"gpus_per_node": given},
+            engine={"tensor_parallel_size": used},
+        ).preflight()
+        assert sum(line.startswith("resources.gpus_per_node=4: ") for line in found) == number
 
 
 def test_a_choice_needs_two_models_and_tasks() -> None:

@@ -249,6 +249,25 @@ def test_a_number_that_is_none_names_model_and_tensor_and_leaves_nothing(
     assert text.startswith(f"model {spoilt}: tensor {name} has values that are not finite")
 
 
+def test_merged_numbers_that_the_type_cannot_hold_are_refused_before_they_are_written(
+    folder: Path, tmp_path: Path
+) -> None:
+    name = "model.layers.2.feed_forward.w2.weight"
+
+    def enlarge(key: str, tensor: Any) -> Any:
+        if key == name:
+            tensor[3, 5] = 3e5
+        return tensor
+
+    large = changed_copy(folder / "tuned", tmp_path / "large", enlarge)
+    methods: dict[str, dict[str, float]] = {"linear": {}, "ties": {"density": 0.5}}
+    for method, more in methods.items():
+        out = tmp_path / method
+        text = fault(folder, out, model=str(large), method=method, dtype="float16", **more)
+        assert text.startswith(f"tensor {name} of the merged model has values that are not finite")
+        assert "set dtype=float32" in text
+
+
 def test_a_tuned_model_with_the_weights_of_the_base_is_refused(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -330,6 +349,20 @@ def test_a_merged_model_is_asked_and_its_perplexity_is_compared_with_its_parents
         "| t | 0.5 |",
     ):
         assert part in text
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_merged_model_is_loaded_in_both_libraries_and_answers_alike(
+    folder: Path, tmp_path: Path
+) -> None:
+    made = merge(folder, tmp_path, try_with=["transformers", "vllm"])
+    trial = json.loads((made / "merge.json").read_text())["trial"]
+    assert trial["loaded_in"] == ["transformers", "vllm"]
+    other = merge(folder, tmp_path / "vllm", try_with=["vllm"])
+    alone = json.loads((other / "merge.json").read_text())["trial"]
+    assert alone["loaded_in"] == ["vllm"]
+    assert alone["answer"].strip() == trial["answer"].strip()
 
 
 RECIPE = """

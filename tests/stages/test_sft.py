@@ -26,6 +26,9 @@ from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX, Example, Exa
 from hala_hpc.engines.training.tokens.packing_check import measure_leak
 
 #: Twelve steps on 96 pairs in a few seconds.
+#: Seconds of ranks, and of a test with its fixtures, on a machine that has other work.
+RANK_LIMIT_S, TEST_LIMIT_S = 1000, 1200
+pytestmark = pytest.mark.timeout(TEST_LIMIT_S)
 QUICK: dict[str, Any] = {
     "max_steps": 12,
     "global_batch_size": 16,
@@ -57,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(base: Path, ranks: int, **settings: Any) -> list[str]:
     """Run sft with real ranks; return the output of each, with its exit code at the end."""
     attempt = Ranks(base, ranks, **settings)
-    codes = attempt.end()
+    codes = attempt.end(RANK_LIMIT_S)
     return [f"{log}\nexit {code}" for log, code in zip(attempt.logs(), codes, strict=True)]
 
 

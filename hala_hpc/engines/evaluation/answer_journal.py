@@ -153,11 +153,18 @@ def require_number(answer: Any) -> Any:
 
 
 class JournalHook:
-    """What lm-eval's model calls for each answer, as `cache_hook`."""
+    """What lm-eval's model calls for each answer, as `cache_hook`.
 
-    def __init__(self, journal: AnswerJournal) -> None:
-        self.journal = journal
+    `is_added` gets the key of each request that is answered.
+    """
+
+    def __init__(
+        self, journal: AnswerJournal, is_added: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.journal, self.is_added = journal, is_added
 
     def add_partial(self, kind: str, arguments: Sequence[Any], answer: Any) -> None:
         """Add the answer to a request. Raises: as `answer_requests`."""
-        self.journal.add(request_key(kind, arguments), require_number(answer))
+        key = request_key(kind, arguments)
+        self.is_added(key)
+        self.journal.add(key, require_number(answer))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from hala_hpc.core.environment import set_job_environment
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.stage import UnitContext
+from hala_hpc.core.versions import version_of
 from hala_hpc.engines.evaluation.answer_journal import AnswerJournal
 from hala_hpc.engines.evaluation.chat_template import chat_template_faults
 from hala_hpc.engines.evaluation.evaluation_store import (
@@ -22,7 +23,9 @@ from hala_hpc.engines.evaluation.evaluation_store import (
     EvaluationStore,
 )
 from hala_hpc.engines.evaluation.item_files import items_name, write_items, write_items_of_model
+from hala_hpc.engines.evaluation.item_progress import ItemProgress
 from hala_hpc.engines.evaluation.lm_eval import (
+    GENERATED,
     BenchmarkRun,
     ShardResult,
     evaluate_shard,
@@ -33,6 +36,9 @@ from hala_hpc.engines.evaluation.model_digest import digest_model
 from hala_hpc.engines.evaluation.score_files import ModelScores, score_name
 from hala_hpc.engines.evaluation.task_data import data_commits
 from hala_hpc.engines.evaluation.task_shards import LoadedTasks, digest_tasks, load_tasks
+from hala_hpc.engines.generation.batch import AnswerCount
+from hala_hpc.engines.generation.settings import DEFAULT_ENGINE
+from hala_hpc.engines.generation.watchdog import EngineWatch
 
 if TYPE_CHECKING:
     from hala_hpc.engines.models.compile_cache import CompileCache
@@ -62,7 +68,8 @@ class BenchmarkShard:
 class BenchmarkUnits:
     """Scores models on shards of tasks; a result that the work folder has is not made again.
 
-    `compile_cache` makes the cache of compiled code, once the first model is loaded.
+    `compile_cache` makes the cache of compiled code, once the first model is loaded. `count` is
+    that of the worker, in which an item is a row.
     """
 
     def __init__(
@@ -70,8 +77,10 @@ class BenchmarkUnits:
         run: BenchmarkRun,
         store: EvaluationStore,
         compile_cache: Callable[[], "AbstractContextManager[CompileCache]"],
+        count: AnswerCount,
     ) -> None:
         self.run, self.store, self.compile_cache = run, store, compile_cache
+        self.count = count
         self._stack = ExitStack()
         self._compiled: CompileCache | None = None
         self._manager: Any = None
@@ -107,16 +116,23 @@ class BenchmarkUnits:
                 return False
             self.store.wait(key, lambda: out.stop_requested)
             found = self.store.find(key)
+        progress = ItemProgress(self.count)
         if found is not None:
             logger.info("%s in %s: evaluated before, %s", one.model.label, one.entry, found)
         else:
             try:
                 # Another job may have finished it between the two looks.
-                found = self.store.find(key) or self.evaluate(one, unit, out, key)
+                found = self.store.find(key) or self.evaluate(one, unit, progress, key)
             finally:
                 self.store.end(key)
         write_unit_files(found, one.model.label, unit, out.folder(unit))
+        progress.finish(self.count_items(one.entry, one.shard))
         return True
+
+    def count_items(self, entry: str, shard: int) -> int:
+        """Number of items in a shard, excluded ones among them; loads its tasks."""
+        loaded = self.load_tasks(entry)
+        return sum(len(loaded.items_of_shard(t, shard, self.run.shards)) for t in loaded.tasks)
 
     def key_of(self, one: BenchmarkShard) -> EvaluationKey:
         """The key of a unit's result; loads its tasks."""
@@ -128,13 +144,22 @@ class BenchmarkUnits:
             "shard": f"{one.shard}/{run.shards}",
         }
         known = one.model.known_digests
+        libraries = [f"{name}:{version(name)}" for name in ("lm-eval", "transformers")]
         return EvaluationKey(
             model=digest_model(Path(one.model.path), known, self.store.folder / "models"),
             tasks=self._task_digests[one.entry],
             settings="|".join(f"{name}:{value}" for name, value in settings.items()),
-            engine="|".join(f"{name}:{version(name)}" for name in ("lm-eval", "transformers")),
+            engine="|".join([*libraries, *self.describe_engine(one.entry)]),
             dtype=run.dtype,
         )
+
+    def describe_engine(self, entry: str) -> list[str]:
+        """What the generated answers of an entry depend on; empty if it has none."""
+        if all(one.OUTPUT_TYPE != GENERATED for one in self.load_tasks(entry).tasks.values()):
+            return []
+        engine = self.run.engine
+        own = [f"vllm:{version_of('vllm')}"] if engine.name == DEFAULT_ENGINE else []
+        return [f"engine:{engine.name}", f"kv-cache:{engine.kv_cache_dtype}", *own]
 
     def load_tasks(self, entry: str) -> LoadedTasks:
         """The tasks of an entry, loaded once; all entries are checked before the first.
@@ -152,12 +177,19 @@ class BenchmarkUnits:
         return self._loaded[entry]
 
     def evaluate(
-        self, one: BenchmarkShard, unit: int, out: UnitContext, key: EvaluationKey
+        self, one: BenchmarkShard, unit: int, progress: ItemProgress, key: EvaluationKey
     ) -> Path:
-        """Score a model; return the folder of the result, which may be that of another job."""
+        """Score a model; return the folder of the result, which may be that of another job.
+
+        A computation that hangs ends this process.
+        """
+        out = self.count.out
         journal = AnswerJournal(out, unit, self.run.commit_interval_s)
-        loaded = self.load_tasks(one.entry)
-        result = evaluate_shard(self.load_model(one.model), loaded, one.shard, self.run, journal)
+        loaded, model = self.load_tasks(one.entry), self.load_model(one.model)
+        with EngineWatch(self.run.engine.step_timeout_s, out.abort) as watch:
+            progress.beat = watch.beat
+            model.with_journal(journal, progress)
+            result = evaluate_shard(model, loaded, one.shard, self.run)
         if self._compiled:
             self._compiled.publish()
         staged = self.store.staging(key)
@@ -187,7 +219,8 @@ class BenchmarkUnits:
                 self._compiled = self._stack.enter_context(self.compile_cache())
             # The one before is freed first: two may not fit.
             self.free_model()
-            self._model = (model.path, load_model(model.path, self.run))
+            made = load_model(model.path, self.run, self.count.out.cache)
+            self._model = (model.path, made)
         return self._model[1]
 
     def free_model(self) -> None:
@@ -196,11 +229,9 @@ class BenchmarkUnits:
             return
         import gc
 
-        import torch
-
+        self._model[1].close()
         self._model = ("", None)
         gc.collect()
-        torch.cuda.empty_cache()
 
 
 def write_unit_files(result: Path, label: str, unit: int, folder: Path) -> None:

@@ -35,56 +35,72 @@ MAX_CHOICE_TOKENS = 64
 MIN_LENGTH_SHARE = 0.8
 
 
+#: Placeholder for the class of lm-eval's hf model, which is heavy to import.
+Base: Any = object
+
+
 def choice_model_class() -> Any:
     """The class of a model for lm-eval; its choices go through `ChoiceScorer`."""
     from lm_eval.models.huggingface import HFLM
 
-    class ChoiceModel(HFLM):
-        """lm-eval's hf model; counts by task how its choices were scored."""
+    return type("ChoiceModel", (ChoiceModel, HFLM), {})
 
-        def __init__(self, **arguments: Any) -> None:
-            # lm-eval encodes a question again for each of its choices, each time after question and
-            # choice: the last two texts are enough.
-            self._encode = lru_cache(maxsize=2)(super().tok_encode)
-            super().__init__(**arguments)
-            is_gpu = self.device.type == "cuda"
-            self.budget = BatchBudget(FIRST_TOKENS_GPU if is_gpu else FIRST_TOKENS_CPU)
-            self.ways: dict[str, Counter[str]] = defaultdict(Counter)
-            self._way_of: dict[Any, str] = {}
 
-        def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
-            """Log-probability of each continuation, and whether it is the most probable one."""
-            self._way_of.clear()
-            answers = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
-            count_ways(requests, self._way_of, self.ways)
-            return answers
+class ChoiceModel(Base):  # type: ignore[misc]
+    """lm-eval's hf model; counts by task how its choices were scored."""
 
-        def describe_ways(self, task: str) -> str:
-            """How the choices of a task were scored, for its signature."""
-            return describe_ways(self.ways.get(task, {}))
+    def __init__(self, **arguments: Any) -> None:
+        # lm-eval encodes a question again for each of its choices, each time after question and
+        # choice: the last two texts are enough.
+        self._encode = lru_cache(maxsize=2)(super().tok_encode)
+        super().__init__(**arguments)
+        is_gpu = self.device.type == "cuda"
+        self.budget = BatchBudget(FIRST_TOKENS_GPU if is_gpu else FIRST_TOKENS_CPU)
+        self.ways: dict[str, Counter[str]] = defaultdict(Counter)
+        self._way_of: dict[Any, str] = {}
 
-        def tok_encode(self, string: str, *given: Any, **named: Any) -> Any:
-            """Tokens of a text."""
-            if given or named:
-                return super().tok_encode(string, *given, **named)
-            return self._encode(string)
+    def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
+        """Log-probability of each continuation, and whether it is the most probable one."""
+        self._way_of.clear()
+        answers = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+        count_ways(requests, self._way_of, self.ways)
+        return answers
 
-        def _loglikelihood_tokens(
-            self, requests: Any, disable_tqdm: bool = False, override_bs: Any = None
-        ) -> Any:
-            ours, rest = split_requests(requests, self.backend)
-            answers: dict[int, Any] = {}
-            if rest:
-                asked = [requests[index] for index in rest]
-                found = super()._loglikelihood_tokens(asked, disable_tqdm, override_bs)
-                answers.update(zip(rest, found, strict=True))
-            if ours:
-                scorer = ChoiceScorer(self)
-                answers.update(zip(ours, scorer.score([requests[i] for i in ours]), strict=True))
-                self._way_of.update(scorer.ways)
-            return [answers[index] for index in range(len(requests))]
+    def describe_ways(self, task: str) -> str:
+        """How the choices of a task were scored, for its signature."""
+        return describe_ways(self.ways.get(task, {}))
 
-    return ChoiceModel
+    def count_tokens(self, tokens: int) -> None:
+        """Called with the tokens of each batch of choices, without padding."""
+
+    def tok_encode(self, string: str, *given: Any, **named: Any) -> Any:
+        """Tokens of a text."""
+        if given or named:
+            return super().tok_encode(string, *given, **named)
+        return self._encode(string)
+
+    def _loglikelihood_tokens(
+        self, requests: Any, disable_tqdm: bool = False, override_bs: Any = None
+    ) -> Any:
+        # Of all requests, also those whose answers an earlier attempt has left.
+        ours, _ = split_requests(requests, self.backend)
+        self._way_of.update(name_ways([requests[index] for index in ours], self.max_length))
+        return self.answer_tokens(requests, disable_tqdm, override_bs)
+
+    def answer_tokens(
+        self, requests: Any, disable_tqdm: bool = False, override_bs: Any = None
+    ) -> list[Any]:
+        """The answers to tokenized requests, in their order."""
+        ours, rest = split_requests(requests, self.backend)
+        answers: dict[int, Any] = {}
+        if rest:
+            asked = [requests[index] for index in rest]
+            found = super()._loglikelihood_tokens(asked, disable_tqdm, override_bs)
+            answers.update(zip(rest, found, strict=True))
+        if ours:
+            scorer = ChoiceScorer(self)
+            answers.update(zip(ours, scorer.score([requests[i] for i in ours]), strict=True))
+        return [answers[index] for index in range(len(requests))]
 
 
 def split_requests(requests: Sequence[Any], backend: str) -> tuple[list[int], list[int]]:
@@ -104,13 +120,18 @@ def count_ways(
             ways[str(request.task_name)][way] += 1
 
 
+def name_ways(requests: Sequence[Any], max_length: int) -> dict[Any, str]:
+    """How each tokenized request is scored together with the others, by its texts."""
+    asked = requests_of(requests)
+    ways = ways_of(asked, plan_rows(asked, max_length))
+    return {requests[index][0]: way for index, way in ways.items()}
+
+
 class ChoiceScorer:
     """Scores tokenized requests with a loaded ChoiceModel."""
 
     def __init__(self, lm: Any) -> None:
         self.lm = lm
-        self.ways: dict[Any, str] = {}
-        """How each request was scored, by its texts."""
         parameters = inspect.signature(lm.model.forward).parameters
         self.can_select = "logits_to_keep" in parameters
 
@@ -121,7 +142,6 @@ class ChoiceScorer:
         """
         asked = requests_of(requests)
         rows = plan_rows(asked, self.lm.max_length)
-        self.ways = {requests[index][0]: way for index, way in ways_of(asked, rows).items()}
         answers: dict[int, tuple[float, bool]] = {}
         done = 0
         while done < len(rows):
@@ -131,7 +151,9 @@ class ChoiceScorer:
                 continue
             for index, answer in found.items():
                 answers[index] = answer
-                self.lm.cache_hook.add_partial("loglikelihood", requests[index][0], answer)
+                # A window of a long text has no texts.
+                if (texts := requests[index][0]) is not None:
+                    self.lm.cache_hook.add_partial("loglikelihood", texts, answer)
             done += len(batch)
         return [answers[index] for index in range(len(asked))]
 
@@ -162,6 +184,7 @@ class ChoiceScorer:
             torch.cuda.empty_cache()
             return None
         tokens = sum(len(row.tokens) for row in batch)
+        self.lm.count_tokens(tokens)
         budget.record(tokens, len(batch) * len(batch[0].tokens), time.monotonic() - started)
         return found
 

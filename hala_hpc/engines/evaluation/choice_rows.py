@@ -100,8 +100,10 @@ def ways_of(requests: Sequence[ChoiceRequest], rows: Sequence[ChoiceRow]) -> dic
 
 
 def describe_ways(counts: Mapping[str, int]) -> str:
-    """The ways of a task for its signature, the most frequent first."""
-    return "+".join(way for way, _ in Counter(counts).most_common()) or "none"
+    """The ways of a task for its signature, in an order that no shard changes."""
+    return (
+        "+".join(way for way in (ONE_PASS, SHARED_PREFIX, PASS_EACH) if counts.get(way)) or "none"
+    )
 
 
 def requests_of(requests: Iterable[Any]) -> list[ChoiceRequest]:

@@ -104,7 +104,10 @@ def check_benchmark(folder: Path, unit: int) -> UnitCounts:
             "label": found.label,
             "kind": BENCHMARKS,
             "entry": found.entry,
-            "sums": {key: one.to_values() for key, one in found.sums.items()},
+            "sums": {
+                key: one.model_copy(update={"clusters": {}}).to_values()
+                for key, one in found.sums.items()
+            },
             "data": found.data,
         },
     )

@@ -34,7 +34,7 @@ POLL_INTERVAL_S = 1.0
 #: Seconds between two signs of life.
 HEARTBEAT_S = 5.0
 #: Raised when the same key gives another result.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)

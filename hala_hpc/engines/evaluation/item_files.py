@@ -41,6 +41,8 @@ class ItemOutcome:
     """Natural logarithm of the probability of each choice, summed over its tokens."""
     excluded: str = ""
     """Why the item is not scored; empty if it is."""
+    cluster: str = ""
+    """Hash of the passage or subject that items of its task share; empty if it has none."""
 
     @property
     def pair_hash(self) -> str:
@@ -70,6 +72,7 @@ def make_item_schema() -> Any:
             ("scores", pa.map_(pa.string(), pa.float64())),
             ("log_probabilities", pa.list_(pa.float64())),
             ("excluded", pa.string()),
+            ("cluster", pa.string()),
         ]
     )
 

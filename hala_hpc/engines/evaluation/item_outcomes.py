@@ -3,12 +3,29 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from numbers import Real
 from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.engines.evaluation.item_files import ItemOutcome
 from hala_hpc.engines.evaluation.task_shards import first_documents
+
+#: Fields of documents with a text that several questions may be about: Belebele, BoolQ and RACE,
+#: and the contexts of ArabicMMLU and MadinahQA. Other tasks name theirs as `metadata.cluster`.
+PASSAGE_FIELDS = ("flores_passage", "passage", "article", "context", "Context")
+CLUSTER_DIGITS = 16
+
+
+def find_cluster(task: Any, doc: Mapping[str, Any]) -> str:
+    """Hash of the passage or subject of an item, equal for those that share it; empty for none."""
+    settings = getattr(getattr(task, "config", None), "metadata", None) or {}
+    named = settings.get("cluster")
+    for name in PASSAGE_FIELDS if named is None else (named,):
+        text = doc.get(name)
+        if isinstance(text, str | int) and str(text).strip():
+            return sha256(str(text).encode()).hexdigest()[:CLUSTER_DIGITS]
+    return ""
 
 
 def exclude_item(task: str, found: Any, item: int, reason: str) -> ItemOutcome:
@@ -59,6 +76,7 @@ def read_outcomes(name: str, task: Any, results: Mapping[str, Any]) -> Iterator[
             correct=scores.get(metric),
             scores=scores,
             log_probabilities=read_log_probabilities(first),
+            cluster=find_cluster(task, first["doc"]),
         )
 
 

@@ -111,9 +111,12 @@ class EvaluationItems:
 
 
 def make_task_items(task: str, items: Sequence[ItemOutcome]) -> TaskItems:
-    """The outcome of a task's items for statistics."""
+    """The outcome of a task's items for statistics, in clusters if items share any."""
     values = [one.correct for one in items if one.correct is not None]
-    return TaskItems(task, [one.pair_hash for one in items], values)
+    clusters = [one.cluster or f"{one.task} {one.item}" for one in items]
+    is_shared = len(set(clusters)) < len(clusters)
+    hashes = [one.pair_hash for one in items]
+    return TaskItems(task, hashes, values, clusters if is_shared else None)
 
 
 def item_tables(evaluation: EvaluationItems) -> list[Table]:

@@ -1,4 +1,4 @@
-"""Run lm-eval tasks on a model with the hf backend.
+"""Run lm-eval tasks on a model: choices by its weights in transformers, answers by an engine.
 
 vLLM's backend takes eight times as long on log-likelihood tasks (lm-evaluation-harness issue 2418).
 """
@@ -7,16 +7,17 @@ import logging
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError
 from hala_hpc.core.hub import is_hub_offline
-from hala_hpc.engines.evaluation.answer_journal import AnswerJournal, JournalHook, answer_requests
+from hala_hpc.core.versions import version_of
 from hala_hpc.engines.evaluation.item_files import ItemOutcome, count_excluded
 from hala_hpc.engines.evaluation.item_outcomes import exclude_item, name_metric, read_outcomes
+from hala_hpc.engines.evaluation.journaled_model import HF, journaled_model_class
 from hala_hpc.engines.evaluation.score_files import ModelScores, ScoreSum
 from hala_hpc.engines.evaluation.task_data import require_task_data
 from hala_hpc.engines.evaluation.task_groups import arab_culture_prompt, make_task_manager
@@ -24,9 +25,14 @@ from hala_hpc.engines.evaluation.task_names import warnings_about
 from hala_hpc.engines.evaluation.task_needs import TaskNeeds
 from hala_hpc.engines.evaluation.task_reader import read_tasks
 from hala_hpc.engines.evaluation.task_shards import LoadedTasks
-from hala_hpc.engines.models.attention import AttentionUse, choose_attention, read_running_attention
+from hala_hpc.engines.generation.engine import EngineConfig
+from hala_hpc.engines.generation.settings import DEFAULT_ENGINE, EngineSettings
+from hala_hpc.engines.models.attention import AttentionUse, choose_attention
 
 logger = logging.getLogger(__name__)
+
+#: lm-eval's name for tasks whose answers are generated.
+GENERATED = "generate_until"
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class BenchmarkRun:
     """Number of units among which the items of each task are divided."""
     commit_interval_s: float = 30.0
     """Seconds until answers are on the disk."""
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    """The engine that generates answers."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +90,8 @@ def require_tasks(run: BenchmarkRun) -> tuple[Any, list[TaskNeeds]]:
     return manager, needs
 
 
-def evaluate_shard(
-    model: Any, loaded: LoadedTasks, shard: int, run: BenchmarkRun, journal: AnswerJournal
-) -> ShardResult:
-    """Score a model from `load_model` on one shard of loaded tasks.
+def evaluate_shard(model: Any, loaded: LoadedTasks, shard: int, run: BenchmarkRun) -> ShardResult:
+    """Score a model from `load_model`, with the journal of the unit, on one shard of loaded tasks.
 
     Requests that the journal has answers to are not made again.
 
@@ -110,7 +116,7 @@ def evaluate_shard(
         nothing = ModelScores(entry=loaded.entry, groups=dict(loaded.groups))
         return ShardResult(count_shard(nothing, excluded), sort_items(excluded))
     results = lm_eval.simple_evaluate(
-        model=model.with_journal(journal),
+        model=model,
         tasks=[loaded.tasks[name] for name in asked],
         num_fewshot=run.num_fewshot,
         batch_size=run.batch_size,
@@ -122,12 +128,31 @@ def evaluate_shard(
         log_samples=True,
     )
     outcomes = [one for name in asked for one in read_outcomes(name, loaded.tasks[name], results)]
-    how = {"chat": "yes" if run.chat else "no", "attention": read_running_attention(model.model)}
     results["config"]["limit"] = run.limit
-    scores = sum_outcomes(loaded, results, outcomes, how)
-    for name in asked:
-        scores.signatures[name] += f"|choices:{model.describe_ways(name)}"
+    scores = sum_outcomes(loaded, results, outcomes, {"chat": "yes" if run.chat else "no"})
+    for name in scores.signatures:
+        of_tasks = list(loaded.groups[name].tasks) if name in loaded.groups else [name]
+        scores.signatures[name] += f"|{describe_engines(model, of_tasks, run)}"
+        if name in asked and loaded.tasks[name].OUTPUT_TYPE != GENERATED:
+            scores.signatures[name] += f"|choices:{model.describe_ways(name)}"
     return ShardResult(count_shard(scores, excluded), sort_items([*outcomes, *excluded]))
+
+
+def describe_engines(model: Any, tasks: Sequence[str], run: BenchmarkRun) -> str:
+    """What answered the requests of tasks, and in which number format."""
+    names = sorted({name for task in tasks for name in model.backends.get(task, ())})
+    parts = {"backend": "+".join(names)}
+    if HF in names:
+        if not model.attention:
+            # All answers are those of an earlier attempt.
+            model.load_weights()
+        parts |= {"attention": model.attention, "dtype": model.dtype_name}
+    if any(name != HF for name in names):
+        settings = run.engine
+        parts |= {"engine-dtype": settings.dtype, "kv-cache": settings.kv_cache_dtype}
+    if DEFAULT_ENGINE in names:
+        parts[DEFAULT_ENGINE] = version_of(DEFAULT_ENGINE)
+    return "|".join(f"{name}:{value}" for name, value in parts.items())
 
 
 def sort_items(items: Iterable[ItemOutcome]) -> list[ItemOutcome]:
@@ -182,11 +207,19 @@ def sum_outcomes(
 
 def sum_metric(outcomes: Sequence[ItemOutcome], metric: str) -> ScoreSum:
     """Sums of one metric over the items that have it."""
-    values = [one.scores[metric] for one in outcomes if metric in one.scores]
+    known = [one for one in outcomes if metric in one.scores]
+    values = [one.scores[metric] for one in known]
+    clusters: dict[str, tuple[int, float]] = {}
+    if any(one.cluster for one in known):
+        for one, value in zip(known, values, strict=True):
+            name = one.cluster or f"item {one.item}"
+            items, total = clusters.get(name, (0, 0.0))
+            clusters[name] = (items + 1, total + value)
     return ScoreSum(
         items=len(values),
         total=math.fsum(values),
         squares=math.fsum(value**2 for value in values),
+        clusters=clusters,
     )
 
 
@@ -209,47 +242,20 @@ def count_shard(scores: ModelScores, excluded: Sequence[ItemOutcome]) -> ModelSc
     return scores.model_copy(update={"excluded": counts})
 
 
-def load_model(model: str, run: BenchmarkRun) -> Any:
-    """Load the model as lm-eval's `HFLM`, with the attention that its config specifies.
+def load_model(model: str, run: BenchmarkRun, cache_folder: Path | None = None) -> Any:
+    """Make lm-eval's model, with the attention that its config specifies; see `JournaledModel`.
 
-    Its answers come from a journal as far as it has them: see `with_journal`.
+    `cache_folder` is that of the engine, for compiled code.
 
     Raises: UserError (CONFIG) if the attention kernel would change what the model computes.
     """
     import torch
     from transformers import AutoConfig
 
-    from hala_hpc.engines.evaluation.choice_model import choice_model_class
-
-    class JournaledModel(choice_model_class()):  # type: ignore[misc]
-        """lm-eval's model, which makes no request twice."""
-
-        journal: AnswerJournal
-
-        def with_journal(self, journal: AnswerJournal) -> "JournaledModel":
-            """The same model with the journal of another unit."""
-            self.journal = journal
-            self.cache_hook = JournalHook(journal)
-            return self
-
-        def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
-            """Log-probability of each continuation, and whether it is the most probable one."""
-            ask = partial(super().loglikelihood, disable_tqdm=disable_tqdm)
-            return answer_requests(self.journal, "loglikelihood", requests, ask)
-
-        def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> Any:
-            """Log-probability of each text."""
-            ask = partial(super().loglikelihood_rolling, disable_tqdm=disable_tqdm)
-            return answer_requests(self.journal, "loglikelihood_rolling", requests, ask)
-
-        def generate_until(self, requests: Any, disable_tqdm: bool = False) -> Any:
-            """The generated answers."""
-            ask = partial(super().generate_until, disable_tqdm=disable_tqdm)
-            return answer_requests(self.journal, "generate_until", requests, ask)
-
     device = "cuda" if torch.cuda.is_available() else "cpu"
     use = AttentionUse(device, run.dtype, trains=False)
-    return JournaledModel(
+    return journaled_model_class()(
+        EngineConfig(model, run.engine, cache_folder=cache_folder),
         pretrained=model,
         dtype=run.dtype,
         batch_size=run.batch_size,
@@ -269,8 +275,6 @@ def format_signature(
         "limit": config.get("limit") or "none",
         **how,
         **({"variables": arab_culture_prompt()} if task.startswith("arab_culture") else {}),
-        "backend": "hf",
-        "dtype": str(config.get("model_dtype", "")).removeprefix("torch."),
         "lm-eval": results["lm_eval_version"],
         "transformers": results["transformers_version"],
     }

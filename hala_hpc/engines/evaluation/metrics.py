@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-METRICS = ("bleu", "bleu_intl", "chrf++", "ter", "rouge_l", "rouge_l_ascii")
+METRICS = ("bleu", "bleu_intl", "chrf++", "ter", "rouge_l", "rouge_l_ascii", "structure")
+#: Checks of translations for what source and translation must have in common.
+STRUCTURE_CHECKS = ("placeholders", "markup", "structure", "numbers")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,24 @@ def score_translations(hypotheses: Sequence[str], references: Sequence[str]) -> 
         values[name] = rouge_l(hypotheses, references, tokenizer)
         signatures[name] = rouge_signature("ascii" if tokenizer is None else "unicode-words")
     return Scores(values, signatures)
+
+
+def score_structure(
+    sources: Sequence[str], hypotheses: Sequence[str], languages: tuple[str, str]
+) -> Scores:
+    """Share of translations that have the placeholders, markup, lists and numbers of their source.
+
+    In percent, by the checks that `translate` rejects rows with; `languages`: codes of both sides.
+    """
+    from hala_hpc.data.checks.settings import CHECKS, CheckSettings
+    from hala_hpc.data.checks.translation import OutputChecks
+
+    others = [reason for reason in CHECKS if reason not in STRUCTURE_CHECKS]
+    checks = OutputChecks(CheckSettings.model_validate({"disabled": others}), *languages)
+    pairs = zip(sources, hypotheses, strict=True)
+    whole = sum(not checks.fault(source, text) for source, text in pairs)
+    signature = f"checks:{'+'.join(STRUCTURE_CHECKS)}|languages:{'-'.join(languages)}"
+    return Scores({"structure": 100.0 * whole / len(sources)}, {"structure": signature})
 
 
 def rouge_l(

@@ -20,6 +20,7 @@ TRANSLATION = {
     "ter": "TER (lower is better)",
     "rouge_l": "ROUGE-L",
     "rouge_l_ascii": "ROUGE-L as rouge-score does it: sees no Arabic letter",
+    "structure": "Placeholders, markup, lists and numbers preserved (% of sentences)",
 }
 INTERVAL_NOTE = (
     "Brackets: 95 % interval of the score; Wilson's below 300 questions, else the normal one. "

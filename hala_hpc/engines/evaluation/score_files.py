@@ -22,6 +22,9 @@ class ScoreSum(JsonRecord):
     total: float
     squares: float
     """Sum of the squared values."""
+    clusters: dict[str, tuple[int, float]] = Field(default_factory=dict)
+    """Number of items and sum of the metric in each cluster of items that share a passage or
+    subject, an item without one alone; empty if no item has one."""
 
 
 class GroupMean(JsonRecord):
@@ -44,6 +47,15 @@ class TaskGroup(JsonRecord):
     member_metric: str = ""
     """Metric whose mean over `members` is a score of the group, as leaderboards show it; lm-eval's
     own mean is that of all tasks, so that a benchmark with many sub-tasks would count more."""
+
+
+class ModelWeights(JsonRecord):
+    """Size and number format of the weights of a translation system."""
+
+    number_format: str
+    """Method of quantization, else the type of the numbers, as config.json names it."""
+    gb: float
+    """10^9 bytes of the weight files."""
 
 
 class ModelScores(JsonRecord):
@@ -80,6 +92,11 @@ class ModelScores(JsonRecord):
     """Commit of each hub data set that tasks read, by its name on the hub."""
     tokens_in: int = 0
     tokens_out: int = 0
+    tokens_per_s: float | None = None
+    """Generated tokens per second of the attempt that finished the translations, without the start
+    of the engine; None if it generated nothing."""
+    weights: ModelWeights | None = None
+    """Those of a translation system."""
     cut: int = 0
     """Answers truncated at the token limit."""
     too_long: int = 0

@@ -102,17 +102,30 @@ def add_sums(first: ScoreSum | None, second: ScoreSum) -> ScoreSum:
     """The sums over the items of two shards."""
     if first is None:
         return second
+    clusters = dict(first.clusters)
+    for name, (items, total) in second.clusters.items():
+        before = clusters.get(name, (0, 0.0))
+        clusters[name] = (before[0] + items, before[1] + total)
     return ScoreSum(
         items=first.items + second.items,
         total=first.total + second.total,
         squares=first.squares + second.squares,
+        clusters=clusters,
     )
 
 
 def mean_error(value: ScoreSum) -> float | None:
-    """Standard error of the mean, of the sample's variance; None for a single item."""
-    if value.items < 2:
+    """Standard error of the mean, of the sample's variance; None for a single item or cluster.
+
+    That of clusters is Miller's, as in `statistics/intervals.py`; with one item in each the same.
+    """
+    if value.items < 2 or len(value.clusters) == 1:
         return None
+    if value.clusters:
+        mean, groups = value.total / value.items, len(value.clusters)
+        sums = [total - items * mean for items, total in value.clusters.values()]
+        squares = math.fsum(one**2 for one in sums)
+        return math.sqrt(squares * groups / (groups - 1)) / value.items
     spread = max(0.0, value.squares - value.total**2 / value.items)
     return math.sqrt(spread / (value.items - 1) / value.items)
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.engines.evaluation.domain_tables import domain_table, split_by_domain
@@ -28,9 +29,25 @@ TRANSLATION_NOTE = (
 )
 
 
-def read_translations(folder: Path) -> dict[str, dict[str, list[TranslatedSentence]]]:
+SYSTEMS_NOTE = (
+    "Speed is that of the evaluation: one engine, the sentences of this corpus, without its start. "
+    "Weights are the files on the disk; the rest of a GPU's memory is cache. The interval is "
+    "sacreBLEU's bootstrap of 1,000 samples: differences are in the table above."
+)
+#: Metric of the table of systems, and bootstrap samples of its interval.
+HEADLINE, BOOTSTRAP_SAMPLES = "chrf++", 1_000
+
+
+class TranslatedCorpus(NamedTuple):
+    """What one system made of one corpus."""
+
+    scores: ModelScores
+    rows: list[TranslatedSentence]
+
+
+def read_translations(folder: Path) -> dict[str, dict[str, TranslatedCorpus]]:
     """The translations in the output of an evaluation, by corpus and label of the system."""
-    found: dict[str, dict[str, list[TranslatedSentence]]] = {}
+    found: dict[str, dict[str, TranslatedCorpus]] = {}
     for path in sorted(folder.glob("translations-*.jsonl")):
         unit = int(path.stem.rpartition("-")[2])
         scores = ModelScores.read(folder / score_name(unit))
@@ -39,25 +56,55 @@ def read_translations(folder: Path) -> dict[str, dict[str, list[TranslatedSenten
         # Not by `splitlines`: texts of models have further line ends, such as U+2028.
         with path.open(encoding="utf-8") as lines:
             rows = [TranslatedSentence(**json.loads(line)) for line in lines]
-        found.setdefault(scores.corpus, {})[scores.label] = rows
+        found.setdefault(scores.corpus, {})[scores.label] = TranslatedCorpus(scores, rows)
     return found
 
 
 def translation_tables(node: str, folder: Path) -> list[Table]:
-    """Tables of the differences of all systems of a node to its first one, one for each corpus.
+    """For each corpus, the differences of all systems to the first one, and what each costs.
 
     A corpus with several domains has a table of all domains, and one for each.
     """
     tables = []
     for corpus, systems in read_translations(folder).items():
         where = f"{node}, {corpus}" if corpus else node
-        tables.append(translation_table(where, systems))
-        if domains := split_by_domain(systems):
+        rows = {label: system.rows for label, system in systems.items()}
+        tables += [translation_table(where, rows), systems_table(where, systems)]
+        if domains := split_by_domain(rows):
             tables.append(domain_table(where, domains))
             tables += [
                 translation_table(f"{where}, {name}", each) for name, each in domains.items()
             ]
     return tables
+
+
+def systems_table(where: str, systems: Mapping[str, TranslatedCorpus]) -> Table:
+    """Table of quality, speed and size of systems, such as FP8 beside BF16; empty for one."""
+    columns = ["system", "number format", "weights (GB)", "tokens/s", TRANSLATION[HEADLINE]]
+    title = f"Quality, speed and size of systems ({where})"
+    if len(systems) < 2:
+        return Table(title, columns, [])
+    rows = [format_cost(label, system) for label, system in systems.items()]
+    return Table(title, columns, rows, SYSTEMS_NOTE, (0, 1))
+
+
+def format_cost(label: str, system: TranslatedCorpus) -> list[str]:
+    """The cells of one system."""
+    scores, weights = system.scores, system.scores.weights
+    found = make_corpus_metrics()[HEADLINE].corpus_score(
+        [one.hypothesis for one in system.rows],
+        [[one.reference for one in system.rows]],
+        n_bootstrap=BOOTSTRAP_SAMPLES,
+    )
+    low, high = found._mean - found._ci, found._mean + found._ci
+    speed = scores.tokens_per_s
+    return [
+        label,
+        weights.number_format if weights else DASH,
+        format_decimals(weights.gb) if weights else DASH,
+        DASH if speed is None else f"{speed:,.0f}",
+        f"{format_decimals(found.score)} [{format_decimals(low)}, {format_decimals(high)}]",
+    ]
 
 
 def translation_table(where: str, systems: Mapping[str, Sequence[TranslatedSentence]]) -> Table:

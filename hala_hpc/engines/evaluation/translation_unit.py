@@ -3,15 +3,21 @@
 Answers are in a journal; an attempt generates those that earlier ones have not left there.
 """
 
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from hala_hpc.engines.evaluation.answer_journal import AnswerJournal, request_key
-from hala_hpc.engines.evaluation.metrics import METRICS, score_translations
+from hala_hpc.engines.evaluation.metrics import (
+    METRICS,
+    score_structure,
+    score_translations,
+)
 from hala_hpc.engines.evaluation.score_files import (
     ModelScores,
+    ModelWeights,
     TranslatedSentence,
     name_translation_score,
 )
@@ -19,9 +25,20 @@ from hala_hpc.engines.generation.batch import AnswerCount, answer_all
 from hala_hpc.engines.generation.engine import Completion, EngineConfig
 from hala_hpc.engines.generation.engine_choice import make_engine
 from hala_hpc.engines.generation.prompts import fill_template
+from hala_hpc.engines.models.files import find_folder, read_model_config, weight_files
 
 #: A held-out pair: id, source, reference.
 HeldOutPair = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class GeneratedTranslations:
+    """Answers of a model to held-out pairs."""
+
+    answers: list[Completion | None]
+    """In the order of the pairs; None if the model's context has no room for one."""
+    tokens_per_s: float | None
+    """Of those that this attempt generated, without the start of the engine."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +49,8 @@ class TranslationRun:
     corpus: str
     """Name of the corpus in its scores; empty if it is the only one."""
     config: EngineConfig
+    languages: tuple[str, str] = ("en", "ar")
+    """Codes of the languages of both sides, for the checks of structure."""
 
 
 def translate_pairs(
@@ -40,8 +59,8 @@ def translate_pairs(
     pairs: Sequence[HeldOutPair],
     journal: AnswerJournal,
     count: AnswerCount,
-) -> list[Completion | None]:
-    """The answer of a model to each pair's source; None if its context has no room for one.
+) -> GeneratedTranslations:
+    """The answers of a model to the sources of pairs.
 
     `template` is the prompt with the field {text}.
 
@@ -55,6 +74,7 @@ def translate_pairs(
         if key in journal.answers
     }
     rest = [prompt for prompt in prompts if prompt not in found]
+    tokens_per_s = None
     count.rows += len(prompts) - len(rest)
     if rest:
         empty_prompt = fill_template(template, {"text": ""})
@@ -63,10 +83,22 @@ def translate_pairs(
             def add(prompt: str, answer: Completion) -> None:
                 journal.add(keys[prompt], write_completion(answer))
 
+            began, tokens = time.monotonic(), count.tokens
             answers = answer_all(engine, rest, empty_prompt, count, add)
+            tokens_per_s = (count.tokens - tokens) / (time.monotonic() - began)
         found |= {p: answer for p, answer in zip(rest, answers, strict=True) if answer}
         journal.write()
-    return [found.get(prompt) for prompt in prompts]
+    return GeneratedTranslations([found.get(prompt) for prompt in prompts], tokens_per_s)
+
+
+def describe_weights(model: str) -> ModelWeights:
+    """Size and number format of a model's weights; nothing is loaded."""
+    config = read_model_config(model)
+    method = (config.get("quantization_config") or {}).get("quant_method")
+    stored = str(config.get("dtype") or config.get("torch_dtype") or "unknown")
+    folder = find_folder(model)
+    size = sum(file.stat().st_size for file in weight_files(folder)) if folder else 0
+    return ModelWeights(number_format=str(method or stored), gb=round(size / 1e9, 3))
 
 
 def write_completion(answer: Completion) -> dict[str, Any]:
@@ -81,28 +113,34 @@ def read_completion(value: dict[str, Any]) -> Completion:
 
 
 def score_answers(
-    run: TranslationRun, pairs: Sequence[HeldOutPair], answers: Sequence[Completion | None]
+    run: TranslationRun, pairs: Sequence[HeldOutPair], generated: GeneratedTranslations
 ) -> tuple[ModelScores, list[TranslatedSentence]]:
     """The scores of a model's translations, and these.
 
     A truncated answer is scored as it is, a missing one as an empty translation.
     """
+    answers = generated.answers
     hypotheses = [answer.text.strip() if answer else "" for answer in answers]
     rows = [
         TranslatedSentence(id_, source, reference, text)
         for (id_, source, reference), text in zip(pairs, hypotheses, strict=True)
     ]
     scores = score_translations(hypotheses, [reference for _, _, reference in pairs])
+    structure = score_structure([source for _, source, _ in pairs], hypotheses, run.languages)
+    values = scores.values | structure.values
+    signatures = scores.signatures | structure.signatures
     answered = [answer for answer in answers if answer]
     names = {metric: name_translation_score(metric, run.corpus) for metric in METRICS}
     found = ModelScores(
         label=run.label,
         corpus=run.corpus,
-        scores={names[metric]: value for metric, value in scores.values.items()},
-        signatures={names[metric]: text for metric, text in scores.signatures.items()},
+        scores={names[metric]: value for metric, value in values.items()},
+        signatures={names[metric]: text for metric, text in signatures.items()},
         samples=dict.fromkeys(names.values(), len(pairs)),
         tokens_in=sum(answer.tokens_in for answer in answered),
         tokens_out=sum(answer.tokens_out for answer in answered),
+        tokens_per_s=generated.tokens_per_s,
+        weights=describe_weights(run.config.model),
         cut=sum(not answer.whole for answer in answered),
         too_long=len(answers) - len(answered),
     )

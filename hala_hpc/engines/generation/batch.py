@@ -1,7 +1,8 @@
 """Generates the answers to a list of prompts that fits in memory, such as held-out sentences."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from hala_hpc.core.errors import StopRequested
@@ -17,7 +18,9 @@ class AnswerCount:
 
     out: UnitContext
     rows_of_node: int | None = None
-    """Rows of all workers; None if the node has other work that is not counted in rows."""
+    """Rows of all workers; None if unknown."""
+    rows_of_worker: int | None = None
+    """Rows of this worker, if those of all are unknown here."""
     rows: int = 0
     tokens: int = 0
 
@@ -26,6 +29,8 @@ class AnswerCount:
         counts: dict[str, float] = {"rows": self.rows, "tokens": self.tokens}
         if self.rows_of_node is not None:
             counts["rows_of_node"] = self.rows_of_node
+        if self.rows_of_worker is not None:
+            counts["rows_of_worker"] = self.rows_of_worker
         self.out.report_progress(**counts)
 
 
@@ -50,23 +55,38 @@ def answer_all(
     rows_before = progress.rows
     # Report at once: the first answers of a list may take minutes.
     progress.report()
-    limit_s = engine.settings.step_timeout_s
-    with EngineWatch(limit_s, progress.out.abort, engine.processes) as watch:
-        pending = make_requests(engine, distinct, empty_prompt)
-        for completions in AnswerStream(engine).answers(pending, watch.beat):
-            for completion in completions:
-                found[completion.key] = completion
-                add(distinct[completion.key], completion)
-                progress.rows += uses[completion.key]
-                progress.tokens += completion.tokens_out
-            if completions:
-                progress.report()
-            if progress.out.stop_requested:
-                raise StopRequested("asked to stop in the middle of an evaluation")
+    pending = make_requests(engine, distinct, empty_prompt)
+    with closing(stream_answers(engine, pending, progress)) as answers:
+        for completion in answers:
+            found[completion.key] = completion
+            add(distinct[completion.key], completion)
+            progress.rows += uses[completion.key]
     # Includes the prompts that were too long.
     progress.rows = rows_before + len(prompts)
     progress.report()
     return [found.get(unique[prompt]) for prompt in prompts]
+
+
+def stream_answers(
+    engine: Engine, requests: Iterable[Request], progress: AnswerCount
+) -> Generator[Completion, None, None]:
+    """Yield the answers to requests as they finish, and count their tokens.
+
+    To be closed before the engine is, whose end would be taken for its death. Aborts the process if
+    the engine hangs.
+
+    Raises: StopRequested if the job must stop.
+    """
+    limit_s = engine.settings.step_timeout_s
+    with EngineWatch(limit_s, progress.out.abort, engine.processes) as watch:
+        for completions in AnswerStream(engine).answers(requests, watch.beat):
+            for completion in completions:
+                progress.tokens += completion.tokens_out
+                yield completion
+            if completions:
+                progress.report()
+            if progress.out.stop_requested:
+                raise StopRequested("asked to stop in the middle of an evaluation")
 
 
 def make_requests(engine: Engine, prompts: list[str], empty_prompt: str) -> Iterator[Request]:

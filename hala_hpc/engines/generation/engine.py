@@ -41,6 +41,11 @@ class Request:
     sampling: Sampling = DEFAULT_SAMPLING
     prompt: str = ""
     """The user's text from which the ids were made."""
+    is_verbatim: bool = False
+    """Whether the answer is all text that is generated, without special tokens: no frame and no
+    thinking is stripped, and only the tokenizer's end of a text ends it."""
+    stop: tuple[str, ...] = ()
+    """Texts after which a verbatim answer needs no more tokens; it may hold them and more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ class FramedEngine(DelegatingEngine):
 
     def add(self, request: Request) -> None:
         """Add a request to the engine."""
-        self._prompts[request.key] = request.prompt
+        if not request.is_verbatim:
+            self._prompts[request.key] = request.prompt
         super().add(request)
 
     def step(self) -> list[Completion]:
@@ -28,8 +29,8 @@ class FramedEngine(DelegatingEngine):
         return [self._strip(completion) for completion in super().step()]
 
     def _strip(self, completion: Completion) -> Completion:
-        prompt = self._prompts.pop(completion.key, "")
-        if completion.label_probabilities or completion.reason:
+        prompt = self._prompts.pop(completion.key, None)
+        if prompt is None or completion.label_probabilities or completion.reason:
             return completion
         stripped = self.frame.strip(completion.text, prompt)
         return replace(completion, text=stripped.text, reason=stripped.reason)

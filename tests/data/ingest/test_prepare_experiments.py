@@ -33,7 +33,7 @@ def run_prepare(
 ) -> Any:
     """The rows and the counts of one unit of prepare, run in this process; `corpora` by node."""
     stage = Prepare(
-        Settings.model_validate({"data": str(data), "units": 1, **settings}),
+        PrepareSettings.model_validate({"data": str(data), "units": 1, **settings}),
         PlainInputs(dict(corpora)),
     )
     context = PlainContext(folder, stage)

@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from plain_out import PlainContext, PlainInputs
 
 from hala_hpc.core.records import NodeSummary
@@ -14,17 +16,22 @@ from hala_hpc.engines.evaluation.item_files import (
     write_items,
     write_items_of_model,
 )
+from hala_hpc.engines.evaluation.item_outcomes import find_cluster
 from hala_hpc.engines.evaluation.item_tables import EvaluationItems, difference_table, item_tables
+from hala_hpc.engines.evaluation.lm_eval import sum_metric
 from hala_hpc.engines.evaluation.score_files import (
     SCORES_FILE,
     GroupMean,
     MergedScores,
     ModelScores,
+    ModelWeights,
     TaskGroup,
     TranslatedSentence,
     score_name,
     write_translations,
 )
+from hala_hpc.engines.evaluation.score_means import add_sums, mean_error
+from hala_hpc.engines.evaluation.statistics.intervals import standard_error
 from hala_hpc.stages.report import Report, Settings
 
 #: Items of the tasks: a group of two, and a task alone.
@@ -114,6 +121,34 @@ def test_models_are_compared_by_group_and_in_the_mean_of_all(tmp_path: Path) -> 
     assert "Holm" in table.note
 
 
+def test_items_of_one_passage_are_a_cluster_in_tables_and_errors(tmp_path: Path) -> None:
+    plain = all_tasks()
+    shared = [replace(one, cluster=f"passage {one.item // 10}") for one in plain]
+    found = write_evaluation(tmp_path, {"base": plain, "tuned": shared})
+    (alone,) = found.rows_of("tuned")["alone"]
+    assert alone.clusters is not None
+    assert len(set(alone.clusters)) == 40
+    assert found.rows_of("base")["alone"][0].clusters is None
+    sums = [sum_metric([one for one in shared if one.task == "alone"], "acc")]
+    joined = add_sums(sum_metric(shared[80:300], "acc"), sum_metric(shared[300:480], "acc"))
+    assert joined == sums[0], "a cluster may be in two shards"
+    assert mean_error(joined) == pytest.approx(standard_error(alone))
+    flat = mean_error(sum_metric([one for one in plain if one.task == "alone"], "acc"))
+    assert mean_error(joined) != pytest.approx(flat)
+
+
+def test_an_item_has_the_cluster_of_its_passage_or_of_what_its_task_names() -> None:
+    plain, named = (
+        SimpleNamespace(config=SimpleNamespace(metadata=one))
+        for one in (None, {"cluster": "subject"})
+    )
+    doc = {"passage": "نص", "subject": "law"}
+    assert find_cluster(plain, doc) == find_cluster(plain, {"passage": "نص"}) != ""
+    assert find_cluster(named, doc) == find_cluster(named, {"subject": "law"})
+    assert find_cluster(named, doc) != find_cluster(plain, doc)
+    assert find_cluster(plain, {"question": "?", "context": " "}) == ""
+
+
 def test_the_mean_of_all_counts_a_group_as_much_as_a_task(tmp_path: Path) -> None:
     worse = [one for t in SIZES for one in outcomes(t, wrong=range(20) if t == "two" else ())]
     found = write_evaluation(tmp_path, {"base": all_tasks(), "worse": worse})
@@ -178,9 +213,20 @@ def test_translations_are_compared_sentence_by_sentence(tmp_path: Path) -> None:
             TranslatedSentence(str(n), "x", references[n], text) for n, text in enumerate(texts)
         ]
         write_translations(tmp_path, unit, rows)
-        ModelScores(label=label, scores={"bleu": 1.0}).write(tmp_path / score_name(unit))
+        weights = ModelWeights(number_format="fp8" if unit else "bfloat16", gb=2.5 - unit)
+        scores = ModelScores(
+            label=label, scores={"bleu": 1.0}, tokens_per_s=1000.0 + unit, weights=weights
+        )
+        scores.write(tmp_path / score_name(unit))
     _, markdown = report(tmp_path)
-    lines = [line for line in markdown.splitlines() if line.startswith(("| good |", "| same |"))]
+    assert "| base | bfloat16 | 2.5" in markdown, "what a system costs stands beside its quality"
+    assert "| good | fp8 | 1.5" in markdown
+    assert "| 1,001 | 100" in markdown
+    lines = [
+        line
+        for line in markdown.splitlines()
+        if line.startswith(("| good |", "| same |")) and "fp8" not in line
+    ]
     verdicts = {(line.split(" | ")[0], line.rsplit("| ", 1)[1]) for line in lines}
     assert verdicts == {("| good", "higher |"), ("| same", "not resolvable |")}
     assert "tok:intl" in markdown

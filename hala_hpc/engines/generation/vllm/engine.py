@@ -69,24 +69,40 @@ class VllmEngine:
             "seed": self.settings.seed + sampling.seed,
             "repetition_penalty": sampling.repetition_penalty,
             "max_tokens": request.max_new_tokens,
-            "stop_token_ids": self.prompter.stop_token_ids,
+            "stop_token_ids": [] if request.is_verbatim else self.prompter.stop_token_ids,
         }
         if sampling.labels:
             options |= label_options(self.tokenizer, sampling.labels)
-        return SamplingParams(**options, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY)
+        if request.stop:
+            # vLLM finds them in the text only.
+            options |= {"stop": list(request.stop), "detokenize": True}
+        else:
+            options["detokenize"] = False
+        return SamplingParams(**options, output_kind=RequestOutputKind.FINAL_ONLY)
 
     def step(self) -> list[Completion]:
         """Run one engine step; returns the answers that it finished."""
         finished = [out for out in self.engine.step() if out.finished]
         if not finished:
             return []
-        answers = [list(out.outputs[0].token_ids) for out in finished]
-        prompts = [self._requests[out.request_id].prompt for out in finished]
+        framed = [out for out in finished if not self._requests[out.request_id].is_verbatim]
+        answers = [list(out.outputs[0].token_ids) for out in framed]
+        prompts = [self._requests[out.request_id].prompt for out in framed]
         texts = self.frame.decode(list(zip(answers, prompts, strict=True)))
-        return [
+        found = [
             self._completion(out, len(answer), text)
-            for out, answer, text in zip(finished, answers, texts, strict=True)
+            for out, answer, text in zip(framed, answers, texts, strict=True)
         ]
+        # All framed ones have left the table of requests.
+        whole = [out for out in finished if out.request_id in self._requests]
+        return found + [self._verbatim_completion(out) for out in whole]
+
+    def _verbatim_completion(self, out: Any) -> Completion:
+        request, output = self._requests.pop(out.request_id), out.outputs[0]
+        tokens = list(output.token_ids)
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        whole = output.finish_reason == "stop"
+        return Completion(request.key, text, whole, len(request.ids), len(tokens))
 
     def _completion(self, out: Any, tokens_out: int, stripped: StrippedText) -> Completion:
         request = self._requests.pop(out.request_id)

@@ -196,12 +196,14 @@ class MergePass:
         self.require_finite_inputs(name, tensors, moments)
         place = self.layers.place(name)
         self.figures.add(place.kind, moments)
-        self.write_parts(tensors, place, moments)
+        self.write_parts(name, tensors, place, moments)
         for target, writer in zip(self.targets, self.writers, strict=True):
             if not target.parameters.is_own:
                 writer.write(self.ask_mergekit(name, tensors, target, place))
 
-    def write_parts(self, tensors: Sequence[Any], place: LayerPlace, moments: Moments) -> None:
+    def write_parts(
+        self, name: str, tensors: Sequence[Any], place: LayerPlace, moments: Moments
+    ) -> None:
         """Write a tensor of the targets of our own arithmetic, part by part."""
         import torch
 
@@ -221,7 +223,10 @@ class MergePass:
             return [merge(parts).to(dtype) for merge, dtype, _ in own]
 
         for results in self.workers.map(merge_part, tensors):
-            for result, (_, _, writer) in zip(results, own, strict=True):
+            for result, (_, dtype, writer) in zip(results, own, strict=True):
+                # The others have the range of the inputs, which are finite.
+                if dtype == torch.float16:
+                    require_finite_result(name, result)
                 writer.write(result)
 
     def ask_mergekit(
@@ -233,7 +238,9 @@ class MergePass:
         shape = self.readers[0].places[name].header.shape
         inputs = [tensor.float().reshape(shape) for tensor in tensors]
         merged = merge_with_mergekit(inputs, target.parameters, name, place)
-        return merged.to(getattr(torch, target.dtype)).reshape(-1)
+        result = merged.to(getattr(torch, target.dtype)).reshape(-1)
+        require_finite_result(name, result)
+        return result
 
     def require_finite_inputs(self, name: str, tensors: Sequence[Any], moments: Moments) -> None:
         """Raise UserError with the model whose tensor has a NaN or an infinity."""
@@ -257,3 +264,14 @@ class MergePass:
                     f"{self.readers[0].folder}: a merge needs two models; give the tuned one",
                     BAD_DATA,
                 )
+
+
+def require_finite_result(name: str, result: Any) -> None:
+    """Raise UserError (BAD_DATA) if merged numbers are not finite, before they are written."""
+    if not result.isfinite().all():
+        raise UserError(
+            f"tensor {name} of the merged model has values that are not finite in "
+            f"{str(result.dtype).removeprefix('torch.')}; set dtype=float32 or bfloat16, or other "
+            "parameters of the method",
+            BAD_DATA,
+        )

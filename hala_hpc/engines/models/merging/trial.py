@@ -18,6 +18,8 @@ MERGED = "merged"
 #: The question to a merged model.
 PROMPT = "What is the capital of France?"
 ANSWER_TOKENS = 16
+#: Context of the engine: question, chat template and answer.
+ENGINE_TOKENS = 1024
 #: Tokens of a held-out row that are used.
 ROW_TOKENS = 1024
 
@@ -149,7 +151,9 @@ def try_in_vllm(merged: Path, out: UnitContext) -> str:
     from hala_hpc.engines.generation.engine_choice import make_engine
     from hala_hpc.engines.generation.settings import EngineSettings
 
-    settings = EngineSettings.model_validate({"max_num_seqs": 1})
+    settings = EngineSettings.model_validate(
+        {"max_num_seqs": 1, "max_model_len": ENGINE_TOKENS, "max_new_tokens": ANSWER_TOKENS}
+    )
     config = EngineConfig(str(merged), settings, cache_folder=out.cache)
     with closing(make_engine(config)) as engine:
         answer = answer_all(engine, [PROMPT], "", AnswerCount(out))[0]
