@@ -47,7 +47,7 @@ PROSE = [
     "The house is red.\nThe garden is green.",
     "A path C:\\new is long and old.",
 ]
-KEPT = ["Ankara", "get_weather", "https://a.org/x", "", "red", "A B", "2026-12-01", "gpt-4 turbo"]
+SHORT = ["Ankara", "get_weather", "https://a.org/x", "", "red", "A B", "2026-12-01", "gpt-4 turbo"]
 
 
 def test_prose_in_values_is_translated_and_escaped() -> None:
@@ -67,7 +67,7 @@ def test_prose_in_values_is_translated_and_escaped() -> None:
 
 
 def test_keys_short_values_and_other_data_are_kept() -> None:
-    for value in KEPT:
+    for value in SHORT:
         text = json.dumps({"The key of the value": value, "n": [1, 2.50, True]})
         assert translate(text, json_values="translate") == text
     for text in (

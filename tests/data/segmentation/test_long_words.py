@@ -11,8 +11,8 @@ from hala_hpc.data.segmentation.code_lines import code_blocks
 from hala_hpc.data.segmentation.spans import protected_spans
 
 
-def least_s(function: Callable[[str], object], text: str) -> float:
-    """The least CPU seconds of five calls."""
+def min_cpu_s(function: Callable[[str], object], text: str) -> float:
+    """The minimum of the CPU seconds of five calls."""
     times = []
     for _ in range(5):
         started = time.thread_time()
@@ -25,4 +25,4 @@ def test_a_long_word_takes_linear_time() -> None:
     for function in (code_blocks, protected_spans):
         for around in ("{}", "f(x) = {}", "It costs ${}$ or", "See \\textbf{{{}}} here"):
             short, long = around.format("a" * 190), around.format("a" * 1900)
-            assert least_s(function, long) <= 30 * least_s(function, short) + 1e-3, around
+            assert min_cpu_s(function, long) <= 30 * min_cpu_s(function, short) + 1e-3, around
