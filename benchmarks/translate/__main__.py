@@ -1,7 +1,7 @@
 """Speed of a worker compared with raw vLLM and datatrove, and its use of the engine.
 
     python -m benchmarks.translate [--data FILE ...] [--rows 2000] [--rounds 3] [--dtype float32]
-        [--segment text|paragraph|line] [--lines]
+        [--segment text|paragraph|line] [--lines] [--no-logprobs]
 
 Every side gets the same prompts, the same lengths of answers and an engine with the same options,
 with an empty prefix cache, in alternating rounds. `benchmarks/peers/setup` makes datatrove ready;
@@ -168,7 +168,7 @@ def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
     peer = DatatroveRounds(base / "datatrove", model, settings, arguments.peer)
     with closing(VllmEngine(engine_config(model, settings))) as engine:
         edge = EngineEdge(engine)
-        worker = Worker(engine, model, arguments.segment)
+        worker = Worker(engine, model, arguments.segment, logprobs=not arguments.no_logprobs)
         measurement = Measurement(worker, edge, base)
         sides = [Side(corpus, measurement.prompts(corpus)) for corpus in (plain, repeated)]
         with peer if peer.is_there else nullcontext() as there:
@@ -182,6 +182,7 @@ def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
         **more,
         "prefix_tokens": prefix,
         "segment": arguments.segment,
+        "logprobs": not arguments.no_logprobs,
         "prompts_per_row": round(len(sides[0].prompts) / arguments.rows, 3),
         "prompt_tokens_per_row": round(sum(map(len, sides[0].prompts)) / arguments.rows, 1),
         "rows_per_s": round(arguments.rows / median(line["worker_s"] for line in rounds), 3),
@@ -230,6 +231,11 @@ def main() -> None:
         default="auto",
         choices=["auto", "float32", "bfloat16"],
         help="float32 on a CPU without bfloat16 instructions, whose emulation would dominate",
+    )
+    parser.add_argument(
+        "--no-logprobs",
+        action="store_true",
+        help="the worker requests no log-probabilities; raw vLLM never does",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

@@ -92,10 +92,13 @@ class Worker:
         model: Path,
         segment: SegmentLevel = "text",
         disabled: Sequence[str] = (),
+        logprobs: bool = True,
     ) -> None:
         self.engine, self.model, self.segment = engine, model, segment
         self.disabled = list(disabled)
         """Checks that are not made."""
+        self.logprobs = logprobs
+        """Whether rows get the log-probability of their answers."""
 
     def stage(self, corpus: Path) -> Translate:
         """The stage as a recipe would set it."""
@@ -105,6 +108,7 @@ class Worker:
             prompt=PROMPT,
             segment=self.segment,
             checks=CheckSettings(disabled=self.disabled),
+            logprobs=self.logprobs,
             units=UNITS,
             engine=self.engine.settings,
             max_rejected_fraction=1.0,

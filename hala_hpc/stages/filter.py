@@ -155,7 +155,7 @@ class Filter(RowStage[Settings]):
     """Run a judge model over pairs or conversations, many units in one engine."""
 
     name = "filter"
-    version = 3
+    version = 4
     Settings = Settings
     input_kinds = ("pairs", "conversations")
 

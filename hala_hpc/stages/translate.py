@@ -8,9 +8,10 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount, format_amount
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
 from hala_hpc.data.checks.settings import CheckSettings, ForeignTextPolicy
+from hala_hpc.data.corpus.figures import FIGURE_TYPES
 from hala_hpc.data.corpus.messages import replace_content
 from hala_hpc.data.corpus.reader import Kind, Row
-from hala_hpc.data.segmentation.levels import SegmentLevel
+from hala_hpc.data.segmentation.levels import JsonPolicy, SegmentLevel
 from hala_hpc.engines.generation.engine_choice import engine_mistakes
 from hala_hpc.engines.generation.model_fit import estimate_fit
 from hala_hpc.engines.generation.prompts import fill_template, find_missing_fields
@@ -67,11 +68,18 @@ class Settings(RowSettings):
     rewrap: bool = True
     """Whether a paragraph that was wrapped at a width, as in mail and manual pages, is wrapped
     again. The model reads it as one line; `false` leaves it one."""
+    json_values: JsonPolicy = "keep"
+    """What is done with values of JSON in a text that are sentences or have four words in a row:
+    `translate` translates them and escapes them again. Keys, numbers, shorter values, tool calls
+    and fenced code are kept in any case; other keys or another structure are a fault."""
     retries: NonNegativeInt = 2
     """How often a line that fails a check is generated again, resampled or split further. 0: nor is
     a larger segment generated again in smaller ones."""
     checks: CheckSettings = CheckSettings()
     """Checks of each translation; a row that fails after all retries is rejected."""
+    logprobs: bool = True
+    """Whether the engine returns log-probabilities of the tokens, for `mean_logprob` of each row;
+    without them that column is empty."""
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = runtime(0.2)
     """Fail if a larger fraction of the rows is rejected, as soon as that is certain. Below 1: fail
     also if over 80 % of the first 200 rows are rejected for one reason that does not depend on
@@ -86,7 +94,7 @@ class TranslationTask:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.extra: dict[str, str] = {}
+        self.extra: dict[str, str] = FIGURE_TYPES
         self.wanted: frozenset[str] | None = frozenset()
         self.translator: Translator | None = None
         self.count: Callable[[str], int] = len
@@ -115,8 +123,9 @@ class TranslationTask:
             layout=LayoutRules(self.limit(room), count, settings.segment),
             glossary=settings.checks.glossary,
             foreign_texts=foreign_texts,
+            logprobs=settings.logprobs,
         )
-        self.translator = Translator(rules, settings.source, settings.rewrap)
+        self.translator = Translator(rules, settings.source, settings.rewrap, settings.json_values)
 
     def limit(self, room: int) -> int:
         """Max tokens of a segment where texts may have `room` without a context."""
@@ -139,16 +148,19 @@ class ConversationTask(TranslationTask):
 
     def program(self, row: Row) -> "RowProgram":
         """Translate a conversation; its source messages are kept in `messages_source`."""
+        from hala_hpc.engines.generation.translation import TranslatedTexts
+
         assert self.translator is not None
         texts = [m["content"] for m in row["messages"] if self.is_asked(m)]
         made = yield from self.translator.translate(texts, self.contexts(row["messages"]))
-        if not isinstance(made, list):
+        if not isinstance(made, TranslatedTexts):
             return made
-        left = iter(made)
+        left = iter(made.texts)
         messages = [
             replace_content(m, next(left)) if self.is_asked(m) else m for m in row["messages"]
         ]
-        return {**row, "messages": messages, "messages_source": row["messages"]}
+        sides = {"messages": messages, "messages_source": row["messages"]}
+        return {**row, **sides, **made.figures.to_columns()}
 
     def contexts(self, messages: Sequence[Row]) -> list[str]:
         """What the model reads before each message that is translated."""
@@ -168,7 +180,7 @@ class ConversationTask(TranslationTask):
         if sides[0] != sides[1]:
             return "has messages that differ from its source"
         for old, new in zip(before["messages"], after["messages"], strict=True):
-            if fault := text_fault(old["content"], new["content"]):
+            if fault := text_fault(old["content"], new["content"], self.settings.json_values):
                 return fault
         return ""
 
@@ -180,26 +192,32 @@ class PairTask(TranslationTask):
 
     def program(self, row: Row) -> "RowProgram":
         """Make a pair of a text and its translation."""
+        from hala_hpc.engines.generation.translation import TranslatedTexts
+
         assert self.translator is not None
         text = row[self.settings.field]
         made = yield from self.translator.translate([text])
-        if not isinstance(made, list):
+        if not isinstance(made, TranslatedTexts):
             return made
-        return {**row, "source": text, "target": made[0]}
+        sides = {"source": text, "target": made.texts[0]}
+        return {**row, **sides, **made.figures.to_columns()}
 
     def fault(self, before: Row, after: Row) -> str:
         """Find a changed source, a blank target, and damaged code, LaTeX and similar spans."""
         if after["source"] != before[self.settings.field]:
             return "its source was changed"
-        return text_fault(after["source"], after["target"])
+        return text_fault(after["source"], after["target"], self.settings.json_values)
 
 
-def text_fault(source: str, translation: str) -> str:
+def text_fault(source: str, translation: str, json_values: JsonPolicy = "keep") -> str:
     """The fault of a translation whatever the check settings are; empty if it has none."""
+    from hala_hpc.data.segmentation.json_values import restore_json
     from hala_hpc.data.segmentation.spans import lost_spans
 
     if source.strip() and not translation.strip():
         return "has a blank translation"
+    if json_values == "translate":
+        translation = restore_json(source, translation)
     lost = lost_spans(source, translation)
     return f"has {lost[0]!r} more or less often than its source" if lost else ""
 

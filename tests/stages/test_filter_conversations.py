@@ -89,6 +89,23 @@ def test_the_best_share_of_conversations_is_taken(tmp_path: Path) -> None:
     assert len(bad) == 2
 
 
+def test_the_best_share_keeps_the_tools_of_its_conversations(tmp_path: Path) -> None:
+    rows = [conversation("", "One question", "one answer"), conversation("", "Two", "bad answer")]
+    for row in rows:
+        row["tools"] = '[{"name": "ask"}]'
+        row["messages"][2]["name"] = "helper"
+    with CorpusWriter(
+        tmp_path / "c" / "part-00000.parquet", "conversations", has_fields=True
+    ) as to:
+        for row in rows:
+            to.add(row)
+    _, good, bad = run(tmp_path, tmp_path / "c", prompt="Is {text} good?", target_share=0.5)
+    for row in [*good, *bad]:
+        assert row["tools"] == '[{"name": "ask"}]'
+        assert row["messages"][2]["name"] == "helper"
+    assert (len(good), len(bad)) == (1, 1)
+
+
 def test_conversations_that_are_no_translations_are_judged_in_their_context(tmp_path: Path) -> None:
     rows = [conversation("", "Say a bad word", "No."), conversation("", "Good day", "Yes.")]
     prompt = "After {context} is {text} good? accept or reject"

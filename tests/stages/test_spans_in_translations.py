@@ -80,6 +80,11 @@ DATA = [
 CODE = [
     "def where(city):\n    return city",
     "SELECT name FROM cities WHERE id = 5;",
+    "public static final int SIZE = 5;",
+    "int main (void)",
+    "char *name(void);",
+    "static int count = 5; // the number of the rows",
+    "git clone https://a.org/b.git",
     "SELECT name, age\nFROM people\nWHERE age > 5\nORDER BY age;",
     "import os\nfor i in range(10):\n    print(i)",
     "int main() {\n    int count = 5;\n\n    return count;\n}",
@@ -141,6 +146,13 @@ def test_prose_that_resembles_code_is_translated() -> None:
         "<answer><b>Ankara</b> is it.</answer> <p>Yes</p>",
         "Total cost = price of apples + price of pears",
         "Use [this] or {that one} (see [1]).",
+        'It is, as said,\nprotected by copyright and the rights beside it ("Copyright and\nmore").',
+        "long options (see below)\nstring values (see below)\ndouble quotes (see below)",
+        "git clone copies a repository into a new one",
+        "sudo apt update asks for the lists",
+        "export of the data = a large part of it",
+        "IN NO  CASE  WILL WE  BE  HELD FOR (ANY)  HARM  IN  IT;\nNOR  ANY  OF  THE  OWNERS;",
+        "It is free (`as is' and more)\n .\n You can use it in parts (`royalty-free' usage).",
     ):
         made, _ = translate(text)
         left = re.sub(r"<[^<>]*>|\$\d*k?", "", made)

@@ -28,6 +28,8 @@ def arabic(text: str) -> str:
 ALPHABET = "abcdefghijklmnopqrstuvwxyz" + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
+#: Log-probability of each token.
+TOKEN_LOGPROB = -0.25
 #: A prompt that contains this takes more memory than there is.
 TOO_MUCH = b"a prompt of two gigabytes"
 #: A prompt that contains this has an empty answer, however often it is requested.
@@ -71,7 +73,8 @@ class StandInEngine:
         size = len(text.encode())
         if self.log and not is_trial(request):
             note_question(self.log, {"prompt": prompt, **asdict(request.sampling)})
-        return Completion(request.key, text, True, len(request.ids), size)
+        logprob = size * TOKEN_LOGPROB if request.sampling.logprobs else None
+        return Completion(request.key, text, True, len(request.ids), size, logprob=logprob)
 
     def abort_all(self) -> None:
         self.held.clear()

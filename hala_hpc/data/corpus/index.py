@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from hala_hpc.data.corpus.figures import FIGURE_TYPES
 from hala_hpc.data.corpus.reader import (
     MESSAGE_COLUMNS,
     Row,
@@ -37,10 +38,14 @@ class CorpusIndex:
         self.rows = 0
         self.has_fields = False
         """Whether messages have fields beside role and content."""
+        self.figures: dict[str, str] = {}
+        """Columns of figures of translations that a shard has, with their Arrow types."""
         for part in list_parts(folder):
             opened = open_part(part)
             metadata = opened.metadata
             self.has_fields |= has_fields(opened.schema_arrow, MESSAGE_COLUMNS[0])
+            names = set(opened.schema_arrow.names)
+            self.figures |= {name: FIGURE_TYPES[name] for name in FIGURE_TYPES if name in names}
             for number in range(metadata.num_row_groups):
                 rows = int(metadata.row_group(number).num_rows)
                 self.groups.append(IndexedRowGroup(part, number, self.rows, rows))

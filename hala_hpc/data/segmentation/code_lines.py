@@ -82,9 +82,18 @@ def _evidence(line: str) -> _Evidence:
     is_comment = bare[0] == "#" or bare.startswith(("//", "/*", "-- "))
     if is_comment and not code_patterns.DIRECTIVE.match(bare):
         return _Evidence.ADJACENT
-    if code_patterns.CERTAIN.match(bare):
+    if code_patterns.CERTAIN.match(bare) or (
+        code_patterns.CERTAIN_WITHOUT_PROSE.match(bare) and not _is_sentence(outside)
+    ):
         return _Evidence.CERTAIN
     return _weak_evidence(bare, outside)
+
+
+def _is_sentence(outside: str) -> bool:
+    """Whether a line, without strings, has a word of grammar before its comment."""
+    comment = code_patterns.COMMENT.search(outside)
+    end = comment.start() if comment else len(outside)
+    return code_patterns.FUNCTION_WORD.search(outside, 0, end) is not None
 
 
 def _weak_evidence(bare: str, outside: str) -> _Evidence:

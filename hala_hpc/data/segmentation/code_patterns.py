@@ -21,10 +21,6 @@ CERTAIN = re.compile(
     r"|#[ ]?include[ ]*+[<\"]|#(?:define|ifdef|ifndef|pragma|undef)[ ]\w|using namespace \w++;"
     r"|using [\w.]++;|package [\w.]++;|import (?:static )?[\w.*]++;"
     r"|import [^'\"]*+['\"][^'\"]++['\"];?$"
-    r"|(?:public|private|protected|static|final|abstract|virtual|inline|extern|unsigned|export)"
-    r" [\w<>\[\],:*&? ]++[({;=]"
-    r"|(?:int|void|char|float|double|bool|boolean|long|auto|String|string|std::\w++) [*&]*+\w++"
-    r"[ ]*+(?:\(|=|;|\[)"
     r"|(?:const|let|var) [\w{}\[\], :]++="
     r"|(?:export default )?(?:async )?function\b[ ]*+\*?\w*+[ ]?\("
     r"|(?:pub )?fn \w++[<(]|func (?:\([^)]*+\) )?\w++\(|console\.\w++\(|System\.out\.|<\?php|#!/"
@@ -35,18 +31,12 @@ CERTAIN = re.compile(
     r"|SELECT (?:DISTINCT |TOP \d++ )?(?:\*|[\w.`\"\[\]()*, ]*?) ?FROM [\w`\"\[(]"
     r"|INSERT INTO [\w.`\"\[]|UPDATE [\w.`\"\[\]]++ SET\b|DELETE FROM [\w.`\"\[]"
     r"|CREATE (?:OR REPLACE |UNIQUE |TEMPORARY )*+(?:TABLE|VIEW|INDEX|DATABASE|FUNCTION|PROCEDURE"
-    r"|TRIGGER) |(?:ALTER|DROP|TRUNCATE) TABLE |select [^;]++ from \w[^;.]*+;$"
+    r"|TRIGGER) |(?:ALTER|DROP|TRUNCATE) TABLE "
     # Shell, and what a prompt shows
     r"|>>> \S|In \[\d++\]: |PS [A-Z]:\\|[\w-]++@[\w.-]++(?::[^\s$#]*+)?[$#] \S"
     r"|\$ (?:sudo|apt|apt-get|pip3?|npm|npx|yarn|git|docker|kubectl|conda|brew|cargo|go|curl|wget"
     r"|chmod|chown|mkdir|rm|cp|mv|cat|grep|ls|cd|echo|export|ssh|scp|tar|make|python3?|node|bash|sh"
     r"|find|sed|awk|source|touch|systemctl|pwd|whoami)(?: |$)"
-    r"|(?:sudo (?:apt|apt-get|systemctl|yum|dnf|rm|chmod|chown|mkdir|service)"
-    r"|(?:pip3?|npm|apt-get|brew|conda|cargo) (?:install|update|uninstall)|git (?:clone"
-    r"|checkout|commit -"
-    r"|push origin|pull origin|add \.)|docker (?:run|build|pull|exec) -|kubectl (?:apply|get"
-    r"|create) )"
-    r"(?: ?[\w@./:=<>~\"'\[\]-]++){0,8}$"
     r"|(?:curl|wget) (?:-\S++ )*+[\"']?https?://\S++$"
     # Stack traces and differences
     r"|Traceback \(most recent call last\):|File \"[^\"]++\", line \d|at [\w.$<>/]++\([^)\s]*+\)$"
@@ -54,6 +44,27 @@ CERTAIN = re.compile(
     r"|goroutine \d++ \[|thread '[^']*+' panicked at|diff --git |@@ -\d++(?:,\d++)? \+\d++"
     r"|index [0-9a-f]{7,40}\.\.[0-9a-f]{7,40}|\+\+\+ b?/\S++$|--- a/\S++$"
 )
+# The same of a line without `FUNCTION_WORD`: declarations, queries in small letters, commands.
+CERTAIN_WITHOUT_PROSE = re.compile(
+    r"(?:public|private|protected|static|final|abstract|virtual|inline|extern|unsigned|export)"
+    r" [\w<>\[\],:*&? ]++[({;=]"
+    r"|(?:int|void|float|bool|boolean|String|std::\w++) [*&]*+\w++[ ]*+(?:\(|=|;|\[)"
+    # These begin sentences, too, as in "long options (see below)".
+    r"|(?:char|double|long|auto|string) [*&]*+\w++(?:\(|[ ]*+=|;|\[)"
+    r"|select [^;]++ from \w[^;.]*+;$"
+    r"|(?:sudo (?:apt|apt-get|systemctl|yum|dnf|rm|chmod|chown|mkdir|service)"
+    r"|(?:pip3?|npm|apt-get|brew|conda|cargo) (?:install|update|uninstall)|git (?:clone"
+    r"|checkout|commit -"
+    r"|push origin|pull origin|add \.)|docker (?:run|build|pull|exec) -|kubectl (?:apply|get"
+    r"|create) )"
+    r"(?: ?[\w@./:=<>~\"'\[\]-]++){0,8}$"
+)
+#: A word of English grammar before another word, as in no declaration.
+FUNCTION_WORD = re.compile(
+    r"(?<= )(?:an?|and|are|as|be|by|can|for|has|in|into|is|its|may|must|not|of|on|or|that|the|this"
+    r"|to|was|were|which|will|with|you|your)[ ]++[A-Za-z]{2}"
+)
+COMMENT = re.compile(r"//|/\*|#|--[ ]")
 # Two of these are code as well.
 LIKELY = re.compile(
     r"(?:if|elif|while|for|with|except|match|case|switch|else if)\b.*[\w)\]'\"]:[ \t]*+(?:#.*)?$"
@@ -91,5 +102,6 @@ CSV = re.compile(r"(?:\"[^\"]*+\"|[^\s,\"][^,\"]*+|)(?:,(?:\"[^\"]*+\"|[^\s,\"][
 CSV_HEADER = re.compile(r"[A-Za-z_][\w .()%-]*+(?:,[A-Za-z_][\w .()%-]*+){2,}$")
 STRINGS = re.compile(r"\"[^\"]*+\"|'[^']*+'")
 #: Four words in a row, as only language has them.
-PROSE = re.compile(r"(?:[^\W\d_]{2,}[,;:']?[ ]){3}[^\W\d_]{2,}")
+#: It begins where a word does: a search would else read a long word once for each of its letters.
+PROSE = re.compile(r"(?<![^\W\d_])(?:[^\W\d_]{2,}+[,;:']?[ ]++){3}[^\W\d_]{2,}")
 NOT_ASCII = re.compile(r"[^\W\d_A-Za-z]")

@@ -36,7 +36,7 @@ _ITEM = re.compile(r"\s*(?:\w{1,3}[.)]|[-*+])\s")
 _NAME = re.compile(r"\\(?P<name>[A-Za-z]++)\*?")
 _OPTION = re.compile(r"\[[^\[\]{}\n]{0,80}\]")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_PHRASE = re.compile(r"[^\W\d_]{2,}\s+[^\W\d_]{2,}")
+_PHRASE = re.compile(r"(?<![^\W\d_])[^\W\d_]{2,}+\s++[^\W\d_]{2,}")
 _SCRIPT = r"(?:[_^](?:\{[^{}\n]{0,80}\}|[A-Za-z0-9+*'-]))"
 _ATOM = rf"(?:\d++(?:[.,]\d++)*+|[A-Za-z](?![A-Za-z]))'*+{_SCRIPT}*+"
 # What may follow a command in the same formula. The letter after a space is no article.

@@ -51,13 +51,14 @@ def lay_out(text: str, rules: LayoutRules) -> Layout:
     blocks = parse_blocks(opaque)
     if len(blocks) < 2:
         source = AnnotatedText(text, spans)
-        return source.layout_groups(_find_ranges(source, blocks, rules, "line"))
+        layout = source.layout_groups(_find_ranges(source, blocks, rules, "line"))
+        return Layout(layout.parts, span_count=len(spans))
     flat = unwrap(text, spans, opaque, blocks)
     source = AnnotatedText(flat.text, flat.spans)
     if flat.wraps:
         blocks = parse_blocks(make_opaque(flat.text, flat.spans))
     layout = source.layout_groups(_find_ranges(source, blocks, rules, rules.level))
-    return Layout(layout.parts, flat.wraps)
+    return Layout(layout.parts, flat.wraps, len(spans))
 
 
 def find_smaller_ranges(

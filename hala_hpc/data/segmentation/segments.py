@@ -70,6 +70,8 @@ class Layout:
     parts: tuple[str | Segment, ...]
     wraps: tuple[Wrap, ...] = ()
     """How paragraphs of the text were wrapped; here each is one line."""
+    span_count: int = 0
+    """Number of protected spans of the text; 0 for a part of one."""
 
     @property
     def segments(self) -> list[Segment]:

@@ -79,8 +79,10 @@ PERCENT = re.compile(
 PLACEHOLDER = re.compile(r"\[\[[\s\u200e\u200f]*+(?P<number>\d{1,6})[\s\u200e\u200f]*+\]\]")
 CALCULATION = re.compile(r"<<[^<>\n]++>>")
 
+# The rest of `quoted' on its line, after which the text goes on in other lines.
+_QUOTED = re.compile(r"[^\s'`(=\[,][^'`\n]*+'(?!\w)[^\n]*+\n")
 _WORD = re.compile(r"[^\W\d_]{3,}")
-_PHRASE = re.compile(r"[^\W\d_]{3,} [^\W\d_]{3,}|: ")
+_PHRASE = re.compile(r"(?<![^\W\d_])[^\W\d_]{3,}+ [^\W\d_]{3,}|: ")
 # Text that cannot end a formula: the dollar belongs to the next amount or shell variable.
 _NO_END = re.compile(r"(?:[/(\[_*+\-=<|,;:]|\s['\"])\Z")
 _MONEY_WORD = re.compile(r"[^\W\d_]{2,}|[\u0590-\U0010FFFF]")
@@ -92,6 +94,11 @@ def is_prose_between_delimiters(inner: str) -> bool:
         return False
     equation = any(sign in inner for sign in "=^_")
     return _PHRASE.search(inner) is not None or (not equation and len(_WORD.findall(inner)) >= 2)
+
+
+def is_quotation(inner: str) -> bool:
+    """Whether a text between two backticks begins with one quoted as in TeX, and goes on."""
+    return _QUOTED.match(inner) is not None and _PHRASE.search(inner) is not None
 
 
 # Scripts on their own, glued to a letter or digit, as in CO$_2$ and 10$^3$.

@@ -121,6 +121,7 @@ def _backticks(scan: TextScan, at: int) -> ScannedSpan | None:
         # ``quoted'' and `quoted' are quotation marks of TeX.
         one_sided = inner[0].isspace() != inner[-1].isspace()
         quoted = "''" in inner if after - at == 2 else "'" in inner and one_sided
+        quoted |= span_patterns.is_quotation(inner)
         in_paragraph = scan.in_paragraph(after, closer.start())
         taken = bool(inner.strip()) and in_paragraph and not quoted
     return ScannedSpan(at, closer.end(), "code") if taken else None

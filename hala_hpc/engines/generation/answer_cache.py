@@ -101,14 +101,19 @@ class AnswerCache:
 
 
 def encode_answer(answer: Answer) -> str:
-    """Encode an answer as JSON."""
-    return json.dumps([answer.text, answer.reason, *answer.label_probabilities], ensure_ascii=False)
+    """Encode an answer as JSON: text, reason, probabilities, and a list of logprob and tokens."""
+    values: list[object] = [answer.text, answer.reason, *answer.label_probabilities]
+    if answer.logprob is not None:
+        values.append([answer.logprob, answer.tokens])
+    return json.dumps(values, ensure_ascii=False)
 
 
 def decode_answer(text: str) -> Answer | None:
     """Decode an answer, perhaps of another worker; None if the text is not a valid one."""
     try:
         match json.loads(text):
+            case [str(response), str(reason), [float(logprob), int(tokens)]]:
+                return Answer(response, reason, logprob=logprob, tokens=tokens)
             case [str(response), str(reason), *probabilities]:
                 return Answer(response, reason, tuple(map(float, probabilities)))
     except (ValueError, TypeError):

@@ -61,6 +61,9 @@ class Completion:
     """Probability of each of `Sampling.labels`, sums to 1; empty if there were no labels."""
     reason: str = ""
     """Why there is no answer, if the engine knows (thinking without an end); else empty."""
+    logprob: float | None = None
+    """Log-probability of all its tokens together, as the model gave it, if `Sampling.logprobs`;
+    None if the engine has none."""
 
 
 class Engine(Protocol):

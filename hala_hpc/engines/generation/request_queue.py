@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import count
 
 from hala_hpc.core.out_of_memory import is_gpu_out_of_memory
@@ -219,4 +220,7 @@ def judge_completion(completion: Completion, prompt: str) -> Answer:
     if not text:
         return Answer(text, EMPTY)
     broken = "\ufffd" in text and "\ufffd" not in prompt
-    return Answer(text, BROKEN if broken else "", completion.label_probabilities)
+    answer = Answer(text, BROKEN if broken else "", completion.label_probabilities)
+    if completion.logprob is None:
+        return answer
+    return replace(answer, logprob=completion.logprob, tokens=completion.tokens_out)

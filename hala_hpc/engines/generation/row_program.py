@@ -35,6 +35,8 @@ class Sampling:
     repetition_penalty: float = 1.0
     labels: tuple[str, ...] = ()
     """The answer is one of these; `Answer.label_probabilities` has the probability of each."""
+    logprobs: bool = False
+    """Whether `Answer.logprob` is wanted."""
 
 
 DEFAULT_SAMPLING = Sampling()
@@ -63,6 +65,10 @@ class Answer:
     reason: str = ""
     label_probabilities: tuple[float, ...] = ()
     """Probability of each label, sums to 1; empty if there were no labels."""
+    logprob: float | None = None
+    """Log-probability of all tokens together; None if the engine has none."""
+    tokens: int = 0
+    """Number of these tokens; 0 without `logprob`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,11 @@ class RowJob:
     def index(self) -> CorpusIndex:
         """Positions of the rows in the corpus."""
         return CorpusIndex(self.corpus)
+
+    @property
+    def extra(self) -> dict[str, str]:
+        """Columns of the output beside those of its kind: figures of the corpus, and the task's."""
+        return {**self.index.figures, **self.task.extra}
 
     def counts_against_limit(self, reason: str) -> bool:
         """Whether rows rejected for this reason count against `max_rejected_fraction`."""

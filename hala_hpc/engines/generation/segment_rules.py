@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import TypeVar
 
 from hala_hpc.data.checks.foreign_text import ForeignTexts
@@ -37,6 +37,12 @@ def memoize_short(function: Callable[..., T]) -> Callable[..., T]:
     return memoized
 
 
+@cache
+def with_logprobs(sampling: Sampling) -> Sampling:
+    """The same sampling with log-probabilities; few occur for many prompts."""
+    return replace(sampling, logprobs=True)
+
+
 @dataclass(frozen=True)
 class SegmentRules:
     """How segments are asked and judged."""
@@ -52,6 +58,8 @@ class SegmentRules:
     glossary: Mapping[str, str]
     foreign_texts: ForeignTexts | None = None
     """What is done with segments in another language; None translates them."""
+    logprobs: bool = False
+    """Whether answers are wanted with their log-probabilities."""
 
     @cached_property
     def check_translation(self) -> Callable[[str, str], str]:
@@ -89,6 +97,8 @@ class SegmentRules:
             )
             values["glossary"] = "\n".join(f"{term} = {into}" for term, into in terms)
             extra += len(values["glossary"])
+        if self.logprobs:
+            sampling = with_logprobs(sampling)
         return Prompt(
             fill_template(self.prompt, values), sampling, retry_reason, context_characters=extra
         )

@@ -40,6 +40,8 @@ class SegmentTranslation:
     ) -> None:
         self.rules, self.segment, self.context = rules, segment, context
         self.text = self.response = self.reason = ""
+        self.retry_reasons: set[str] = set()
+        self._used: Sequence[Answer] = ()
         self._cause = cause
         self._tries = 0
         self._layout: Layout | None = None
@@ -65,6 +67,8 @@ class SegmentTranslation:
         self._layout = layout
         segments = layout.segments if layout else [self.segment]
         reason = self.reason or self._cause
+        if reason:
+            self.retry_reasons.add(reason)
         return [self.rules.make_prompt(s, self.context, sampling, reason) for s in segments]
 
     def _next_try(self) -> tuple[Layout | None, Sampling]:
@@ -100,8 +104,18 @@ class SegmentTranslation:
                 translation = apply_digits(translation or "", self.rules.digits)
             made.append(translation or "")
         self.text = self._layout.join(made) if self._layout else made[0]
+        self._used = answers
         if self._layout:
             self.reason = self.rules.check_translation(self.segment.text, self.text)
+
+    @property
+    def retried_characters(self) -> int:
+        """Characters of the segment that were generated more than once."""
+        return len(self.segment.text) if self.retry_reasons else 0
+
+    def used_answers(self) -> Iterator[Answer]:
+        """Yield the answers that the translation was made of."""
+        yield from self._used
 
 
 class GroupTranslation:
@@ -117,6 +131,8 @@ class GroupTranslation:
         self.rules, self.segment, self.context = rules, segment, context
         self._cause = cause
         self._own_response = self._own_reason = ""
+        self._answer = Answer("")
+        self._is_used = False
         self._source = AnnotatedText(segment.text, segment.spans)
         self._is_asked = False
         self._parts: list[str | SegmentTranslation | GroupTranslation] = []
@@ -125,9 +141,8 @@ class GroupTranslation:
         """Yield this segment if it was not asked, else those smaller ones that are to be asked."""
         if not self._is_asked:
             yield self
-        for part in self._parts:
-            if not isinstance(part, str):
-                yield from part.open_segments()
+        for part in self._translations():
+            yield from part.open_segments()
 
     def next_prompts(self) -> list[Prompt]:
         """The prompt for all blocks."""
@@ -137,7 +152,7 @@ class GroupTranslation:
     def judge(self, answers: Sequence[Answer]) -> None:
         """Take the blocks that are good, and make smaller segments of the others."""
         self._is_asked = True
-        answer = answers[0]
+        answer = self._answer = answers[0]
         self._own_response = answer.text
         blocks = parse_blocks(make_opaque(self.segment.text, self.segment.spans))
         contents: list[str | None] = [None] * len(blocks)
@@ -168,6 +183,7 @@ class GroupTranslation:
         at = 0
         for place, part in self._make_parts(blocks, contents, reasons):
             self._parts += [self.segment.text[at : place[0]], part]
+            self._is_used |= isinstance(part, str)
             at = place[1]
         self._parts.append(self.segment.text[at:])
 
@@ -210,8 +226,31 @@ class GroupTranslation:
         """The answer that was rejected last."""
         return next((part.response for part in self._failed()), self._own_response)
 
+    @property
+    def retry_reasons(self) -> set[str]:
+        """Why this segment or a smaller one was generated again."""
+        own = {self._cause} if self._cause else set()
+        return own.union(*(part.retry_reasons for part in self._translations()))
+
+    @property
+    def retried_characters(self) -> int:
+        """Characters of the segment that were generated more than once."""
+        if self._cause:
+            return len(self.segment.text)
+        return sum(part.retried_characters for part in self._translations())
+
+    def used_answers(self) -> Iterator[Answer]:
+        """Yield the answers that a part of the translation was made of."""
+        if self._is_used:
+            yield self._answer
+        for part in self._translations():
+            yield from part.used_answers()
+
+    def _translations(self) -> "Iterator[SegmentTranslation | GroupTranslation]":
+        return (part for part in self._parts if not isinstance(part, str))
+
     def _failed(self) -> "Iterator[SegmentTranslation | GroupTranslation]":
-        return (part for part in self._parts if not isinstance(part, str) and part.reason)
+        return (part for part in self._translations() if part.reason)
 
 
 AnyTranslation = SegmentTranslation | GroupTranslation

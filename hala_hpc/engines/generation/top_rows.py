@@ -104,12 +104,15 @@ def split_part(
     Their names in the output are links to the unit's own files, which are not changed.
     """
     unit, reason = unit_and_reason
-    extra = work.task.extra
+    extra, has_fields = work.extra, work.index.has_fields
     lost = iter(read_part(output / REJECTED / name))
     with (
-        CorpusWriter(output / name, work.task.kind, extra) as good,
+        CorpusWriter(output / name, work.task.kind, extra, has_fields=has_fields) as good,
         CorpusWriter(
-            output / REJECTED / name, work.task.kind, {**REJECTED_COLUMNS, **extra}
+            output / REJECTED / name,
+            work.task.kind,
+            {**REJECTED_COLUMNS, **extra},
+            has_fields=has_fields,
         ) as bad,
     ):
         number, next_lost = work.range_of(unit)[0] + 1, next(lost, None)

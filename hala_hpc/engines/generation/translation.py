@@ -5,7 +5,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hala_hpc.data.checks.content import explain_rejection
+from hala_hpc.data.corpus.figures import (
+    AnswerLogprob,
+    TranslationFigures,
+    compute_mean_logprob,
+)
+from hala_hpc.data.segmentation.json_values import (
+    find_json_spans,
+    replace_json,
+    replace_values,
+)
 from hala_hpc.data.segmentation.layout import lay_out
+from hala_hpc.data.segmentation.levels import JsonPolicy
 from hala_hpc.data.segmentation.segments import Layout
 from hala_hpc.data.segmentation.spans import lost_spans
 from hala_hpc.engines.generation.row_program import Answer, Prompt, Rejection
@@ -19,7 +30,16 @@ from hala_hpc.engines.generation.segment_translation import (
 #: Reason: code, LaTeX or the like did not stay the same to the character; also of a check.
 LOST_SPAN = "placeholders"
 
-TranslationProgram = Generator[list[Prompt], list[Answer], list[str] | Rejection]
+
+@dataclass(frozen=True)
+class TranslatedTexts:
+    """The translations of some texts, and the figures of all together."""
+
+    texts: list[str]
+    figures: TranslationFigures
+
+
+TranslationProgram = Generator[list[Prompt], list[Answer], TranslatedTexts | Rejection]
 
 
 @dataclass(frozen=True)
@@ -31,6 +51,8 @@ class Translator:
     """Language of the texts, as in ISO 639."""
     rewrap: bool = True
     """Whether paragraphs that were wrapped are wrapped again, else they are one line."""
+    json_values: JsonPolicy = "keep"
+    """What is done with prose in the values of JSON."""
 
     @cached_property
     def layout_of(self) -> Callable[[str], Layout]:
@@ -40,10 +62,32 @@ class Translator:
         return memoize_short(lambda text: lay_out(text, rules))
 
     def translate(self, texts: Sequence[str], contexts: Sequence[str] = ()) -> TranslationProgram:
-        """Translate some texts, all at once; returns the translations or why one has none.
+        """Translate some texts, and the prose in their JSON; returns why one has no translation.
 
         `contexts` are what the model reads before each text; none if it is empty.
         """
+        found = [find_json_spans(text) for text in texts] if self.json_values != "keep" else []
+        values = [value.text for spans in found for each in spans.values() for value in each]
+        if not values:
+            return (yield from self.translate_all(texts, contexts))
+        without = [""] * len(values)
+        made = yield from self.translate_all(
+            [*texts, *values], [*(contexts or [""] * len(texts)), *without]
+        )
+        if isinstance(made, Rejection):
+            return made
+        left = iter(made.texts[len(texts) :])
+        whole = []
+        for text, spans in zip(made.texts, found, strict=False):
+            translated = {
+                data: replace_values(data, each, [next(left) for _ in each])
+                for data, each in spans.items()
+            }
+            whole.append(replace_json(text, translated))
+        return replace(made, texts=whole)
+
+    def translate_all(self, texts: Sequence[str], contexts: Sequence[str]) -> TranslationProgram:
+        """Translate some texts, all at once; returns the translations or why one has none."""
         layouts = [self.layout_of(text) for text in texts]
         translations = [
             [start_translation(self.rules, segment, context) for segment in layout.segments]
@@ -64,7 +108,8 @@ class Translator:
             if fault := self.find_whole_fault(text, layout, own, translation):
                 return self.make_rejection(fault, translation, text, texts)
             made.append(translation)
-        return made
+        figures = compute_figures(texts, made, layouts, every)
+        return TranslatedTexts(made, figures)
 
     def make_rejection(
         self, reason: str, response: str, text: str, texts: Sequence[str]
@@ -85,3 +130,30 @@ class Translator:
             text = layout.join(["" if each.is_untranslated else each.segment.text for each in own])
             translation = layout.join(["" if each.is_untranslated else each.text for each in own])
         return self.rules.check_translation(text, translation)
+
+
+def compute_figures(
+    texts: Sequence[str],
+    translations: Sequence[str],
+    layouts: Sequence[Layout],
+    segments: Sequence[AnyTranslation],
+) -> TranslationFigures:
+    """Compute the figures of translated texts from all their segments."""
+    answers = (answer for segment in segments for answer in segment.used_answers())
+    logprobs = (
+        AnswerLogprob(answer.logprob, answer.tokens)
+        for answer in answers
+        if answer.logprob is not None
+    )
+    characters = sum(len(segment.segment.text) for segment in segments)
+    retried = sum(segment.retried_characters for segment in segments)
+    reasons: set[str] = set()
+    reasons.update(*(segment.retry_reasons for segment in segments))
+    source = sum(map(len, texts))
+    return TranslationFigures(
+        mean_logprob=compute_mean_logprob(logprobs),
+        retried_share=retried / characters if characters else 0.0,
+        retry_reasons=tuple(sorted(reasons)),
+        length_ratio=sum(map(len, translations)) / source if source else 1.0,
+        protected_spans=sum(layout.span_count for layout in layouts),
+    )

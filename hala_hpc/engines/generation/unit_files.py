@@ -36,12 +36,12 @@ COSTS = "hala.costs"
 def write_unit(folder: Path, unit: UnitInProgress, work: RowJob) -> None:
     """Write the rows and rejected rows of a unit in the order of its input."""
     name, task = part_name(unit.number), work.task
-    rejected = {**REJECTED_COLUMNS, **task.extra}
+    extra = work.extra
+    rejected = {**REJECTED_COLUMNS, **extra}
+    no_figures = dict.fromkeys(work.index.figures)  # of rows from a shard without them
     before = work.index.read(unit.first, unit.first + unit.rows)
     with (
-        CorpusWriter(
-            folder / name, task.kind, task.extra, has_fields=work.index.has_fields
-        ) as good,
+        CorpusWriter(folder / name, task.kind, extra, has_fields=work.index.has_fields) as good,
         CorpusWriter(
             folder / REJECTED / name,
             corpus_kind(work.corpus),
@@ -55,9 +55,9 @@ def write_unit(folder: Path, unit: UnitInProgress, work: RowJob) -> None:
             if isinstance(result, Rejection):
                 outcome = {"reason": result.reason, "said": result.response}
                 extra_values = {column: result.extra_values.get(column) for column in task.extra}
-                bad.add({**row, **outcome, **extra_values, "line": number})
+                bad.add({**no_figures, **row, **outcome, **extra_values, "line": number})
             else:
-                good.add(result)
+                good.add({**no_figures, **result})
         good.note(COSTS, unit.journal.costs.to_json())
 
 

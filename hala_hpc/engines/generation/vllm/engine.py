@@ -73,6 +73,9 @@ class VllmEngine:
         }
         if sampling.labels:
             options |= label_options(self.tokenizer, sampling.labels)
+        elif sampling.logprobs:
+            # Of the chosen token only. Flat lists: vLLM makes no object for each token.
+            options |= {"logprobs": 0, "flat_logprobs": True}
         if request.stop:
             # vLLM finds them in the text only.
             options |= {"stop": list(request.stop), "detokenize": True}
@@ -113,7 +116,10 @@ class VllmEngine:
             return Completion(request.key, text, True, tokens_in, tokens_out, probabilities)
         whole = out.outputs[0].finish_reason == "stop"
         text, reason = stripped.text, stripped.reason
-        return Completion(request.key, text, whole, tokens_in, tokens_out, reason=reason)
+        logprob = out.outputs[0].cumulative_logprob
+        return Completion(
+            request.key, text, whole, tokens_in, tokens_out, reason=reason, logprob=logprob
+        )
 
     def abort_all(self) -> None:
         """Abort all requests that are not finished."""
