@@ -21,7 +21,8 @@ from hala_hpc.engines.reporting.svg_theme import INK, SERIES, draw_svg
 
 #: Scores that one drawing holds.
 MAX_PANELS = 6
-#: Groups whose means are drawn against each other.
+#: Groups whose means are drawn against each other: the row of a group has its name, or a name of
+#: which it is the last word, such as my_arabic.
 ABILITIES = ("arabic", "english")
 
 
@@ -205,7 +206,8 @@ def draw_tradeoff(sweep: SweepFacts) -> Drawing | None:
 
 def group_cell(model: SweptModel, group: str) -> ScoreCell | None:
     """The score of a model in a group of tasks; None if the evaluation has no such group."""
-    row = next((row for row in model.table.rows if row.task == group), None)
+    rows = [row for row in model.table.rows if f"_{row.task}".endswith(f"_{group}")]
+    row = min(rows, key=lambda row: row.task != group, default=None)
     return row.cells.get(model.label) if row and row.metric not in LOWER_IS_BETTER else None
 
 
