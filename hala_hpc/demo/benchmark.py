@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.files import write_text
-from hala_hpc.demo.patterns import Pair, Pattern, kind_of
+from hala_hpc.demo.patterns import Pair, Pattern, lexicon_section
 from hala_hpc.demo.rows import Row, question_patterns
 from hala_hpc.demo.words import Word, lexicon
 
@@ -45,10 +45,8 @@ metadata:
 
 
 @dataclass(frozen=True)
-class TestQuestion:
+class BenchmarkQuestion:
     """A question in both languages, with answers of which one is correct."""
-
-    __test__ = False  # pytest: no class of tests
 
     question: Pair
     choices: tuple[Pair, ...]
@@ -64,12 +62,12 @@ class TestQuestion:
         }
 
 
-def draw_questions(count: int, draw: random.Random) -> list[TestQuestion]:
+def draw_questions(count: int, draw: random.Random) -> list[BenchmarkQuestion]:
     """Draw distinct questions, one of each pattern in turn, up to `SHARE_ASKED` of its questions.
 
     Raises: UserError (CONFIG) if there are fewer.
     """
-    found: dict[str, TestQuestion] = {}
+    found: dict[str, BenchmarkQuestion] = {}
     left = {pattern: int(SHARE_ASKED * count_questions(pattern)) for pattern in testing_patterns()}
     if count > sum(left.values()):
         raise UserError(f"questions={count}: there are {sum(left.values())}; ask for fewer", CONFIG)
@@ -85,14 +83,14 @@ def draw_questions(count: int, draw: random.Random) -> list[TestQuestion]:
     return list(found.values())[:count]
 
 
-def has_distinct_choices(question: TestQuestion) -> bool:
+def has_distinct_choices(question: BenchmarkQuestion) -> bool:
     """Whether all choices differ, in both languages."""
     return all(len(set(question.row(language)["choices"])) == CHOICES for language in TASKS)
 
 
 def count_questions(pattern: Pattern) -> int:
     """Return how many questions a pattern makes, at least."""
-    kinds = [kind_of(slot) for slot in Pattern(pattern.topic, pattern.pairs[:1]).slots]
+    kinds = [lexicon_section(slot) for slot in Pattern(pattern.topic, pattern.pairs[:1]).slots]
     return prod(len(lexicon()[kind]) - kinds[:n].count(kind) for n, kind in enumerate(kinds))
 
 
@@ -109,22 +107,22 @@ def repeated_slots(pattern: Pattern) -> Iterator[str]:
     """Yield the slots of question and answer whose kind has enough words for wrong answers."""
     question, answer = (Pattern(pattern.topic, (pair,)).slots for pair in pattern.pairs)
     for slot in question:
-        same_kind = sum(kind_of(other) == kind_of(slot) for other in pattern.slots)
-        if slot in answer and len(lexicon()[kind_of(slot)]) >= CHOICES - 1 + same_kind:
+        same_kind = sum(lexicon_section(other) == lexicon_section(slot) for other in pattern.slots)
+        if slot in answer and len(lexicon()[lexicon_section(slot)]) >= CHOICES - 1 + same_kind:
             yield slot
 
 
-def draw_question(pattern: Pattern, draw: random.Random) -> TestQuestion:
+def draw_question(pattern: Pattern, draw: random.Random) -> BenchmarkQuestion:
     """Fill a pattern; in each wrong answer, one word of the question is replaced."""
     words = pattern.draw_words(draw)
     slot = draw.choice(list(repeated_slots(pattern)))
     known = {word.english[""] for word in words.values()}
-    others = [word for word in lexicon()[kind_of(slot)] if word.english[""] not in known]
+    others = [word for word in lexicon()[lexicon_section(slot)] if word.english[""] not in known]
     question, correct = pattern.put(words)
     choices = [answer_with(pattern, words, slot, one) for one in draw.sample(others, CHOICES - 1)]
     answer = draw.randrange(CHOICES)
     choices.insert(answer, correct)
-    return TestQuestion(question, tuple(choices), answer)
+    return BenchmarkQuestion(question, tuple(choices), answer)
 
 
 def answer_with(pattern: Pattern, words: dict[str, Word], slot: str, word: Word) -> Pair:

@@ -45,7 +45,7 @@ class Pattern:
         for slot in self.slots:
             taken = [word.english for word in words.values()]
             words[slot] = draw.choice(
-                [word for word in lexicon()[kind_of(slot)] if word.english not in taken]
+                [word for word in lexicon()[lexicon_section(slot)] if word.english not in taken]
             )
         return words
 
@@ -63,7 +63,7 @@ class Pattern:
         )
 
 
-def kind_of(slot: str) -> str:
+def lexicon_section(slot: str) -> str:
     """Return the section of the lexicon whose words a slot takes: `text` for the slot text2."""
     return slot.rstrip("0123456789")
 

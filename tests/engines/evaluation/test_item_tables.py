@@ -151,7 +151,7 @@ def test_a_sweep_is_chosen_on_one_half_and_drawn_whole(tmp_path: Path) -> None:
     assert "| one | equal_choices | 2 |" in markdown
 
 
-def test_the_page_says_which_values_of_a_sweep_are_resolvable_and_if_none_is(
+def test_the_page_names_the_resolvable_values_of_a_sweep_or_that_there_are_none(
     tmp_path: Path,
 ) -> None:
     def arm(lost: int) -> list[ItemOutcome]:
