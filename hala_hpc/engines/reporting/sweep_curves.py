@@ -6,7 +6,9 @@ from typing import Any
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.damage import Damaged
+from hala_hpc.core.errors import UserError
 from hala_hpc.core.records import NodeConfig
+from hala_hpc.core.stage_registry import find_stage
 from hala_hpc.engines.reporting.node_facts import NodeFacts
 from hala_hpc.engines.reporting.page_content import Drawing
 from hala_hpc.engines.reporting.safe_text import clean_label, file_stem
@@ -59,9 +61,10 @@ def find_sweeps(nodes: Sequence[NodeFacts]) -> list[SweepFacts]:
     distinct = list(by_folder.values())
     sweeps: dict[tuple[str, str, str], dict[float, SweptModel]] = {}
     for one in distinct:
-        for setting, value in one.config.settings.items():
+        settings = settings_of_result(one.config)
+        for setting, value in settings.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
-                rest = {k: v for k, v in one.config.settings.items() if k != setting}
+                rest = {k: v for k, v in settings.items() if k != setting}
                 key = (one.config.stage, setting, repr(sorted(rest.items())))
                 sweeps.setdefault(key, {})[float(value)] = one
     return [
@@ -69,6 +72,21 @@ def find_sweeps(nodes: Sequence[NodeFacts]) -> list[SweepFacts]:
         for (stage, setting, _), points in sweeps.items()
         if len(points) > 1
     ]
+
+
+def settings_of_result(config: NodeConfig) -> dict[str, Any]:
+    """The settings of a node that change its result.
+
+    The others differ within a sweep too: each merge names those beside it.
+    """
+    try:
+        settings = find_stage(config.stage, config.stage_source).Settings
+    except UserError:  # a stage of a lab that is not here
+        return config.settings
+    known = settings.model_fields
+    return {
+        k: v for k, v in config.settings.items() if k not in known or not settings.is_runtime(k)
+    }
 
 
 def parents_of(

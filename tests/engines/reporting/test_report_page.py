@@ -227,7 +227,10 @@ def test_a_sweep_is_drawn_over_its_values_with_its_parents(tmp_path: Path, prefi
     run.add("tiny", "sft")
     values = (0.25, 0.5, 0.75)
     for t in values:
-        run.add(f"merge-t{t}", "merge", settings={"t": t, "base": "@tiny"}, inputs=("tiny",))
+        # As a launch of the sweep records it: each knows of the others.
+        beside = [{"t": other, "base": "@tiny"} for other in values if other != t]
+        settings = {"t": t, "base": "@tiny", "beside": beside}
+        run.add(f"merge-t{t}", "merge", settings=settings, inputs=("tiny",))
     models = {"base": "@tiny"} | {f"t{t}": f"@merge-t{t}" for t in values}
     scores = {
         label: {f"{prefix}arabic/acc": 0.3 + n / 10, f"{prefix}english/acc": 0.6 - n / 10}
