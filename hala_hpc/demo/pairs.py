@@ -30,7 +30,10 @@ def spoil(pair: Pair, others: list[Pair], draw: random.Random) -> Pair:
         return Pair(pair.english, " ".join(words[: len(words) // 2]))
     if fault == "untranslated":
         return Pair(pair.english, pair.english)
-    return Pair(pair.english, draw.choice([other for other in others if other != pair]).arabic)
+    other = pair
+    while other.arabic == pair.arabic:
+        other = draw.choice(others)
+    return Pair(pair.english, other.arabic)
 
 
 def spoil_some(pairs: list[Pair], fraction: float, draw: random.Random) -> list[Pair]:

@@ -37,13 +37,17 @@ class Pattern:
 
     def fill(self, draw: random.Random) -> tuple[Pair, ...]:
         """Put drawn words into the slots; two slots of one kind get different words."""
+        return self.put(self.draw_words(draw))
+
+    def draw_words(self, draw: random.Random) -> dict[str, Word]:
+        """Draw a word for each slot; two slots of one kind get different words."""
         words: dict[str, Word] = {}
         for slot in self.slots:
             taken = [word.english for word in words.values()]
             words[slot] = draw.choice(
-                [word for word in lexicon()[slot.rstrip("0123456789")] if word.english not in taken]
+                [word for word in lexicon()[lexicon_section(slot)] if word.english not in taken]
             )
-        return self.put(words)
+        return words
 
     def fill_all(self) -> Iterator[tuple[Pair, ...]]:
         """Put every word into the slot of a pattern that has just one kind."""
@@ -57,6 +61,11 @@ class Pattern:
             Pair(in_english(pair.english, words), in_arabic(pair.arabic, words))
             for pair in self.pairs
         )
+
+
+def lexicon_section(slot: str) -> str:
+    """Return the section of the lexicon whose words a slot takes: `text` for the slot text2."""
+    return slot.rstrip("0123456789")
 
 
 def in_english(pattern: str, words: dict[str, Word]) -> str:

@@ -53,7 +53,9 @@ def instruction_rows(
         turns = [draw.choice(question_patterns()).fill(draw)]
         if draw.random() < 1 / 4:
             turns.append(draw.choice(known))
-        sentences = {pair.english for turn in turns for pair in turn}
+        sentences = {
+            text for turn in turns for pair in turn for text in (pair.english, pair.arabic)
+        }
         if turns[0][0].english not in seen and not sentences & avoid:
             seen.add(turns[0][0].english)
             rows.append(conversation(turns, draw))
@@ -100,6 +102,11 @@ def fact_pairs() -> list[Pair]:
     return [pair for turn in facts() for pair in turn]
 
 
-def pair_source(seed: int) -> Iterator[Pair]:
-    """Yield distinct pairs of a seed; callers that share it get different pairs."""
-    return distinct_pairs(random.Random(seed))
+def pair_source(seed: int, avoid: set[str]) -> Iterator[Pair]:
+    """Yield distinct pairs of a seed without the sentences of `avoid`, in either language.
+
+    Callers that share the source get different pairs.
+    """
+    for pair in distinct_pairs(random.Random(seed)):
+        if pair.english not in avoid and pair.arabic not in avoid:
+            yield pair

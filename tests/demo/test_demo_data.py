@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 from command_line import launch
 
+from hala_hpc.demo.benchmark import TASKS, draw_questions
 from hala_hpc.demo.pairs import distinct_pairs, judge_lessons
 from hala_hpc.demo.patterns import in_arabic, in_english, patterns
 from hala_hpc.demo.rows import facts
+from hala_hpc.demo.tokenizer import strings_in_row
 from hala_hpc.demo.words import Word, lexicon
 
 # Writing the whole sample and its tiny models takes half of what `make check` may.
 pytestmark = pytest.mark.slow
+ENGLISH = TASKS["english"]
 
 
 def word(slot: str, english: str) -> Word:
@@ -149,13 +152,44 @@ def test_hand_written_rows_have_every_shape(made: Path) -> None:
     assert len(set(questions)) == len(questions)
 
 
-def test_every_fact_of_the_benchmark_is_in_the_english_rows_once(made: Path) -> None:
+def test_every_fact_is_in_the_english_rows_once(made: Path) -> None:
     instructions = [row["messages"][-2]["content"] for row in rows(made, "english.jsonl")]
     for question, _ in facts():
         assert question.english in instructions
-    asked = rows(made, "benchmark/hala_demo_facts.jsonl")
-    assert len(asked) == len(list(facts()))
-    assert all(len(set(row["choices"])) == 4 for row in asked)
+
+
+def test_the_benchmark_asks_400_questions_in_each_language_that_no_training_data_has(
+    made: Path,
+) -> None:
+    asked = {task: rows(made, f"benchmark/{task}.jsonl") for task in TASKS.values()}
+    texts = set()
+    for found in asked.values():
+        assert len({row["question"] for row in found}) == 400
+        assert all(len(set(row["choices"])) == 4 for row in found)
+        assert [row["answer"] for row in found] == [row["answer"] for row in asked[ENGLISH]]
+        texts |= {row["question"] for row in found}
+    folder = output(made, "sample")
+    for path in folder.glob("*.jsonl"):
+        for row in rows(made, path.name):
+            assert not texts & set(strings_in_row(row)), (path.name, row)
+            judged = row.get("source", "").removeprefix("Accept or reject: ").split(" = ")
+            assert not texts & set(judged), (path.name, row)
+
+
+def test_wrong_answers_differ_from_the_correct_one_in_one_word_of_the_question() -> None:
+    for question in draw_questions(100, random.Random(5)):
+        correct = question.choices[question.answer].english.split()
+        for choice in question.choices:
+            assert abs(len(choice.english.split()) - len(correct)) <= 2, question
+        row = question.row("english")
+        assert row["choices"][row["answer"]] == " ".join(correct)
+
+
+def test_more_questions_than_there_are_is_refused(tmp_path: Path) -> None:
+    arguments = ("stage=sample", "recipe=demo", f"work={tmp_path}/w")
+    ended = launch(*arguments, "sample.questions=100000")
+    assert ended.code == 78, ended
+    assert "questions=100000: there are" in ended.err
 
 
 def test_the_benchmark_loads_without_a_network(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,10 +198,11 @@ def test_the_benchmark_loads_without_a_network(made: Path, monkeypatch: pytest.M
 
     folder = output(made, "sample") / "benchmark"
     manager = TaskManager(include_path=str(folder), include_defaults=False)
-    assert list(manager.all_tasks) == ["hala_demo_facts"]
-    assert f"test: {json.dumps(str(folder / 'hala_demo_facts.jsonl'))}" in (
-        folder / "hala_demo_facts.yaml"
-    ).read_text(encoding="utf-8")
+    assert sorted(manager.all_tasks) == sorted(TASKS.values())
+    for task in TASKS.values():
+        assert f"test: {json.dumps(str(folder / f'{task}.jsonl'))}" in (
+            folder / f"{task}.yaml"
+        ).read_text(encoding="utf-8")
 
 
 @pytest.mark.long

@@ -112,7 +112,8 @@ def test_the_commands_of_the_trial_cluster_work(tmp_path: Path, minislurm: Path)
     try:
         done = run("set -e\n" + "\n".join(block), ROOT, tmp_path)
         assert done.returncode == 0, done
-        nodes = len(tomllib.loads((ROOT / "hala_hpc/recipes/demo.toml").read_text()))
+        recipe = tomllib.loads((ROOT / "hala_hpc/recipes/demo.toml").read_text())
+        nodes = len(recipe) - 1 + len(recipe["merge"]["t"])
         assert f"{nodes} nodes submitted" in done.stdout
     finally:
         down = run("make cluster-down", ROOT, tmp_path)

@@ -1,7 +1,6 @@
 """sample: write the texts of the demo: pairs, instructions, data of a judge, a benchmark."""
 
 import json
-import random
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,16 +14,15 @@ from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import StageSettings
 from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
-from hala_hpc.demo.benchmark import QUESTIONS, benchmark_rows, write_task
+from hala_hpc.demo.benchmark import TASKS, questions_name, write_tasks
 from hala_hpc.demo.sample_files import (
     BENCHMARK,
     HELD_OUT,
-    LESSONS,
-    PARALLEL,
     SampleCounts,
     make_rows,
     write_rows,
 )
+from hala_hpc.demo.tokenizer import strings_in_row
 
 
 class Settings(StageSettings):
@@ -32,7 +30,7 @@ class Settings(StageSettings):
 
     seed: int = 0
     """Seed of the words that fill the patterns."""
-    parallel: PositiveInt = 8000
+    parallel: PositiveInt = 4000
     """Pairs of `parallel.jsonl`, some of them spoilt; for the judge to filter."""
     spoilt_fraction: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Share of them that is spoilt."""
@@ -46,10 +44,14 @@ class Settings(StageSettings):
     judge_prompt: str = "Accept or reject: {source} = {target}"
     """Prompt of the judge, with placeholders {source} and {target}; the filter must use the same.
     """
-    teacher_english: PositiveInt = 300
+    teacher_english: PositiveInt = 200
     """Conversations of `teacher-english.jsonl`, for the teacher to translate."""
-    english: PositiveInt = 700
+    english: PositiveInt = 600
     """Conversations of `english.jsonl`, in addition to about 200 written by hand."""
+    base_lessons: PositiveInt = 2000
+    """Conversations of `base-lessons.jsonl`, which teach the base model English."""
+    questions: PositiveInt = 400
+    """Questions of the benchmark in each language; none of them is in another file."""
     resources: Resources = Resources(cpus_per_rank=1, mem_gb=2, timeout_min=10)
     """Resources of the job."""
 
@@ -58,6 +60,7 @@ class Sample(Stage[Settings]):
     """One unit: all files."""
 
     name = "sample"
+    version = 2
     produces = "files"
     Settings = Settings
 
@@ -76,40 +79,54 @@ class Sample(Stage[Settings]):
             judged=wanted.judged,
             teacher_english=wanted.teacher_english,
             english=wanted.english,
+            base_lessons=wanted.base_lessons,
+            questions=wanted.questions,
         )
         for unit in units:
             folder = out.folder(unit)
             made = make_rows(counts, wanted.spoilt_fraction, wanted.judge_prompt, wanted.seed)
             for name, rows in made.items():
                 write_rows(folder / name, rows)
-            questions = benchmark_rows(random.Random(wanted.seed))
-            write_rows(folder / BENCHMARK / QUESTIONS, questions)
             out.commit(unit)
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
-        """Count the rows, and check that no held-out sentence is in training data."""
+        """Count the rows; check that training data has no held-out sentence and no question."""
         rows = {
             str(path.relative_to(folder)): read_sample_rows(path)
             for path in sorted(folder.rglob("*.jsonl"))
         }
-        training_sentences = {
-            row["translation"]["en"] for name in (PARALLEL, LESSONS) for row in rows[name]
+        held_out = {row["translation"]["en"] for row in rows[HELD_OUT]}
+        held_out |= {
+            row["question"] for task in TASKS.values() for row in rows[question_file(task)]
         }
-        leaked = [r for r in rows[HELD_OUT] if r["translation"]["en"] in training_sentences]
+        training = {name: found for name, found in rows.items() if name not in held_out_files()}
+        leaked = held_out & {text for found in training.values() for text in strings_in_row(found)}
         if leaked:
             raise UserError(
-                f"unit {unit}: {len(leaked)} held-out sentences are also in training data", INTERNAL
+                f"unit {unit}: {len(leaked)} held-out sentences or questions of the benchmark are "
+                "also in training data",
+                INTERNAL,
             )
         counts = {name: len(found) for name, found in rows.items()}
         total = sum(counts.values())
         return UnitCounts(rows_in=total, rows_out=total, details=counts)
 
     def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
-        """Collect the files, and write the benchmark's task with the path of its questions."""
+        """Collect the files, and write the benchmark's tasks with the paths of their questions."""
         details = super().collect(markers, folders, output)
         final = Artifact(output.parent).output
-        write_task(output / BENCHMARK, final / BENCHMARK / QUESTIONS)
+        write_tasks(output / BENCHMARK, final / BENCHMARK)
         return details
+
+
+def question_file(task: str) -> str:
+    """Return the path of the questions of a task in the folder of the sample."""
+    return f"{BENCHMARK}/{questions_name(task)}"
+
+
+def held_out_files() -> set[str]:
+    """Return the files that no model is trained on."""
+    return {HELD_OUT, *map(question_file, TASKS.values())}
 
 
 def read_sample_rows(path: Path) -> list[dict[str, Any]]:

@@ -10,17 +10,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from hala_hpc.core.errors import UserError
+from hala_hpc.engines.evaluation.choice_table import format_difference, make_choice_table
 from hala_hpc.engines.evaluation.item_files import ItemOutcome, read_items_by_model
-from hala_hpc.engines.evaluation.report import DASH, Table, format_decimals
+from hala_hpc.engines.evaluation.report import DASH, Table
 from hala_hpc.engines.evaluation.score_files import MergedScores
 from hala_hpc.engines.evaluation.statistics.comparison import (
     MACRO_MEAN,
-    Comparison,
     TableRow,
     compare_rows,
 )
-from hala_hpc.engines.evaluation.statistics.halves import Choice, choose_arm
-from hala_hpc.engines.evaluation.statistics.intervals import MeanInterval
 from hala_hpc.engines.evaluation.statistics.task_items import TaskItems, pair_items
 
 DIFFERENCE_NOTE = (
@@ -29,10 +27,6 @@ DIFFERENCE_NOTE = (
     "random signs, corrected by Holm's method for all rows of this table. Visible: the smallest "
     "true difference that this row would find with a probability of 80 %. Not resolvable means "
     "that the items are too few to tell, not that the models are equal."
-)
-CHOICE_NOTE = (
-    "The best of several models on some items is partly luck on these items. So it is chosen on "
-    "one half of the items, by their hashes; the last column, on the other half, is the result."
 )
 #: Weight of a task that is alone in its entry.
 WHOLE = 1.0
@@ -134,7 +128,11 @@ def difference_table(evaluation: EvaluationItems) -> Table:
         except UserError as error:
             refused.append(f"{label} is not compared: {error}.")
     columns = ["model", "task", f"minus {first}", "p (Holm)", "visible", "verdict"]
-    rows = [format_comparison(one) for one in compare_rows(paired)] if paired else []
+    rows = (
+        [[one.label, one.task, *format_difference(one)] for one in compare_rows(paired)]
+        if paired
+        else []
+    )
     rows += [[text.split(" ", 1)[0], DASH, DASH, DASH, DASH, "not comparable"] for text in refused]
     note = " ".join([DIFFERENCE_NOTE, *refused])
     return Table(f"Differences to {first} ({evaluation.node})", columns, rows, note, (0, 1, 5))
@@ -149,56 +147,16 @@ def pair_rows(evaluation: EvaluationItems, first: str, label: str) -> list[Table
     ]
 
 
-def format_comparison(row: Comparison) -> list[str]:
-    """The cells of one difference."""
-    sign = "+" if row.difference >= 0 else "−"
-    bounds = f"[{format_decimals(row.low)}, {format_decimals(row.high)}]"
-    return [
-        row.label,
-        row.task,
-        f"{sign}{format_decimals(abs(row.difference))} {bounds}",
-        f"{row.adjusted_p_value:.4f}",
-        DASH if row.detectable is None else format_decimals(row.detectable),
-        str(row.verdict),
-    ]
-
-
 def choice_table(evaluation: EvaluationItems) -> Table:
     """Table of the models of `choose`, and which of them is best; no rows without the setting."""
-    pattern = evaluation.scores.choose
-    title = f"Choice among {pattern} ({evaluation.node})"
-    columns = ["model", "half to choose on", "other half"]
-    if pattern is None:
-        return Table(title, columns, [])
-    try:
-        choice = choose_arm(
-            {label: tasks_to_choose(evaluation, label) for label in arms_of(evaluation)}
-        )
-    except UserError as error:
-        return Table(title, columns, [[DASH, DASH, DASH]], f"No choice: {error}.")
-    return Table(title, columns, format_choice(choice), CHOICE_NOTE)
-
-
-def format_choice(choice: Choice) -> list[list[str]]:
-    """A row for each model; only the chosen one has a score on the other half."""
-    return [
-        [
-            f"{label} (chosen)" if label == choice.label else label,
-            format_interval(score),
-            format_interval(choice.reported_on) if label == choice.label else DASH,
-        ]
-        for label, score in choice.scores.items()
-    ]
-
-
-def format_interval(score: MeanInterval) -> str:
-    """A score with its 95 % interval."""
-    low, high = format_decimals(score.low), format_decimals(score.high)
-    return f"{format_decimals(score.mean)} [{low}, {high}]"
+    title = f"Choice among {evaluation.scores.choose} ({evaluation.node})"
+    return make_choice_table(
+        title, {label: tasks_to_choose(evaluation, label) for label in arms_of(evaluation)}
+    )
 
 
 def arms_of(evaluation: EvaluationItems) -> list[str]:
-    """The models that `choose` selects."""
+    """The models that `choose` selects; none without the setting."""
     pattern = evaluation.scores.choose or ""
     return [label for label in evaluation.labels if fnmatchcase(label, pattern)]
 

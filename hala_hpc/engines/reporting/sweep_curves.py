@@ -6,7 +6,9 @@ from typing import Any
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.damage import Damaged
+from hala_hpc.core.errors import UserError
 from hala_hpc.core.records import NodeConfig
+from hala_hpc.core.stage_registry import find_stage
 from hala_hpc.engines.reporting.node_facts import NodeFacts
 from hala_hpc.engines.reporting.page_content import Drawing
 from hala_hpc.engines.reporting.safe_text import clean_label, file_stem
@@ -21,7 +23,8 @@ from hala_hpc.engines.reporting.svg_theme import INK, SERIES, draw_svg
 
 #: Scores that one drawing holds.
 MAX_PANELS = 6
-#: Groups whose means are drawn against each other.
+#: Groups whose means are drawn against each other: the row of a group has its name, or a name of
+#: which it is the last word, such as my_arabic.
 ABILITIES = ("arabic", "english")
 
 
@@ -58,9 +61,10 @@ def find_sweeps(nodes: Sequence[NodeFacts]) -> list[SweepFacts]:
     distinct = list(by_folder.values())
     sweeps: dict[tuple[str, str, str], dict[float, SweptModel]] = {}
     for one in distinct:
-        for setting, value in one.config.settings.items():
+        settings = settings_of_result(one.config)
+        for setting, value in settings.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
-                rest = {k: v for k, v in one.config.settings.items() if k != setting}
+                rest = {k: v for k, v in settings.items() if k != setting}
                 key = (one.config.stage, setting, repr(sorted(rest.items())))
                 sweeps.setdefault(key, {})[float(value)] = one
     return [
@@ -68,6 +72,21 @@ def find_sweeps(nodes: Sequence[NodeFacts]) -> list[SweepFacts]:
         for (stage, setting, _), points in sweeps.items()
         if len(points) > 1
     ]
+
+
+def settings_of_result(config: NodeConfig) -> dict[str, Any]:
+    """The settings of a node that change its result.
+
+    The others differ within a sweep too: each merge names those beside it.
+    """
+    try:
+        settings = find_stage(config.stage, config.stage_source).Settings
+    except UserError:  # a stage of a lab that is not here
+        return config.settings
+    known = settings.model_fields
+    return {
+        k: v for k, v in config.settings.items() if k not in known or not settings.is_runtime(k)
+    }
 
 
 def parents_of(
@@ -205,7 +224,8 @@ def draw_tradeoff(sweep: SweepFacts) -> Drawing | None:
 
 def group_cell(model: SweptModel, group: str) -> ScoreCell | None:
     """The score of a model in a group of tasks; None if the evaluation has no such group."""
-    row = next((row for row in model.table.rows if row.task == group), None)
+    rows = [row for row in model.table.rows if f"_{row.task}".endswith(f"_{group}")]
+    row = min(rows, key=lambda row: row.task != group, default=None)
     return row.cells.get(model.label) if row and row.metric not in LOWER_IS_BETTER else None
 
 

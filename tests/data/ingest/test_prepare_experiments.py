@@ -13,6 +13,7 @@ from hala_hpc.core.errors import UserError
 from hala_hpc.data.corpus.reader import read_rows
 from hala_hpc.data.ingest.damage import damage_row
 from hala_hpc.data.ingest.damage_settings import DAMAGE_KINDS, Damage
+from hala_hpc.data.ingest.prepare_settings import PrepareSettings
 from hala_hpc.data.readers.adapters import Texts
 from hala_hpc.stages.prepare import Prepare
 

@@ -17,7 +17,12 @@ from hala_hpc.engines.evaluation.item_files import (
     write_items_of_model,
 )
 from hala_hpc.engines.evaluation.item_outcomes import find_cluster
-from hala_hpc.engines.evaluation.item_tables import EvaluationItems, difference_table, item_tables
+from hala_hpc.engines.evaluation.item_tables import (
+    EvaluationItems,
+    choice_table,
+    difference_table,
+    item_tables,
+)
 from hala_hpc.engines.evaluation.lm_eval import sum_metric
 from hala_hpc.engines.evaluation.score_files import (
     SCORES_FILE,
@@ -68,6 +73,7 @@ def write_evaluation(
     folder: Path, models: dict[str, list[ItemOutcome]], choose: str | None = None
 ) -> EvaluationItems:
     """Write the output of an evaluation of these models, as its gate does."""
+    folder.mkdir(exist_ok=True)
     for unit, (label, items) in enumerate(models.items()):
         write_items(folder / "items.parquet", items)
         write_items_of_model(folder / "items.parquet", label, folder / items_name(unit))
@@ -174,10 +180,28 @@ def test_a_sweep_is_chosen_on_one_half_and_drawn_whole(tmp_path: Path) -> None:
     html, markdown = report(tmp_path)
     chosen = [line for line in markdown.splitlines() if line.startswith("| m-t0.5 (chosen)")]
     assert len(chosen) == 1
-    assert not chosen[0].endswith("– |")
+    assert chosen[0].endswith("– | – | – | chosen |")
     assert "| m-t1 |" in markdown
     assert "m-t0.5 (chosen)" in html
     assert "| one | equal_choices | 2 |" in markdown
+
+
+def test_the_page_names_the_resolvable_values_of_a_sweep_or_that_there_are_none(
+    tmp_path: Path,
+) -> None:
+    def arm(lost: int) -> list[ItemOutcome]:
+        return [one for t in SIZES for one in outcomes(t, wrong=range(lost))]
+
+    equal = write_evaluation(tmp_path / "a", {"m-t0": arm(9), "m-t1": arm(9)}, choose="m-*")
+    table = choice_table(equal)
+    assert table.note.startswith("On the other half no model is resolvable from m-t0: ")
+    assert [row[-1] for row in table.rows] == ["chosen", "not resolvable"]
+    models = {"m-t0": arm(400), "m-t0.5": arm(0), "m-t1": arm(1)}
+    table = choice_table(write_evaluation(tmp_path / "b", models, choose="m-*"))
+    assert table.note.startswith(
+        "On the other half, lower than m-t0.5: m-t0; not resolvable from it: m-t1. "
+    )
+    assert [row[-1] for row in table.rows] == ["lower", "chosen", "not resolvable"]
 
 
 def test_without_a_choice_there_is_no_table_of_it(tmp_path: Path) -> None:

@@ -221,27 +221,31 @@ def test_the_same_run_gives_the_same_page(made: Path, tmp_path: Path) -> None:
             assert path.read_bytes() == (again / path.relative_to(made)).read_bytes(), path
 
 
-def test_a_sweep_is_drawn_over_its_values_with_its_parents(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefix", ["", "my_"])
+def test_a_sweep_is_drawn_over_its_values_with_its_parents(tmp_path: Path, prefix: str) -> None:
     run = MadeRun(tmp_path / "work")
     run.add("tiny", "sft")
     values = (0.25, 0.5, 0.75)
     for t in values:
-        run.add(f"merge-t{t}", "merge", settings={"t": t, "base": "@tiny"}, inputs=("tiny",))
+        # As a launch of the sweep records it: each knows of the others.
+        beside = [{"t": other, "base": "@tiny"} for other in values if other != t]
+        settings = {"t": t, "base": "@tiny", "beside": beside}
+        run.add(f"merge-t{t}", "merge", settings=settings, inputs=("tiny",))
     models = {"base": "@tiny"} | {f"t{t}": f"@merge-t{t}" for t in values}
     scores = {
-        label: {"arabic/acc": 0.3 + n / 10, "english/acc": 0.6 - n / 10}
+        label: {f"{prefix}arabic/acc": 0.3 + n / 10, f"{prefix}english/acc": 0.6 - n / 10}
         for n, label in enumerate(models)
     }
     run.add(
         "scores",
         "evaluate",
         {"scores": scores},
-        {"models": models, "tasks": ["arabic", "english"]},
+        {"models": models, "tasks": [f"{prefix}arabic", f"{prefix}english"]},
         inputs=("tiny", *(f"merge-t{t}" for t in values)),
     )
     made = run.make_report(tmp_path)
     rows = rows_of(made / "figures" / "sweep-merge-t.csv")
-    arabic = [(row["t"], row["value"][:4]) for row in rows if row["score"] == "arabic/acc"]
+    arabic = [(row["t"], row["value"][:4]) for row in rows if row["score"] == f"{prefix}arabic/acc"]
     assert arabic == [("0.25", "40.0"), ("0.5", "50.0"), ("0.75", "60.0"), ("", "30.0")]
     assert (made / "figures" / "tradeoff-merge-t.svg").is_file()
     assert json.dumps("sweeps") in (made / "report.html").read_text()

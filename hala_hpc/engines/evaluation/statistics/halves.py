@@ -8,12 +8,19 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.engines.evaluation.statistics.comparison import (
+    MACRO_MEAN,
+    Comparison,
+    TableRow,
+    compare_rows,
+)
 from hala_hpc.engines.evaluation.statistics.intervals import (
     MeanInterval,
     macro_interval,
     mean_interval,
 )
-from hala_hpc.engines.evaluation.statistics.task_items import TaskItems, weights_of
+from hala_hpc.engines.evaluation.statistics.paired import RESAMPLES
+from hala_hpc.engines.evaluation.statistics.task_items import TaskItems, pair_items, weights_of
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,22 @@ def choose_arm(arms: Mapping[str, Sequence[TaskItems]]) -> Choice:
     best = max(scores, key=lambda label: scores[label].mean)
     reported = score_tasks([half for _, half in halves[best]])
     return Choice(best, scores[best], reported, scores)
+
+
+def compare_with_chosen(
+    choice: Choice, arms: Mapping[str, Sequence[TaskItems]], resamples: int = RESAMPLES
+) -> list[Comparison]:
+    """Compare all other arms with the chosen one on the half that it was not chosen on.
+
+    They are one family of tests. Raises: UserError (BAD_DATA) as `choose_arm` does.
+    """
+    other_half = {label: [split_halves(one)[1] for one in tasks] for label, tasks in arms.items()}
+    chosen = other_half.pop(choice.label)
+    rows = [
+        TableRow(label, MACRO_MEAN, [pair_items(a, b) for a, b in zip(chosen, tasks, strict=True)])
+        for label, tasks in other_half.items()
+    ]
+    return compare_rows(rows, resamples)
 
 
 def score_tasks(tasks: Sequence[TaskItems]) -> MeanInterval:

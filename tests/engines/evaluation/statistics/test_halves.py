@@ -5,7 +5,11 @@ import random
 import pytest
 
 from hala_hpc.core.errors import UserError
-from hala_hpc.engines.evaluation.statistics.halves import choose_arm, split_halves
+from hala_hpc.engines.evaluation.statistics.halves import (
+    choose_arm,
+    compare_with_chosen,
+    split_halves,
+)
 from hala_hpc.engines.evaluation.statistics.task_items import TaskItems
 
 
@@ -38,3 +42,19 @@ def test_the_luck_of_the_best_of_twenty_equal_arms_is_not_reported() -> None:
 def test_one_passage_cannot_be_halved() -> None:
     with pytest.raises(UserError, match="12 items cannot be halved"):
         split_halves(random_items(1, 12, ["a"] * 12))
+
+
+def test_rivals_are_compared_with_the_chosen_one_on_the_other_half_only() -> None:
+    first, second = split_halves(random_items(1, 400))
+    better = TaskItems("exams", first.hashes + second.hashes, [1.0] * 400)
+    # Worse by a tenth, and only where the choice is made.
+    lucky = [0.0] * 40 + [1.0] * (len(first.hashes) - 40) + [1.0] * len(second.hashes)
+    arms = {
+        "better": [better],
+        "lucky": [TaskItems("exams", better.hashes, lucky)],
+        "worse": [TaskItems("exams", better.hashes, [0.0] * 200 + [1.0] * 200)],
+    }
+    rivals = compare_with_chosen(choose_arm(arms), arms, resamples=100)
+    assert (rivals[0].label, rivals[0].verdict) == ("lucky", "not resolvable")
+    assert rivals[0].difference == 0.0
+    assert rivals[1].difference == -max(0, 200 - len(first.hashes)) / len(second.hashes)
