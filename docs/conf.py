@@ -1,7 +1,7 @@
 """Sphinx settings of the site that `make docs` builds.
 
-The source folder is the whole repository, so that links from a page to the README, to examples and to
-code are the same in the site and on the forge. The navigation is made of the lists of the index.
+The source folder is the whole repository, so that links from a page to the README, to examples and
+to code are the same in the site and on the forge. The navigation is made of the lists of the index.
 """
 
 import re

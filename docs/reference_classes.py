@@ -1,4 +1,4 @@
-"""Pages of the reference about classes: exit codes, failures and exceptions, records on the disk."""
+"""Pages of the reference about classes: exit codes, failures, exceptions, records on the disk."""
 
 import ast
 import inspect
@@ -8,14 +8,13 @@ from types import ModuleType
 
 from failures_table import member_docs
 from pydantic import BaseModel
+from reference_settings import MADE, escape_markdown
 
 from hala_hpc.commands.help import field_docs, type_name
 from hala_hpc.core import errors, job_records, records
 from hala_hpc.core.errors import FailureClass, TransientError, UserError
 from hala_hpc.core.record import JsonRecord
 from hala_hpc.jobs.failures.policy import POLICY
-
-from reference_settings import MADE, escape_markdown
 
 
 def exit_code_page() -> str:
@@ -52,8 +51,8 @@ def failure_page() -> str:
     lines = [
         "# Failure classes and exceptions",
         "",
-        f"{MADE}What follows a failure depends on its class, never on the wording of a message. How",
-        "each class is recognized, and what follows, is on the page [failures](../failures.md).",
+        f"{MADE}What follows a failure depends on its class, never on the wording of a message.",
+        "How each class is recognized, and what follows, is on the page [failures](../failures.md).",
         "",
         "## Classes",
         "",
@@ -80,9 +79,7 @@ def failure_item(kind: FailureClass) -> str:
 
 def exception_items(base: type[Exception]) -> Iterator[str]:
     """An item for an exception and for each that derives from it."""
-    found = [
-        one for one in vars(errors).values() if inspect.isclass(one) and issubclass(one, base)
-    ]
+    found = [one for one in vars(errors).values() if inspect.isclass(one) and issubclass(one, base)]
     for one in found:
         about = " ".join(inspect.cleandoc(one.__doc__ or "").split())
         kind = getattr(one, "kind", None) or getattr(one, "default_kind", None)

@@ -3,12 +3,12 @@
 import ast
 from pathlib import Path
 
+from reference_settings import MADE, escape_markdown
+
 import hala_hpc
 from hala_hpc.commands.command_line import LAUNCH_ARGUMENTS
 from hala_hpc.commands.command_names import COMMANDS
 from hala_hpc.commands.planning.template_arguments import TEMPLATE_ARGUMENTS
-
-from reference_settings import MADE, escape_markdown
 
 PACKAGE = Path(hala_hpc.__file__).parent
 
@@ -19,8 +19,8 @@ def command_page() -> str:
         "# Commands",
         "",
         f"{MADE}`hala <command> key=value ...` is `python -m hala_hpc.<command> key=value ...`.",
-        "Booleans are `true` or `false`. `--help` prints the arguments of a command. The codes with",
-        "which a command ends are on the page [exit codes](exit-codes.md).",
+        "Booleans are `true` or `false`. `--help` prints the arguments of a command. The",
+        "codes with which a command ends are on the page [exit codes](exit-codes.md).",
         "",
     ]
     for name, line in COMMANDS.items():

@@ -40,7 +40,7 @@ def stage_page(name: str) -> str:
         f"- environment: {stage.env}",
         f"- `hala launch stage={name} --help` prints this page",
         "",
-        "A setting with *(runtime)* does not change the result: another value makes no new artifact.",
+        "A setting with *(runtime)* does not change the result: no value makes a new artifact.",
         "Every stage also has the settings of [resources](resources.md).",
         "",
         "## Settings",

@@ -14,7 +14,11 @@ from hala_hpc import __version__
 from hala_hpc.data.corpus.reader import REJECTED, part_name, rejected_name
 
 INDEX = ROOT / "docs" / "README.md"
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), *ROOT.glob("examples/*.md")]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
+    *ROOT.glob("examples/*.md"),
+]
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
 SECTION_LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^):#\s]*)#(?P<section>[^)]+)\)")
 

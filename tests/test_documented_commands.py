@@ -14,7 +14,9 @@ import pytest
 from checkout import ROOT
 
 #: A block of commands, and the line of text after it.
-BLOCK = re.compile(r"^```sh\n(?P<commands>.*?)^```\n+(?P<after>[^\n]*(?:\n(?!\n)[^\n]+)*)", re.S | re.M)
+BLOCK = re.compile(
+    r"^```sh\n(?P<commands>.*?)^```\n+(?P<after>[^\n]*(?:\n(?!\n)[^\n]+)*)", re.S | re.M
+)
 RUN_BY = re.compile(r"<!-- run by (?P<test>\S+) -->")
 NOT_RUN = re.compile(r"\*Not run here: [^*]{10,}\*", re.S)
 
@@ -61,7 +63,9 @@ def test_a_test_that_is_said_to_run_a_block_exists(block: CommandBlock) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", sorted({block.page for block in BLOCKS if block.is_run_here}), ids=lambda page: page.stem
+    "page",
+    sorted({block.page for block in BLOCKS if block.is_run_here}),
+    ids=lambda page: page.stem,
 )
 def test_the_commands_of_a_page_run_as_they_stand_there(page: Path, tmp_path: Path) -> None:
     blocks = [block.commands for block in BLOCKS if block.page == page and block.is_run_here]
@@ -70,7 +74,7 @@ def test_the_commands_of_a_page_run_as_they_stand_there(page: Path, tmp_path: Pa
     for name in ("hala_hpc", "launchers", "slurm"):
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    hala = f"hala() {{ {shlex.quote(sys.executable)} -m hala_hpc \"$@\"; }}"
+    hala = f'hala() {{ {shlex.quote(sys.executable)} -m hala_hpc "$@"; }}'
     done = subprocess.run(
         ["bash", "-euc", f"{hala}\n{commands}"],
         cwd=tmp_path,
