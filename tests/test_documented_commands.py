@@ -56,7 +56,7 @@ def test_no_block_of_commands_is_missed() -> None:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.label)
-def test_a_test_that_is_said_to_run_a_block_exists(block: CommandBlock) -> None:
+def test_a_test_that_a_page_names_exists(block: CommandBlock) -> None:
     named = RUN_BY.match(block.after)
     paths = [named["test"]] if named else re.findall(r"tests/[\w/.]+\w", block.after)
     assert [path for path in paths if not (ROOT / path).exists()] == []

@@ -33,12 +33,13 @@ def recipe_head(request: PairRequest, sizes: PairSizes) -> str:
             "hala explains are the same here; none was tuned for this language."
         ),
         "#",
-        "# Script and digits: "
-        + (", ".join(target.scripts) or "not listed")
-        + (
-            "; digits stay as the model writes them: set checks.digits for one kind"
-            if target.code in OWN_DIGITS
-            else "; digits are 0 to 9"
+        *comment(
+            f"Script: {', '.join(target.scripts) or 'not listed'}. Digits: "
+            + (
+                "as the model writes them; checks.digits sets one kind."
+                if target.code in OWN_DIGITS
+                else "0 to 9."
+            )
         ),
         *comment(
             "Sentences: long texts are cut by sentencex with rules for English"

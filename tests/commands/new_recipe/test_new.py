@@ -46,7 +46,7 @@ def test_the_recipe_of_every_language_is_valid(code: str, tmp_path: Path) -> Non
 
 def test_the_head_names_what_is_missing_and_what_that_costs(tmp_path: Path) -> None:
     head = " ".join(text_of(tmp_path, language="sw").partition("\n\n")[0].split("\n# ")).split()
-    text = " ".join(word for word in head if word != "#")
+    text = " ".join(part for part in head if part != "#")
     for part in ("no teacher is known", "OPUS-100 has no pairs", "its verdicts may be random"):
         assert part in text
     assert "nothing that is known here" in text_of(tmp_path, language="ar")
