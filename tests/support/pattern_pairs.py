@@ -4,7 +4,7 @@ import itertools
 import json
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).with_name("patterns")
@@ -46,16 +46,22 @@ def write_pairs(folder: Path, code: str, held_out: int) -> None:
     pairs = list(dict.fromkeys(read_pairs(code)))
     random.Random(0).shuffle(pairs)
     rows = [{"translation": {"en": english, code: other}} for english, other in pairs]
+    taken = [english for english, _ in pairs[held_out : 3 * held_out]]
     asked = [
-        {"messages": [{"role": "user", "content": english}]}
-        for english, _ in pairs[held_out : 2 * held_out]
+        {
+            "messages": [
+                {"role": "user", "content": question},
+                {"role": "assistant", "content": answer},
+            ]
+        }
+        for question, answer in zip(taken[::2], taken[1::2], strict=True)
     ]
     write_rows(folder / "test-pairs.jsonl", rows[:held_out])
     write_rows(folder / "english.jsonl", asked)
-    write_rows(folder / "pairs.jsonl", rows[2 * held_out :])
+    write_rows(folder / "pairs.jsonl", rows[3 * held_out :])
 
 
-def write_rows(path: Path, rows: list[dict[str, object]]) -> None:
+def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write JSON lines."""
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     path.write_text(text, encoding="utf-8")
