@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # That of environment main, of a build that this machine can use.
 PYTHON = $(shell env/setup which here)/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help env here demo test test-long rehearsal-real check cluster cluster-down clean lock
+.PHONY: help env here demo test test-long rehearsal-real check docs cluster cluster-down clean lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ check: here ## the quick ones, under a minute
 	@$(PYTHON) -m mypy
 	@$(PYTHON) -m pytest -q -m 'not slow and not slurm and not long' $(ARGS)
 
+docs: ## the pages of docs/ as a site, in build/docs; a warning is an error
+	@env/setup docs
+	@.venv-docs/bin/python -m sphinx --fail-on-warning --keep-going -q -j auto \
+	    -c docs -d build/docs-cache . build/docs $(ARGS)
+	@echo "build/docs/index.html"
+
 cluster: here ## a real SLURM on this machine: four nodes, fake GPUs, its own ports
 	@env/system-packages
 	@$(PYTHON) slurm/minislurm up
@@ -45,7 +51,7 @@ cluster-down: here ## remove it
 
 clean: ## undo: environments, caches, the demo's run; other runs stay
 	@! $(PYTHON) slurm/minislurm status >/dev/null 2>&1 || $(PYTHON) slurm/minislurm down
-	rm -rf .venv .venv-cpu .venv-cuda .venv-quantize .venv-quantize-cpu .venv-quantize-cuda runs/demo
+	rm -rf .venv .venv-cpu .venv-cuda .venv-quantize .venv-quantize-cpu .venv-quantize-cuda .venv-docs runs/demo
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,7 +1,10 @@
-"""The pages for people: every file that they link exists."""
+"""The pages for people: links, commands, the reference, and the way to an answer."""
 
 import re
+import subprocess
+import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,12 @@ from checkout import ROOT
 from hala_hpc import __version__
 from hala_hpc.data.corpus.reader import REJECTED, part_name, rejected_name
 
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), *ROOT.glob("examples/*.md")]
+INDEX = ROOT / "docs" / "README.md"
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
+    *ROOT.glob("examples/*.md"),
+]
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
 SECTION_LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^):#\s]*)#(?P<section>[^)]+)\)")
 
@@ -29,10 +37,52 @@ def test_pages_that_explain_how_to_extend_are_linked_from_the_readme() -> None:
     assert {name for name in names if f"docs/{name}.md" not in text} == set()
 
 
-def test_the_index_of_the_docs_lists_every_page() -> None:
-    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
-    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
-    assert {name for name in pages if f"]({name})" not in index} == {"README.md"}
+@cache
+def linked_pages(page: Path) -> set[Path]:
+    """The pages of the repository that a page links."""
+    found = LINK.finditer(page.read_text(encoding="utf-8"))
+    targets = {(page.parent / each["target"]).resolve() for each in found}
+    return {target for target in targets if target.suffix == ".md" and target.exists()}
+
+
+def test_every_page_of_the_docs_is_one_click_from_the_index() -> None:
+    pages = set((ROOT / "docs").rglob("*.md"))
+    assert pages - linked_pages(INDEX) == {INDEX}
+
+
+def test_each_of_the_20_questions_has_its_answer_within_two_clicks_of_the_index() -> None:
+    text = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?P<question>.+\?) \| \[.*\]\((?P<page>[^)#]+)", text, re.M)
+    assert len(rows) == 20
+    near = linked_pages(INDEX)
+    within_two = near.union(*(linked_pages(page) for page in near))
+    far = [question for question, page in rows if ROOT / "docs" / page not in within_two]
+    assert far == []
+
+
+def test_the_reference_is_that_of_the_code() -> None:
+    checked = subprocess.run(
+        [sys.executable, "docs/reference_pages.py", "check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (checked.returncode, checked.stdout.strip()) == (0, ""), (
+        "python docs/reference_pages.py writes it again",
+        checked,
+    )
+
+
+@pytest.mark.timeout(1600)
+@pytest.mark.long
+def test_the_site_is_built_without_a_warning() -> None:
+    built = subprocess.run(
+        ["make", "docs"], cwd=ROOT, capture_output=True, text=True, timeout=1500, check=False
+    )
+    assert built.returncode == 0, built
+    assert (ROOT / "build" / "docs" / "docs" / "README.html").is_file()
+    assert "WARNING" not in built.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.name}")

@@ -44,6 +44,7 @@ ALLOWED = {
 #: Modules of one command or job each; they may import every sub-package.
 COMMANDS = {
     "launch",
+    "new",
     "fetch",
     "status",
     "logs",

@@ -12,6 +12,7 @@ HELP = ("--help", "-h", "help")
 
 COMMANDS: Mapping[str, str] = {
     "launch": "run a recipe, or resume it; --help lists every argument",
+    "new": "write a recipe for a pair of languages",
     "fetch": "fetch models and data of a recipe, for jobs without a network",
     "inspect": "show what data holds, and what prepare would reject and why",
     "doctor": "check what would go wrong on this cluster",

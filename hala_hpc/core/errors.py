@@ -4,15 +4,27 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import ClassVar
 
+# Under each code: its meaning, a colon, and what to do. `docs/reference_pages.py` reads them.
 OK = 0
+"""complete: nothing."""
 USAGE = 64
+"""a mistake on the command line or in a setting: correct the argument that the message names."""
 BAD_DATA = 65
+"""data or a file of the run that cannot be used: correct the file that the message names."""
 NO_INPUT = 66
+"""an input, a model or a run is not there: fetch it, make it, or correct its name."""
 UNAVAILABLE = 69
+"""a service or a program that is needed does not answer, such as SLURM or the hub: try again when
+it does."""
 INTERNAL = 70
+"""a defect of the program: report it with the traceback in the log."""
 CANNOT_CREATE = 73
+"""a file cannot be written, as the disk or a quota is full or rights are missing: make room, then
+run the same command."""
 RETRY = 75
+"""not finished, and another attempt may succeed: run the same command again."""
 CONFIG = 78
+"""a recipe, a launcher or the set-up of the machine is wrong: change what the message names."""
 
 
 class UserError(Exception):

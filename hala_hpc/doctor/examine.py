@@ -16,6 +16,7 @@ from hala_hpc.doctor.folders import (
     space_findings,
 )
 from hala_hpc.doctor.inputs import input_findings
+from hala_hpc.doctor.languages import language_findings
 from hala_hpc.doctor.memory import memory_findings
 from hala_hpc.doctor.scope import DoctorScope, group_jobs
 
@@ -27,6 +28,7 @@ def examine_scope(scope: DoctorScope, notify: Callable[[str], None]) -> Iterator
     if scope.steps is not None:
         yield from input_findings(scope.steps.values(), scope.site, scope.fetch)
         yield from memory_findings(scope.steps, scope.launcher)
+        yield from language_findings(scope.steps.values())
     if scope.launcher.backend == "slurm":
         from hala_hpc.doctor.cluster import slurm_findings
 

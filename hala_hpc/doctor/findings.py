@@ -14,7 +14,7 @@ class Finding:
     """One line of the doctor's report."""
 
     topic: str
-    """Subject: cluster, jobs, gpus, folders, environments, inputs, memory."""
+    """Subject: cluster, jobs, gpus, folders, environments, inputs, memory, languages."""
     state: State
     """good; warn: works, at a price; error: a run would fail."""
     what: str

@@ -21,6 +21,8 @@ EXPECTED: Mapping[str, list[tuple[str, ...]]] = {
         ("merge-t0.4 ", "merge-t0.6 ", "7 would be run"),
     ],
     "english-french.toml": [("french             translate", "translator, questions")],
+    "hala-fr.toml": [("teacher-pairs", "translator-scores  evaluate", "Helsinki-NLP/opus-100")],
+    "hala-sw.toml": [("translator-scores  evaluate", "Qwen/Qwen2.5-3B-Instruct")],
     "site-partitions.toml": [
         ("--partition=gpu", "--partition=cpu", "--account=nlp-lab", "--qos=long", "--qos=normal"),
     ],

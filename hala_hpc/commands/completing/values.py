@@ -49,6 +49,8 @@ ARGUMENT_VALUES: Mapping[str, Values] = {
     "max_gpu_hours": ValueKind.ANY,
     "budget_gpu_hours": ValueKind.ANY,
     **dict.fromkeys(("data", "limit"), ValueKind.ANY),
+    **dict.fromkeys(("language", "from", "base", "teacher", "gpus"), ValueKind.ANY),
+    "to": ValueKind.RECIPE,
     "unit": ValueKind.ANY,
     "worker": ValueKind.ANY,
     "rank": ValueKind.ANY,

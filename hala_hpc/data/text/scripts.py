@@ -80,11 +80,17 @@ def known_codes() -> frozenset[str]:
 
 
 @cache
+def script_names(code: str) -> tuple[str, ...]:
+    """Return the Unicode names of the scripts of a language; none if it is not listed."""
+    return tuple(name for name, codes in _SCRIPTS.items() if code in codes.split())
+
+
+@cache
 def script_pattern(code: str) -> Any:
     """Return a pattern for runs of letters in the scripts of a language; None if not listed."""
     import regex  # type: ignore[import-untyped]  # supports Unicode scripts; `re` does not
 
-    names = [name for name, codes in _SCRIPTS.items() if code in codes.split()]
+    names = script_names(code)
     if not names:
         return None
     return regex.compile("[" + "".join(rf"\p{{sc={name}}}" for name in names) + "]+")
