@@ -53,6 +53,8 @@ COMMANDS = {
     "verify",
     "inspect",
     "publish",
+    "clean",
+    "archive",
     "rehearsal",
     "template",
     "completion",

@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, str] = {
     "retry": "run failed nodes again",
     "publish": "write a result as a folder for the hub, with its card",
     "verify": "check that everything finished is still intact",
+    "clean": "show what may go from a run, and remove it",
+    "archive": "pack what a finished run should leave for years",
     "completion": "print the completion script for bash or zsh",
 }
 #: What `-m` of Python takes for a command.

@@ -46,6 +46,7 @@ ARGUMENT_VALUES: Mapping[str, Values] = {
     "max_gpu_hours": ValueKind.ANY,
     "budget_gpu_hours": ValueKind.ANY,
     **dict.fromkeys(("data", "limit"), ValueKind.ANY),
+    **dict.fromkeys(("kinds", "to"), ValueKind.ANY),
     "unit": ValueKind.ANY,
     "worker": ValueKind.ANY,
     "rank": ValueKind.ANY,

@@ -1,0 +1,132 @@
+"""Two users of a group share a run; a third reads it, or is refused. All with real users."""
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import CommandResult
+from copied_rows import write_copy_recipe
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can make users"),
+]
+
+
+class Member:
+    """A user, and the commands that this user gives."""
+
+    def __init__(self, name: str, home: Path) -> None:
+        self.name, self.home = name, home
+
+    def run(self, module: str, *arguments: str) -> CommandResult:
+        """Run `python -m hala_hpc.<module> arguments...` as this user."""
+        done = subprocess.run(
+            [
+                *("setpriv", f"--reuid={self.name}", f"--regid={self.name}", "--init-groups"),
+                *(sys.executable, "-m", f"hala_hpc.{module}", *arguments),
+            ],
+            env={**os.environ, "HOME": str(self.home), "USER": self.name},
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+        return CommandResult(done.returncode, done.stdout, done.stderr)
+
+    def write_launcher(self, share: str) -> str:
+        """Write a launcher of this user; return its override."""
+        path = self.home / f"{share}.toml"
+        path.write_text(
+            f'backend = "local"\nshare = "{share}"\n'
+            f'setup = ["echo by-{self.name} >> {self.home}/ran"]\n'
+        )
+        return f"launcher={path}"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[Member]]]:
+    """A folder of a group, two members of the group, and a user who is none."""
+    base = tmp_path_factory.mktemp("lab")
+    for folder in (base, *base.parents[:2]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    end = f"{os.getpid() % 100000}"
+    group, names = f"hlab{end}", [f"h{kind}{end}" for kind in "abe"]
+    subprocess.run(["groupadd", group], check=True)
+    members = []
+    try:
+        for name in names:
+            more = [] if name == names[2] else ["-G", group]
+            home = base / name
+            subprocess.run(["useradd", "-m", "-U", "-d", home, *more, name], check=True)
+            home.chmod(0o755)
+            members.append(Member(name, home))
+        shared = base / "project"
+        shared.mkdir()
+        subprocess.run(["chgrp", group, shared], check=True)
+        shared.chmod(0o2775)
+        if members[0].run("status", "--help").code:
+            pytest.skip("other users cannot start this interpreter")
+        yield shared, members
+    finally:
+        for name in names:
+            subprocess.run(["userdel", name], check=False, capture_output=True)
+        subprocess.run(["groupdel", group], check=False, capture_output=True)
+
+
+def test_a_second_member_goes_on_with_a_run_and_a_third_user_is_refused(
+    lab: tuple[Path, list[Member]],
+) -> None:
+    shared, (alice, bob, eve) = lab
+    recipe = write_copy_recipe(alice.home)
+    work = shared / "run"
+    line = [recipe, f"work={work}"]
+    begun = alice.run("launch", "stage=english", *line, alice.write_launcher("group"))
+    assert begun.code == 0, begun
+    for path in [work, *work.rglob("*")]:
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            continue
+        assert status.st_gid == shared.stat().st_gid, path
+        assert status.st_mode & 0o067 == (0o060 if path.is_file() else 0o070) & 0o067, path
+        assert path.is_file() or status.st_mode & stat.S_ISGID, path
+    # The first has left, and took everything of hers away.
+    alice.home.chmod(0o700)
+    for module in ("status", "logs", "verify", "clean"):
+        seen = bob.run(module, f"work={work}")
+        assert (seen.code, "Traceback" in seen.err) == (0, False), (module, seen)
+    assert str(alice.home) not in bob.run("status", f"work={work}").out
+    refused = bob.run("launch", "stage=last", *line, bob.write_launcher("owner"))
+    assert (refused.code, "Traceback" in refused.err) in ((73, False), (66, False)), refused
+    alice.home.chmod(0o755)
+    went_on = bob.run("launch", "stage=last", *line, bob.write_launcher("group"))
+    assert (went_on.code, "english: already done" in went_on.out) == (0, True), went_on
+    assert set((bob.home / "ran").read_text().split()) == {f"by-{bob.name}"}
+    assert f"by-{bob.name}" not in (alice.home / "ran").read_text()
+    assert alice.run("verify", f"work={work}").code == 0
+    again = alice.run("launch", "stage=late", *line, alice.write_launcher("group"))
+    assert again.code == 0, again
+    hidden = eve.run("status", f"work={work}")
+    assert (hidden.code, "Traceback" in hidden.err) == (66, False), hidden
+
+
+def test_a_third_user_may_read_a_run_that_is_open_to_readers(
+    lab: tuple[Path, list[Member]],
+) -> None:
+    shared, (alice, _bob, eve) = lab
+    line = [write_copy_recipe(alice.home), f"work={shared / 'open'}", "stage=english"]
+    begun = alice.run("launch", *line, alice.write_launcher("group-and-readers"))
+    assert begun.code == 0, begun
+    for module in ("status", "logs", "verify"):
+        seen = eve.run(module, f"work={shared / 'open'}")
+        assert seen.code == 0, (module, seen)
+    refused = eve.run("launch", *line, eve.write_launcher("group"))
+    assert (refused.code, "is not open to a group of yours" in refused.err) == (73, True), refused
+    for module, more in (("retry", []), ("clean", ["confirm=true"]), ("cancel", [])):
+        ended = eve.run(module, f"work={shared / 'open'}", *more)
+        assert "Traceback" not in ended.err, (module, ended)
