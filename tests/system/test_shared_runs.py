@@ -39,6 +39,15 @@ class Member:
         )
         return CommandResult(done.returncode, done.stdout, done.stderr)
 
+    def write_slurm_launcher(self) -> str:
+        """Write a launcher of this user for minislurm, which shares; return its override."""
+        path = self.home / "slurm.toml"
+        path.write_text(
+            'backend = "slurm"\nshare = "group"\n[resources]\noptions.partition = "low"\n'
+            '[gate]\noptions.partition = "low"\n[environment]\nHALA_DEVICE = "cpu"\n'
+        )
+        return f"launcher={path}"
+
     def write_launcher(self, share: str) -> str:
         """Write a launcher of this user; return its override."""
         path = self.home / f"{share}.toml"
@@ -130,3 +139,25 @@ def test_a_third_user_may_read_a_run_that_is_open_to_readers(
     for module, more in (("retry", []), ("clean", ["confirm=true"]), ("cancel", [])):
         ended = eve.run(module, f"work={shared / 'open'}", *more)
         assert "Traceback" not in ended.err, (module, ended)
+
+
+@pytest.mark.slurm
+@pytest.mark.slow
+@pytest.mark.usefixtures("minislurm")
+def test_two_members_share_a_run_on_slurm(lab: tuple[Path, list[Member]]) -> None:
+    shared, (alice, bob, eve) = lab
+    work = shared / "on-slurm"
+    line = [write_copy_recipe(alice.home), f"work={work}"]
+    begun = alice.run("launch", "stage=copy", *line, alice.write_slurm_launcher())
+    assert begun.code == 0, begun
+    watched = bob.run("status", f"work={work}", "follow=true")
+    assert watched.code == 0, watched
+    went_on = bob.run("launch", "stage=last", *line, bob.write_slurm_launcher())
+    assert (went_on.code, "1 nodes submitted" in went_on.out) == (0, True), went_on
+    stopped = alice.run("cancel", f"work={work}")
+    assert "Traceback" not in stopped.err, stopped
+    assert f"belong to {bob.name}" in stopped.err or "nothing to cancel" in stopped.out, stopped
+    assert alice.run("status", f"work={work}", "follow=true").code == 0
+    assert (work / "latest" / "last" / "summary.json").exists()
+    assert (work / "latest" / "last").stat().st_uid != (work / "latest" / "copy").stat().st_uid
+    assert eve.run("status", f"work={work}").code == 66
