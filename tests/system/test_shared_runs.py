@@ -1,9 +1,11 @@
 """Two users of a group share a run; a third reads it, or is refused. All with real users."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,22 @@ pytestmark = [
 ]
 
 
+#: Lets other users run a Python that is installed in a home that is closed to them.
+OPEN_HOME = """set -e
+umask 022
+python=$1 place=$2 top=/$(cut -d/ -f2 <<<"$1")
+shift 2
+if [[ ! $(stat -c %A "$top") =~ x$ ]]; then
+    mkdir -p "$place"
+    mount --bind "$python" "$place"
+    mount -t tmpfs -o mode=755 none "$top"
+    mkdir -p "$python"
+    mount --bind "$place" "$python"
+fi
+exec "$@"
+"""
+
+
 class Member:
     """A user, and the commands that this user gives."""
 
@@ -27,10 +45,13 @@ class Member:
         """Run `python -m hala_hpc.<module> arguments...` as this user."""
         done = subprocess.run(
             [
+                *("unshare", "-m", "bash", "-c", OPEN_HOME, "open", sys.base_prefix),
+                str(self.home.parent / "python"),
                 *("setpriv", f"--reuid={self.name}", f"--regid={self.name}", "--init-groups"),
                 *(sys.executable, "-m", f"hala_hpc.{module}", *arguments),
             ],
-            env={**os.environ, "HOME": str(self.home), "USER": self.name},
+            env=os.environ
+            | {"HOME": str(self.home), "USER": self.name, "XDG_CONFIG_HOME": str(self.home)},
             cwd=self.home,
             capture_output=True,
             text=True,
@@ -59,11 +80,11 @@ class Member:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[Member]]]:
+def lab() -> Iterator[tuple[Path, list[Member]]]:
     """A folder of a group, two members of the group, and a user who is none."""
-    base = tmp_path_factory.mktemp("lab")
-    for folder in (base, *base.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o011)
+    # Folders of pytest are closed to other users.
+    base = Path(tempfile.mkdtemp(prefix="hala-lab-"))
+    base.chmod(0o755)
     end = f"{os.getpid() % 100000}"
     group, names = f"hlab{end}", [f"h{kind}{end}" for kind in "abe"]
     subprocess.run(["groupadd", group], check=True)
@@ -86,6 +107,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[M
         for name in names:
             subprocess.run(["userdel", name], check=False, capture_output=True)
         subprocess.run(["groupdel", group], check=False, capture_output=True)
+        shutil.rmtree(base, ignore_errors=True)
 
 
 def test_a_second_member_goes_on_with_a_run_and_a_third_user_is_refused(
