@@ -186,12 +186,20 @@ def verify_inputs(report: NodeReport, config: NodeConfig) -> None:
                 report.faults.append(
                     f"input {name} has changed: {made.fingerprint} instead of {facts.fingerprint}"
                 )
-        elif facts.path and not Path(facts.path).exists():
-            report.notes.append(f"input {name} is gone: {facts.path}")
-        elif facts.path and fingerprint_path(Path(facts.path)) != facts.fingerprint:
-            report.notes.append(
-                f"input {facts.path} has changed: the launch command would compute a new result"
-            )
+        elif facts.path:
+            report.notes += describe_path_input(Path(facts.path), facts.fingerprint)
+
+
+def describe_path_input(path: Path, fingerprint: str) -> list[str]:
+    """A note if an input outside of the run is gone, has changed, or cannot be read here."""
+    try:
+        if not path.exists():
+            return [f"input {path} is gone"]
+        if fingerprint_path(path) != fingerprint:
+            return [f"input {path} has changed: the launch command would compute a new result"]
+    except OSError as error:
+        return [f"input {path} was not compared: {error.strerror}"]
+    return []
 
 
 def repair_node(report: NodeReport) -> list[str]:
