@@ -19,6 +19,18 @@ pytestmark = [
 ]
 
 
+def write_recipe_of_all(shared: Path) -> str:
+    """Write recipe and stage where root alone can change them: code of others is refused."""
+    folder = shared.parent / "recipes"
+    if folder.is_dir():
+        return f"recipe={folder / 'recipe.toml'}"
+    folder.mkdir()
+    override = write_copy_recipe(folder)
+    for path in (folder, *folder.iterdir()):
+        path.chmod(0o755)
+    return override
+
+
 #: Lets other users run a Python that is installed in a home that is closed to them.
 OPEN_HOME = """set -e
 umask 022
@@ -114,7 +126,7 @@ def test_a_second_member_goes_on_with_a_run_and_a_third_user_is_refused(
     lab: tuple[Path, list[Member]],
 ) -> None:
     shared, (alice, bob, eve) = lab
-    recipe = write_copy_recipe(alice.home)
+    recipe = write_recipe_of_all(shared)
     work = shared / "run"
     line = [recipe, f"work={work}"]
     begun = alice.run("launch", "stage=english", *line, alice.write_launcher("group"))
@@ -150,7 +162,7 @@ def test_a_third_user_may_read_a_run_that_is_open_to_readers(
     lab: tuple[Path, list[Member]],
 ) -> None:
     shared, (alice, _bob, eve) = lab
-    line = [write_copy_recipe(alice.home), f"work={shared / 'open'}", "stage=english"]
+    line = [write_recipe_of_all(shared), f"work={shared / 'open'}", "stage=english"]
     begun = alice.run("launch", *line, alice.write_launcher("group-and-readers"))
     assert begun.code == 0, begun
     for module in ("status", "logs", "verify"):
@@ -169,7 +181,7 @@ def test_a_third_user_may_read_a_run_that_is_open_to_readers(
 def test_two_members_share_a_run_on_slurm(lab: tuple[Path, list[Member]]) -> None:
     shared, (alice, bob, eve) = lab
     work = shared / "on-slurm"
-    line = [write_copy_recipe(alice.home), f"work={work}"]
+    line = [write_recipe_of_all(shared), f"work={work}"]
     begun = alice.run("launch", "stage=copy", *line, alice.write_slurm_launcher())
     assert begun.code == 0, begun
     watched = bob.run("status", f"work={work}", "follow=true")
