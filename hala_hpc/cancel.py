@@ -11,19 +11,22 @@ if __name__ == "__main__":
 
     prepare_process()
 
+import os
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hala_hpc.backends.slurm.client import cancel_command
 from hala_hpc.commands.arguments import add_default_work, is_true, parse_arguments
 from hala_hpc.commands.command_line import run_command
 from hala_hpc.commands.monitoring.launch_process import LaunchProcess, find_launch_process
 from hala_hpc.commands.monitoring.slurm_jobs import ActiveJob, find_active_jobs
-from hala_hpc.core.errors import OK, TransientError, UserError
+from hala_hpc.core.errors import OK, UNAVAILABLE, TransientError, UserError
 from hala_hpc.core.lease import work_lease
 from hala_hpc.core.printable import escape_controls
 from hala_hpc.core.run import Run, RunNode, all_nodes, input_folders, read_run, resolve_work_folder
+from hala_hpc.core.sharing import user_name
 from hala_hpc.jobs.quarantine import quarantine_run_files
 from hala_hpc.jobs.waiting_list import remove_waiting
 
@@ -90,7 +93,25 @@ def make_cancel_plan(overrides: dict[str, str]) -> CancelPlan:
                 f"node={overrides['node']}: process {launch.pid} is running this run, and ends as "
                 "a whole: leave node= out, or wait for it"
             )
-    return CancelPlan(run, nodes, launch, find_active_jobs(nodes))
+    jobs = find_active_jobs(nodes)
+    require_own_jobs(nodes, jobs)
+    return CancelPlan(run, nodes, launch, jobs)
+
+
+def require_own_jobs(nodes: list[RunNode], jobs: list[ActiveJob]) -> None:
+    """Refuse jobs of another member of the group. Raises: UserError (UNAVAILABLE)."""
+    rounds = {node.name: node.artifact.newest_round_if_valid() for node in nodes}
+    owners = {name: one.spec.user for name, one in rounds.items() if one and one.spec.user}
+    own = user_name(os.geteuid())
+    others = [job for job in jobs if owners.get(job.node, own) != own]
+    if others and os.geteuid():
+        who = ", ".join(sorted({owners[job.node] for job in others}))
+        ids = [job.id for job in others]
+        raise UserError(
+            f"jobs {', '.join(ids)} belong to {who}, and SLURM lets only {who} or a coordinator of "
+            f"the account cancel them: `{cancel_command(ids)}`; nothing was cancelled",
+            UNAVAILABLE,
+        )
 
 
 def add_dependents(nodes: list[RunNode], first: list[RunNode]) -> list[RunNode]:

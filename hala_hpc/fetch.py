@@ -32,6 +32,7 @@ from hala_hpc.commands.command_line import (
     parse_command_line,
     run_command,
 )
+from hala_hpc.commands.planning.cleaned_steps import choose_steps
 from hala_hpc.commands.planning.hub_dependencies import (
     find_hub_dependencies,
     find_required_repositories,
@@ -42,7 +43,6 @@ from hala_hpc.core.errors import CONFIG, NO_INPUT, OK, UserError
 from hala_hpc.core.hub_dependency import HubSite
 from hala_hpc.core.overrides import parse_overrides
 from hala_hpc.core.paths import ROOT
-from hala_hpc.core.recipe import include_input_nodes
 
 OWN_ARGUMENTS = {
     "dry_run": "true: print what would be fetched and its size, and fetch nothing",
@@ -125,7 +125,7 @@ def allow_network(site: HubSite) -> HubSite:
 def chosen_steps(line: CommandLine) -> list[Step]:
     """The nodes that the command selects, with all they need."""
     steps = make_plan(line.nodes, line.work, line.environment)
-    return [steps[name] for name in include_input_nodes(line.nodes, line.chosen)]
+    return list(choose_steps(line, steps).values())
 
 
 def check_offline(

@@ -21,8 +21,10 @@ from hala_hpc.backends.slurm.backend import SlurmBackend, task_environment
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.damage import convert_os_error
 from hala_hpc.core.errors import NO_INPUT, RETRY, TransientError, UserError
+from hala_hpc.core.quotas import describe_tight_quotas
 from hala_hpc.core.startup import set_private_umask
 from hala_hpc.jobs.closing import Verdict, fail_node, finish_node
+from hala_hpc.jobs.closing_in_image import close_in_image
 from hala_hpc.jobs.job_logging import set_up_logging
 from hala_hpc.jobs.late_inputs import resubmit_after_inputs
 from hala_hpc.jobs.submission import (
@@ -65,6 +67,8 @@ def gate(folder: str, number: int | None = None) -> None:
     except Exception:
         # A node that is done must not count as failed for others.
         logger.exception("nodes that wait for the job limit were not submitted")
+    for line in describe_tight_quotas(artifact.folder.parent):
+        logger.warning("%s", line)
     sys.stdout.flush()
     sys.stderr.flush()
     wait_if_ended()
@@ -94,6 +98,7 @@ def close_or_submit(artifact: Artifact, number: int | None) -> int:
     """Close the node or submit what is missing; return the exit code of the gate."""
     if (code := check_artifact(artifact)) is not None:
         return code
+    close_in_image(artifact)
     verdict = retry_while_unavailable(
         artifact,
         lambda: (

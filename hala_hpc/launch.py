@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from hala_hpc.commands.arguments import asks_for_help
 from hala_hpc.commands.command_line import CommandLine, parse_command_line, run_command
 from hala_hpc.commands.defaults import resolve_defaults
+from hala_hpc.commands.planning.cleaned_steps import choose_steps
 from hala_hpc.commands.planning.launch_checks import (
     check_before_jobs,
     check_gpu_hours,
@@ -34,8 +35,8 @@ from hala_hpc.commands.planning.work_folder import (
 from hala_hpc.core.errors import OK
 from hala_hpc.core.lease import WorkLease, work_lease
 from hala_hpc.core.overrides import parse_overrides
-from hala_hpc.core.recipe import include_input_nodes
 from hala_hpc.core.run import run_file
+from hala_hpc.core.sharing import start_sharing
 
 
 def launch(arguments: Sequence[str]) -> int:
@@ -51,9 +52,9 @@ def launch(arguments: Sequence[str]) -> int:
     # another choice. Not into a page, which is kept.
     print(choice.message, flush=True, file=sys.stderr if overrides.get("format") else sys.stdout)
     line = parse_command_line(arguments, choice)
+    start_sharing(line.launcher.share)
     steps = make_plan(line.nodes, line.work, line.environment)
-    names = include_input_nodes(line.nodes, line.chosen)
-    chosen = join_sweeps({name: steps[name] for name in names})
+    chosen = join_sweeps(choose_steps(line, steps))
     missing = {name: step for name, step in chosen.items() if step.state != "done"}
     if missing and not line.dry_run:
         require_scheduler_unless_named(line, choice)
@@ -62,11 +63,13 @@ def launch(arguments: Sequence[str]) -> int:
         print_dry_run(line, chosen)
         require_fit_environments(line, missing)
         return OK
+    print_remakes(missing)
     hours = check_gpu_hours(line, chosen)
     if missing and line.launcher.backend == "slurm":
         check_with_scheduler(line, chosen)
     make_work_folder(line.work)
     require_own_run(line.work)
+    print_tight_quotas(line)
     with work_lease(line.work) as lease:
         set_aside_damaged_files(line.work, chosen)
         write_run(line, chosen, hours)
@@ -75,6 +78,21 @@ def launch(arguments: Sequence[str]) -> int:
             return OK
         reset_damaged_nodes(missing)
         return start(line, chosen, lease)
+
+
+def print_remakes(missing: dict[str, Step]) -> None:
+    """Print which cleaned nodes are made again, what needs them, and what they took."""
+    for name, step in missing.items():
+        if step.state == "cleaned":
+            print(f"{name} is made again: {step.reason}")
+
+
+def print_tight_quotas(line: CommandLine) -> None:
+    """Warn if little is left of a quota of the work folder: a run on a full disk stops."""
+    from hala_hpc.core.quotas import describe_tight_quotas
+
+    for text in describe_tight_quotas(line.work):
+        print(f"warning: {text}", file=sys.stderr)
 
 
 def print_dry_run(line: CommandLine, chosen: dict[str, Step]) -> None:

@@ -22,6 +22,7 @@ from hala_hpc.backends.slurm.granted import granted_resources, is_array_element,
 from hala_hpc.backends.slurm.sbatch import resource_flags, script_arguments
 from hala_hpc.commands.arguments import asks_for_help, print_arguments
 from hala_hpc.commands.command_line import run_command
+from hala_hpc.commands.planning.cleaned_steps import choose_steps
 from hala_hpc.commands.planning.template_arguments import (
     TEMPLATE_ARGUMENTS,
     Template,
@@ -29,7 +30,7 @@ from hala_hpc.commands.planning.template_arguments import (
 )
 from hala_hpc.core.errors import NO_INPUT, OK, USAGE, UserError
 from hala_hpc.core.job import Job
-from hala_hpc.core.recipe import include_input_nodes
+from hala_hpc.core.sharing import start_sharing
 from hala_hpc.core.startup import set_private_umask
 from hala_hpc.jobs.job_logging import set_up_logging
 from hala_hpc.jobs.spec import make_spec, worker_job
@@ -93,6 +94,7 @@ def prepare(template: Template) -> Job:
 
     line, step = template.command_line, template.step
     own = {step.name: step}
+    start_sharing(line.launcher.share)
     # Before anything is written.
     resources = granted_resources(step.node.settings.resources)
     check_before_jobs(line, own)
@@ -140,8 +142,8 @@ def list_nodes(template: Template) -> int:
     The fields are separated by tabs; only inputs that are missing themselves are listed.
     """
     line = template.command_line
-    wanted = include_input_nodes(line.nodes, line.chosen)
-    missing = [template.steps[name] for name in wanted if template.steps[name].state != "done"]
+    wanted = choose_steps(line, template.steps).values()
+    missing = [step for step in wanted if step.state != "done"]
     names = {step.name for step in missing}
     for step in missing:
         inputs = [name for name in step.node.input_nodes() if name in names]

@@ -56,6 +56,8 @@ COMMANDS = {
     "inspect",
     "publish",
     "ratings",
+    "clean",
+    "archive",
     "rehearsal",
     "template",
     "completion",

@@ -186,9 +186,11 @@ def describe_wrong_value(path: Path, item: Mapping[str, Any]) -> str:
     Values that may be secret are omitted: those of `environment` and `setup`.
     """
     key = ".".join(map(str, item["loc"]))
-    may_be_secret = item["loc"][:1] in (("environment",), ("setup",))
+    # A mistake of the launcher as a whole has no place, and its value is the whole file.
+    may_be_secret = item["loc"][:1] in ((), ("environment",), ("setup",))
     value = "" if may_be_secret else f"={item.get('input')!r}"
-    return f"launcher {path}: {key}{value}: {item['msg']}"
+    place = f"{key}{value}: " if key else ""
+    return f"launcher {path}: {place}{item['msg']}"
 
 
 def run_command(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:

@@ -24,6 +24,8 @@ COMMANDS: Mapping[str, str] = {
     "ratings": "let people rate outputs blindly, and take the ratings back",
     "publish": "write a result as a folder for the hub, with its card",
     "verify": "check that everything finished is still intact",
+    "clean": "show what may go from a run, and remove it",
+    "archive": "pack what a finished run should leave for years",
     "completion": "print the completion script for bash or zsh",
 }
 #: What `-m` of Python takes for a command.

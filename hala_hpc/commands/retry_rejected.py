@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from hala_hpc.commands.command_line import parse_command_line
+from hala_hpc.commands.planning.recipe_text import make_stage_paths_absolute
 from hala_hpc.core.errors import NO_INPUT, OK, UserError
 from hala_hpc.core.files import write_text
 from hala_hpc.core.recipe_file import read_recipe
@@ -14,14 +15,6 @@ from hala_hpc.core.stage_registry import find_stage
 
 #: A TOML key that needs no quotes.
 BARE = re.compile(r"[A-Za-z0-9_-]+")
-#: A stage of a recipe that is given as a file.
-STAGE_FILE = re.compile(
-    r"""(?P<key>\bstage\s*=\s*)(?P<quote>["'])(?P<path>[^"'\n]+\.py)(?P=quote)"""
-)
-#: A recipe that is extended and given as a file.
-EXTENDED_FILE = re.compile(
-    r"""(?m)^(?P<key>extends\s*=\s*)(?P<quote>["'])(?P<path>[^"'\n]+\.toml)(?P=quote)"""
-)
 #: Settings not copied from the rejecting node: repeated rows may be rejected again.
 OWN_SETTINGS = ("corpus", "max_rejected_fraction")
 
@@ -60,16 +53,6 @@ def retry_rejected(run: Run, node_name: str, dry_run: bool) -> int:
     if dry_run:
         print("dry run: nothing was written")
     return OK
-
-
-def make_stage_paths_absolute(text: str, folder: Path) -> str:
-    """Make the paths of stages and of an extended recipe absolute, for use in another folder."""
-
-    def make_absolute(found: re.Match[str]) -> str:
-        path = (folder / Path(found["path"]).expanduser()).absolute()
-        return found["key"] + json.dumps(str(path), ensure_ascii=False)
-
-    return EXTENDED_FILE.sub(make_absolute, STAGE_FILE.sub(make_absolute, text))
 
 
 def rejected_rows(node: RunNode) -> int:

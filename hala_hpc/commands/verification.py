@@ -27,12 +27,14 @@ class NodeReport:
 
     node: RunNode
     state: str = "new"
-    """whole, damaged, unfinished or new."""
+    """whole, cleaned, damaged, unfinished or new."""
     files: int = 0
     """Number of files read."""
     size_bytes: int = 0
     broken_units: list[int] = field(default_factory=list)
     is_output_broken: bool = False
+    is_cleaned: bool = False
+    """Whether the output was removed by `clean`."""
     faults: list[str] = field(default_factory=list)
     """What is damaged or missing, for people."""
     unit_faults: list[str] = field(default_factory=list)
@@ -79,7 +81,7 @@ def verify_node(node: RunNode) -> NodeReport:
             verify_inputs(report, config)
     except UserError as error:
         report.faults += error.mistakes
-    whole = "unfinished" if summary is None else "whole"
+    whole = "cleaned" if report.is_cleaned else "unfinished" if summary is None else "whole"
     report.state = "damaged" if report.faults else whole
     return report
 
@@ -123,6 +125,8 @@ def ignore_removed_units(report: NodeReport, config: NodeConfig, summary: NodeSu
     if not gone:
         return
     report.unit_faults, report.broken_units = [], []
+    if report.is_cleaned:
+        return
     report.notes.append(
         f"{len(gone)} of {config.units} units are incomplete or gone; its output is complete and "
         "does not need them"
@@ -142,6 +146,10 @@ def verify_output(report: NodeReport, summary: NodeSummary) -> None:
     faults = list_size_faults(output, summary.files) + list_digest_faults(
         output, summary.sha256, report.reader
     )
+    if faults and (cleaned := report.artifact.removed_output()):
+        report.is_cleaned = True
+        report.notes.append(f"its output was {cleaned.text}: a node that needs it makes it again")
+        return
     report.is_output_broken = bool(faults)
     report.faults += describe_faults(faults)
     report.notes += describe_faults(list_unexpected_files(output, summary.files))
@@ -178,12 +186,20 @@ def verify_inputs(report: NodeReport, config: NodeConfig) -> None:
                 report.faults.append(
                     f"input {name} has changed: {made.fingerprint} instead of {facts.fingerprint}"
                 )
-        elif facts.path and not Path(facts.path).exists():
-            report.notes.append(f"input {name} is gone: {facts.path}")
-        elif facts.path and fingerprint_path(Path(facts.path)) != facts.fingerprint:
-            report.notes.append(
-                f"input {facts.path} has changed: the launch command would compute a new result"
-            )
+        elif facts.path:
+            report.notes += describe_path_input(Path(facts.path), facts.fingerprint)
+
+
+def describe_path_input(path: Path, fingerprint: str) -> list[str]:
+    """A note if an input outside of the run is gone, has changed, or cannot be read here."""
+    try:
+        if not path.exists():
+            return [f"input {path} is gone"]
+        if fingerprint_path(path) != fingerprint:
+            return [f"input {path} has changed: the launch command would compute a new result"]
+    except OSError as error:
+        return [f"input {path} was not compared: {error.strerror}"]
+    return []
 
 
 def repair_node(report: NodeReport) -> list[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hala_hpc.core.job_records import (
         AttemptRecord,
         Claim,
+        CleanedParts,
         ErrorReport,
         FailureReason,
         FailureReport,
@@ -94,6 +95,19 @@ class Artifact(ArtifactPaths):
         if summary.files is not None:
             return list_size_faults(self.output, summary.files)
         return [] if self.output.is_dir() else [FileFault(FileFaultKind.MISSING, self.output)]
+
+    def cleaned(self) -> CleanedParts | None:
+        """What a person had removed with `clean`; None if nothing, or if the file is damaged."""
+        if not self.cleaned_file.exists():
+            return None
+        from hala_hpc.core.job_records import CleanedParts
+
+        return CleanedParts.read_if_valid(self.cleaned_file)
+
+    def removed_output(self) -> CleanedParts | None:
+        """As `cleaned`, but None also if the output was not among it."""
+        found = self.cleaned()
+        return found if found and found.has_output else None
 
     def unit_faults(self, marker: UnitMarker) -> list[FileFault]:
         """Compare the files of a finished unit with the sizes in its marker."""

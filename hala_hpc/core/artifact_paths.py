@@ -26,6 +26,11 @@ class ArtifactPaths:
         return self.folder / "failure.json"
 
     @property
+    def cleaned_file(self) -> Path:
+        """What `clean` removed here, until it is made again."""
+        return self.folder / "cleaned.json"
+
+    @property
     def jobs_file(self) -> Path:
         """Ids of the newest jobs."""
         return self.folder / "jobs.json"

@@ -11,6 +11,7 @@ from pathlib import Path
 from hala_hpc.core.damage import convert_os_error
 from hala_hpc.core.errors import CANNOT_CREATE, TransientError, UserError
 from hala_hpc.core.paths import is_within
+from hala_hpc.core.quotas import describe_tight_quotas
 
 #: Error numbers of the system if nothing can be written.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -89,8 +90,9 @@ def is_node_disk_full(work: Path) -> bool:
 def full_disk_error(folder: Path, message: str) -> UserError:
     """The UserError that names the folder and its free space."""
     free = shutil.disk_usage(folder).free
+    quotas = "".join(f"; {line}" for line in describe_tight_quotas(folder))
     return UserError(
-        f"{folder}: {message} ({free / 1e9:.3f} GB are free): free space on this disk or in your "
-        "quota, then run the same command again to resume",
+        f"{folder}: {message} ({free / 1e9:.3f} GB are free{quotas}): free space on this disk or "
+        "in your quota (`hala clean` shows what may go), then run the same command again to resume",
         CANNOT_CREATE,
     )

@@ -35,7 +35,13 @@ class Job:
     setup: tuple[str, ...] = ()
     """Shell lines of the site's launcher, run before the job, e.g. `module load gcc`."""
 
+    wrapper: tuple[str, ...] = ()
+    """What enters the image that has the interpreter, e.g. `apptainer exec hala.sif`."""
+    srun_flags: tuple[str, ...] = ()
+    """More flags of srun."""
+
     def command(self, array_index: int | None = None) -> list[str]:
         """The command of a rank, with the index of its array task if it is known."""
         numbers = [] if array_index is None else [str(array_index)]
-        return [self.python, "-u", "-m", self.module, *self.arguments, *numbers]
+        program = [*self.wrapper, self.python, "-u", "-m", self.module]
+        return [*program, *self.arguments, *numbers]

@@ -4,6 +4,7 @@ Separate from `core.records`, so that a command that plans does not define them:
 costs a login node half a millisecond.
 """
 
+import time
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar
 
@@ -38,6 +39,30 @@ class Claim(JsonRecord):
     """`claims/00007.json`: the worker that runs a unit."""
 
     worker: int
+
+
+class CleanedParts(JsonRecord):
+    """`cleaned.json`: what `clean` removed from a node; written before, removed once it is made
+    again."""
+
+    fix: ClassVar[str] = "remove the file: what is missing then counts as damaged"
+
+    time: float
+    """Of the newest removal, in seconds since the epoch."""
+    user: str = ""
+    """Login name of who removed it."""
+    kinds: tuple[str, ...]
+    """As `clean` names them: units, checkpoints, old, outputs."""
+    has_output: bool = False
+    """Whether the output is among it."""
+    files: int = 0
+    size_bytes: int = 0
+
+    @property
+    def text(self) -> str:
+        """When and by whom, for people."""
+        day = time.strftime("%F", time.localtime(self.time))
+        return f"removed by clean on {day}{f' ({self.user})' if self.user else ''}"
 
 
 class FailureFacts(JsonRecord):

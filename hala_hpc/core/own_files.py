@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hala_hpc.core.errors import CONFIG, UserError
+from hala_hpc.core.sharing import is_of_member
 
 ROOT_ID = 0
 #: Paths that an error names; the rest is only counted.
@@ -41,9 +42,12 @@ def require_own_paths(paths: Iterable[Path], what: str) -> None:
 def require_own_file(path: Path, status: os.stat_result) -> None:
     """Raise UserError (CONFIG) if another user owns, or may write, an open file of a work folder.
 
-    The folders above it are not checked. A file that another user puts there is recognized by its
+    While this process shares, members of the group of the file count as this user. The folders
+    above it are not checked. A file that another user puts there is recognized by its
     owner, and old work folders may be open to a group.
     """
+    if is_of_member(status):
+        return
     if status.st_uid not in (ROOT_ID, os.geteuid()):
         raise UserError(
             f"{path} decides what is run and belongs to another user (uid {status.st_uid}): "

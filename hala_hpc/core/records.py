@@ -4,6 +4,7 @@ One type for each kind of file, with one reader and one writer (`core.record`). 
 knows the paths in a node's folder. Only settings, and figures that a stage reports, are open dicts.
 """
 
+import os
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -12,6 +13,7 @@ from hala_hpc.core.code_version import CodeVersion, LaunchedCode
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.record import JsonRecord
 from hala_hpc.core.resources import Resources
+from hala_hpc.core.sharing import user_name
 
 
 class LaunchLease(JsonRecord):
@@ -68,6 +70,13 @@ class RoundSpec(LaunchedCode):
     """What this round does differently from the one before, and why."""
     bad_nodes: tuple[ExcludedNode, ...] = ()
     """Nodes that are excluded in addition to those of the launcher."""
+    user: str = ""
+    """Login name of who launched it. In a shared folder a job of another user submits nothing by
+    it: setup lines and interpreter are those of the acting member."""
+
+    def is_of_another_user(self) -> bool:
+        """Whether another user launched it."""
+        return bool(self.user) and self.user != user_name(os.geteuid())
 
     @property
     def is_local(self) -> bool:

@@ -1,14 +1,17 @@
 """The run in a work folder, for commands after the launch: its newest launch and all its nodes."""
 
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.damage import find_owner
 from hala_hpc.core.errors import NO_INPUT, UserError, suggest_name
 from hala_hpc.core.paths import expand_path
 from hala_hpc.core.records import NodeConfig, RunRecord
+from hala_hpc.core.sharing import follow_sharing
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,11 @@ def run_file(work: Path) -> Path:
 
 
 def read_run(work: Path) -> Run:
-    """Read the newest run of a work folder. Raises: UserError (NO_INPUT) if there is none."""
+    """Read the newest run of a work folder; files of this process are then shared as those of it.
+
+    Raises: UserError (NO_INPUT) if there is none.
+    """
+    follow_sharing(work)
     found = RunRecord.read(run_file(work))
     if found is None:
         raise UserError(
@@ -90,10 +97,32 @@ def read_run(work: Path) -> Run:
     ]
     return Run(
         work,
-        {**found.overrides, "work": str(work)},
+        resolve_overrides(work, found.overrides),
         found.recipe,
         nodes,
     )
+
+
+def recipe_copy(work: Path, recipe: str) -> Path:
+    """Where a shared run has a copy of its recipe, for members who cannot read the file."""
+    return work / "recipes" / Path(recipe).name
+
+
+def resolve_overrides(work: Path, given: dict[str, str]) -> dict[str, str]:
+    """The overrides of a launch for the user of this process.
+
+    For another member of the group they name no launcher: setup lines and interpreter are those of
+    the member's own one. A recipe that cannot be read is replaced by its copy.
+    """
+    found = {**given, "work": str(work)}
+    if find_owner(run_file(work)) in (None, os.geteuid()):
+        return found
+    found.pop("launcher", None)
+    recipe = found.get("recipe", "")
+    copy = recipe_copy(work, recipe)
+    if os.sep in recipe and copy.is_file() and not os.access(recipe, os.R_OK, effective_ids=True):
+        found["recipe"] = str(copy)
+    return found
 
 
 def all_nodes(run: Run) -> list[RunNode]:

@@ -5,12 +5,11 @@ import os
 import sys
 from types import ModuleType
 
+from hala_hpc.core.sharing import UMASKS, current_share
+
 #: Number of new objects before Python collects garbage, 700 by default. A command makes a hundred
 #: thousand that stay, and collecting took a tenth of its time; jobs make more.
 GC_THRESHOLD = 200_000
-#: Permissions removed from all files that a command or a job makes: whoever can write what jobs are
-#: run by runs programs as its owner.
-PRIVATE_UMASK = 0o077
 PLUGIN_LOADER = "pydantic.plugin._loader"
 
 
@@ -30,5 +29,6 @@ def prepare_process() -> None:
 
 
 def set_private_umask() -> None:
-    """Make all files of this process private to its user, whatever the user's umask is."""
-    os.umask(PRIVATE_UMASK)
+    """Make all files of this process private to its user, or to the group that its launcher shares
+    them with, whatever the user's umask is."""
+    os.umask(UMASKS[current_share()])

@@ -22,12 +22,12 @@ from hala_hpc.commands.arguments import (
 )
 from hala_hpc.commands.command_line import parse_command_line, read_launcher, run_command
 from hala_hpc.commands.defaults import resolve_defaults
+from hala_hpc.commands.planning.cleaned_steps import choose_steps
 from hala_hpc.commands.planning.hub_dependencies import format_fetch_command
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.core.errors import CONFIG, OK, UserError
 from hala_hpc.core.overrides import parse_overrides
 from hala_hpc.core.paths import expand_path, find_toml
-from hala_hpc.core.recipe import include_input_nodes
 from hala_hpc.doctor.examine import examine_scope
 from hala_hpc.doctor.findings import Finding, worst_state
 from hala_hpc.doctor.scope import DoctorScope
@@ -87,7 +87,7 @@ def parse_scope(overrides: Mapping[str, str]) -> DoctorScope:
     given |= {"stage": overrides.get("stage", "all")}
     line = parse_command_line([f"{key}={value}" for key, value in given.items()], choice)
     steps = make_plan(line.nodes, line.work, line.environment)
-    chosen = {name: steps[name] for name in include_input_nodes(line.nodes, line.chosen)}
+    chosen = choose_steps(line, steps)
     return DoctorScope(line.launcher, line.work, chosen, job, format_fetch_command(line.overrides))
 
 

@@ -67,7 +67,7 @@ def job_of(scope: DoctorScope, kind: JobShape) -> Job:
         resources=kind.asked,
         folder=scope.work / "doctor",
         environment=scope.launcher.environment,
-        setup=scope.launcher.setup,
+        setup=scope.launcher.setup_lines,
     )
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from hala_hpc.commands.planning.environment_check import (
@@ -23,7 +24,12 @@ PACKAGES_SCRIPT = """
 import importlib.metadata as known, importlib.util, json, platform, sys
 from packaging.requirements import Requirement
 wrong = []
-for line in known.requires("hala-hpc") or []:
+try:
+    required = known.requires("hala-hpc") or []
+except known.PackageNotFoundError:
+    # An image has the libraries only.
+    required = []
+for line in required:
     asked = Requirement(line)
     if asked.marker and not asked.marker.evaluate({"extra": sys.argv[1]}):
         continue
@@ -36,6 +42,21 @@ for line in known.requires("hala-hpc") or []:
         continue
     if not asked.specifier.contains(version, prereleases=True):
         wrong.append(f"{asked.name} is {version}, not {asked.specifier}")
+try:
+    locked = open(sys.prefix + "/.hala-lock.txt").read().split()
+except OSError:
+    locked = []
+for line in locked:
+    name, equals, version = line.partition("===")
+    if not equals:
+        continue
+    try:
+        found = known.version(name)
+    except known.PackageNotFoundError:
+        wrong.append(f"{name} is missing")
+        continue
+    if found != version:
+        wrong.append(f"{name} is {found}, locked is {version}")
 import hala_hpc.worker
 print(json.dumps({"python": platform.python_version(), "wrong": wrong}))
 """
@@ -71,6 +92,8 @@ def environment_findings(launcher: Launcher, needs: Sequence[EnvironmentNeed]) -
     """One finding for each environment: whether it exists, starts and has the required packages;
     and one for each whose build does not fit the resources of its jobs or runs no job.
     """
+    if launcher.interpreter.is_container:
+        return image_findings(launcher)
     envs = {need.env for need in needs} | {"main"}
     absent = {env: launcher.python_problems({env}) for env in envs}
     unfit = [
@@ -85,6 +108,23 @@ def environment_findings(launcher: Launcher, needs: Sequence[EnvironmentNeed]) -
         for env, texts in sorted(absent.items())
         if env not in light
     ]
+
+
+def image_findings(launcher: Launcher) -> list[Finding]:
+    """Findings about an image and the interpreter of the gates outside of it."""
+    image = launcher.interpreter.image
+    found = [
+        Finding("environments", "error", text, "its jobs could not start", "build the image")
+        for text in launcher.interpreter.problems()
+    ]
+    if not found:
+        what = f"image {image}: jobs run in it, gates with {launcher.gate_python} outside"
+        found.append(Finding("environments", "good", what, "job=true starts it on a node"))
+    if not Path(launcher.gate_python).exists():
+        what = f"the interpreter of the gates, {launcher.gate_python}, does not exist"
+        fix = "name one in the launcher: [python] gate = ..."
+        found.append(Finding("environments", "error", what, "no node could be closed", fix))
+    return found
 
 
 def absence(text: str) -> Finding:

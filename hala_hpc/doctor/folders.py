@@ -6,9 +6,7 @@ come modes and clocks, and free space and quota against an estimate.
 
 import contextlib
 import os
-import shutil
 import stat
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +14,7 @@ from uuid import uuid4
 
 from hala_hpc.commands.planning.plan_estimate import DiskEstimate
 from hala_hpc.core.files import fsync_path
+from hala_hpc.core.quotas import Quota, find_mount, find_quotas
 from hala_hpc.doctor.findings import Finding, State
 
 #: File systems that other machines do not share.
@@ -30,7 +29,6 @@ CONTENT = "test of hala_hpc.doctor\n"
 SLOW_S = 2.0
 #: Clock differences in seconds: wrong times in listings; near what munge refuses (300 s).
 SKEW_WARN_S, SKEW_BAD_S = 5.0, 120.0
-QUOTA_LIMIT_S = 10
 GB = 10**9
 
 
@@ -162,18 +160,7 @@ def check_shared_mount(place: str, folder: Path) -> Finding:
 
 def file_system(folder: Path) -> str:
     """Type of the file system of a folder, e.g. ext4, nfs4, lustre."""
-    return mount_of(folder)[1]
-
-
-def mount_of(folder: Path) -> tuple[str, str]:
-    """Device and type of the file system of a folder, e.g. `server:/export` and `nfs4`."""
-    found = {}
-    with open("/proc/self/mounts", encoding="utf-8") as mounts:
-        for line in mounts:
-            device, point, kind, *_ = line.split()
-            found[Path(point.encode().decode("unicode_escape"))] = (device, kind)
-    real = folder.resolve()
-    return next((found[one] for one in (real, *real.parents) if one in found), ("", "unknown"))
+    return find_mount(folder)[2]
 
 
 def space_findings(folder: Path, need: DiskEstimate | None) -> list[Finding]:
@@ -218,33 +205,22 @@ def compare_space(name: str, free: int, need: DiskEstimate | None) -> Finding:
 
 
 def quota_findings(folder: Path, need: DiskEstimate | None) -> list[Finding]:
-    """Findings of the command `quota` for the file system of a folder; empty without it."""
-    if not shutil.which("quota"):
-        return []
-    try:
-        done = subprocess.run(
-            ["quota", "-w", "-p"],
-            check=False,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=QUOTA_LIMIT_S,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    device, _ = mount_of(folder)
-    rows = [line.split() for line in done.stdout.splitlines()]
-    return [
-        compare_space("quota", left, need)
-        for row in rows
-        if row and row[0] == device and (left := parse_quota_left(row)) is not None
-    ]
+    """Findings about the quotas that hold in a folder; empty if none is known."""
+    found = []
+    for quota in find_quotas(folder):
+        if quota.bytes_left is not None:
+            found.append(compare_space(f"quota ({quota.scope})", quota.bytes_left, need))
+        if quota.files_left is not None:
+            found.append(compare_files(quota, need))
+    return found
 
 
-def parse_quota_left(row: list[str]) -> int | None:
-    """Bytes left by a row of quota: device, blocks of 1 KiB, soft limit, hard limit."""
-    numbers = [int(field.rstrip("*")) for field in row[1:4] if field.rstrip("*").isdigit()]
-    if len(numbers) < 3 or not any(numbers[1:]):
-        return None
-    used, soft, hard = numbers
-    return max(0, (soft or hard) - used) * 1024
+def compare_files(quota: Quota, need: DiskEstimate | None) -> Finding:
+    """Compare a quota of files with the estimate of a run."""
+    left = quota.files_left or 0
+    what = f"quota ({quota.scope}): {left} files of {quota.max_files}"
+    why = "the run fails when no file can be created"
+    if need is None or need.files <= left:
+        return Finding("folders", "good", what, why)
+    fix = "`hala clean` removes units behind an output; or set fewer units in the recipe"
+    return Finding("folders", "error", f"{what}; up to {need.files} are needed", why, fix)

@@ -9,17 +9,19 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.backends.slurm.cluster import TEST_ONLY
-from hala_hpc.backends.slurm.srun_probe import placement_options, run_on_node
+from hala_hpc.backends.slurm.srun_probe import NodeRequest, placement_options, run_on_node
+from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.builds import DEVICE_VARIABLE
 from hala_hpc.core.errors import AllocationTimeout, SchedulerUnavailable, TransientError
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.paths import ROOT
 from hala_hpc.core.record import JsonRecord
 from hala_hpc.core.resources import Resources
 from hala_hpc.doctor.environments import check_imports, check_packages
@@ -30,6 +32,7 @@ from hala_hpc.engines.models.gpus import FP8_CAPABILITY
 from hala_hpc.jobs.gpu_cards import driver_cards
 from hala_hpc.jobs.node_faults import SET_UP_FIXES
 from hala_hpc.jobs.node_health import NodeProbeRequest, has_gpu_build, probe_node
+from hala_hpc.jobs.spec import is_clone, list_job_folders
 
 #: Maximum wait in seconds for a node of a busy partition.
 WAIT_S = 300
@@ -77,7 +80,7 @@ def node_findings(
         work=str(work),
         token=str(token),
         folders={name: str(one) for name, one in folders.items()},
-        pythons={env: launcher.python_of(env) for env in sorted(scope.environments())},
+        pythons={env: launcher.job_python_of(env) for env in sorted(scope.environments())},
         resubmits=tuple(kind.asked for kind in kinds),
     )
     try:
@@ -139,11 +142,50 @@ def run_doctor_on_node(launcher: Launcher, kind: JobShape, asked: NodeScope) -> 
 
     Raises: AllocationTimeout, TransientError as `run_on_node` does.
     """
-    argv = [launcher.python_of("main"), "-m", "hala_hpc.doctor.on_node"]
     has_gates = placement_options(kind.asked) == placement_options(launcher.gate_resources)
     resubmits = asked.resubmits if has_gates else ()
-    own = asked.model_copy(update={"gpus": kind.asked.gpus_per_node, "resubmits": resubmits}).line()
-    output = run_on_node(kind.asked, [*argv, own], launcher.setup, launcher.environment, WAIT_S)
+    gpus, inside = kind.asked.gpus_per_node, launcher.interpreter
+    if not inside.is_container:
+        own = asked.model_copy(update={"gpus": gpus, "resubmits": resubmits})
+        return ask_node(launcher, kind, own, ProbeEntry((launcher.python_of("main"),)))
+    folders = list_job_folders(Artifact(Path(asked.work, "doctor")), launcher)
+    entry = ProbeEntry(
+        (*inside.wrap(folders, gpus > 0), launcher.job_python_of("main")),
+        tuple(inside.srun_flags(folders)),
+    )
+    own = asked.model_copy(update={"gpus": gpus, "resubmits": ()})
+    found = ask_node(launcher, kind, own, entry)
+    if resubmits:
+        # Gates run outside of the image, which has no commands of SLURM.
+        own = asked.model_copy(update={"pythons": {}, "folders": {}, "resubmits": resubmits})
+        found += ask_node(launcher, kind, own, ProbeEntry((launcher.gate_python,)))
+    return found
+
+
+@dataclass(frozen=True)
+class ProbeEntry:
+    """How the interpreter of the doctor on a node is reached."""
+
+    program: tuple[str, ...]
+    srun_flags: tuple[str, ...] = ()
+
+
+def ask_node(
+    launcher: Launcher, kind: JobShape, asked: NodeScope, entry: ProbeEntry
+) -> list[Finding]:
+    """Run the doctor on one node with one interpreter. Raises as `run_doctor_on_node`."""
+    argv = [*entry.program, "-m", "hala_hpc.doctor.on_node", asked.line()]
+    # Within an image of pyxis there are no modules: `setup` ran outside of it in a job.
+    setup = () if entry.srun_flags else launcher.setup_lines
+    variables = dict(launcher.environment)
+    if launcher.interpreter.is_container and is_clone():
+        variables["PYTHONPATH"] = str(ROOT)
+    output = run_on_node(
+        NodeRequest(kind.asked, (*entry.srun_flags, *launcher.srun), WAIT_S),
+        argv,
+        setup,
+        variables,
+    )
     last = output.splitlines()[-1:] or [""]
     return list(NodeFindings.from_json(last[0], "output of the doctor on a node").findings)
 

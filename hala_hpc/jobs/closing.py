@@ -183,6 +183,11 @@ def input_fingerprint(name: str, facts: InputFacts) -> str:
 def remove_private_files(artifact: Artifact) -> None:
     """Remove claims and the leftovers of killed attempts and gates from a finished node."""
     artifact.failure_file.unlink(missing_ok=True)
+    if artifact.cleaned_file.exists():
+        summary = artifact.summary()
+        if summary is not None and not artifact.output_faults(summary):
+            # It has an output again.
+            artifact.cleaned_file.unlink(missing_ok=True)
     remove_claims(artifact)
     unfinished = [*artifact.attempts.glob("*/"), *artifact.folder.glob("output.*.tmp")]
     # Finished rows of unfinished units, checkpoints.

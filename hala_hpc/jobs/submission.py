@@ -168,7 +168,15 @@ def find_or_adopt_gate(artifact: Artifact, queue_rows: list[QueueRow], apart_fro
         now = time.time()
         artifact.write_jobs(Jobs(round=asked.round, submitted=now, workers=known, gate=gate_id))
         return gate_id
-    return submit_round(artifact, asked, adopted_id=workers_id) if workers_id else ""
+    if not workers_id:
+        return ""
+    if asked.spec.is_of_another_user():
+        raise UserError(
+            f"job {workers_id} of {artifact.folder.name} belongs to {asked.spec.user} and has no "
+            "gate: try again when it has ended",
+            RETRY,
+        )
+    return submit_round(artifact, asked, adopted_id=workers_id)
 
 
 def own_newest_round(artifact: Artifact) -> Round | None:

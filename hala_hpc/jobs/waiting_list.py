@@ -72,6 +72,9 @@ def submit_while_room(work: Path, lease: WorkLease) -> None:
     wait_for_pending_sbatch([Artifact(work / node.folder) for node in nodes])
     queue_rows = SlurmBackend().query_queue()
     while nodes:
+        if nodes[0].spec.is_of_another_user():
+            logger.info("%s is left to %s", nodes[0].folder, nodes[0].spec.user)
+            return
         artifact = Artifact(work / nodes[0].folder)
         inputs = [Artifact(work / name) for name in nodes[0].inputs]
         failed = [one.folder.name for one in inputs if one.failure_file.exists()]

@@ -236,7 +236,7 @@ def test_what_quota_leaves_is_compared_where_there_is_a_quota(work: Path, rows: 
         "format=json",
         PATH=f"{program.parent}:{os.environ['PATH']}",
     )
-    assert_message(of(found(result), "folders"), "quota: 0.0 GB")
+    assert_message(of(found(result), "folders"), "quota (user): 0.0 GB")
     assert doctor("launcher=local", f"work={work}", rows, "format=json").code == 0
 
 

@@ -29,6 +29,7 @@ from hala_hpc.core.errors import (
 )
 from hala_hpc.core.job import Job
 from hala_hpc.core.paths import shipped_folder
+from hala_hpc.core.sharing import UMASKS, current_share, folder_bits
 
 if TYPE_CHECKING:
     from hala_hpc.backends.slurm.sacct import JobUsage, NamedJob
@@ -118,7 +119,8 @@ class SlurmBackend:
 
         with _outside_of_jobs(), contextlib.redirect_stderr(io.StringIO()):
             job.folder.mkdir(parents=True, exist_ok=True)
-            job.folder.chmod(0o700)
+            if job.folder.stat().st_uid == os.geteuid():
+                job.folder.chmod(folder_bits())
             try:
                 return submit_script(flags, script_file(), script_arguments(job))
             except (FailedJobError, FailedSubmissionError) as error:
@@ -263,8 +265,11 @@ def _refused(
 
 @contextlib.contextmanager
 def _outside_of_jobs() -> Iterator[None]:
-    """Submit as from a login node, without the variables of a surrounding job; umask 077."""
-    before, mask = dict(os.environ), os.umask(0o077)
+    """Submit as from a login node, without the variables of a surrounding job.
+
+    The files that SLURM makes are private, or shared as those of this process.
+    """
+    before, mask = dict(os.environ), os.umask(UMASKS[current_share()])
     clean = client.clean_environment()
     try:
         for key in before.keys() - clean.keys():

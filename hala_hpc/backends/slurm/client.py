@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hala_hpc.core.environment import CODE_FOLDER_VARIABLE
 from hala_hpc.core.errors import SchedulerUnavailable
+from hala_hpc.core.sharing import is_sharing
 
 #: Time limit in seconds: an overloaded controller answers late; with none, commands fail after
 #: about 10 s.
@@ -112,12 +113,16 @@ def is_unreachable(stderr: str) -> bool:
 
 
 def query_queue(ids: Iterable[str] | None = None) -> list[QueueRow]:
-    """Rows of squeue for some jobs, or for all jobs of this user.
+    """Rows of squeue for some jobs, or for all jobs of this user; while sharing, of all users.
 
-    Raises: SchedulerUnavailable if SLURM does not answer.
+    A site may hide jobs of other users (PrivateData). Raises: SchedulerUnavailable if SLURM does
+    not answer.
     """
     fields = "%F|%K|%T|%r|%S|%j|%Z"
-    rows = query_own_rows(fields) if ids is None else squeue(ids, fields)
+    if ids is not None:
+        rows = squeue(ids, fields)
+    else:
+        rows = query_rows(fields) if is_sharing() else query_own_rows(fields)
     found = []
     for number, elements, state, reason, start, name, *folder in rows:
         status = STATES.get(state)
@@ -130,8 +135,12 @@ def query_queue(ids: Iterable[str] | None = None) -> list[QueueRow]:
 
 def query_own_rows(fields: str, *more: str) -> list[list[str]]:
     """The rows of squeue for this user's jobs, each split into its fields."""
-    arguments = ("--noheader", f"--user={os.getuid()}", *more)
-    done = run_slurm("squeue", *arguments, f"--format={fields}")
+    return query_rows(fields, f"--user={os.getuid()}", *more)
+
+
+def query_rows(fields: str, *arguments: str) -> list[list[str]]:
+    """The rows of squeue for these arguments, each split into its fields."""
+    done = run_slurm("squeue", "--noheader", *arguments, f"--format={fields}")
     if done.returncode:
         raise SchedulerUnavailable(f"`squeue`: {done.stderr.strip()}")
     return split_rows(done.stdout)

@@ -161,7 +161,7 @@ def script_arguments(job: Job) -> list[str]:
     cores = f"--cpus-per-task={job.resources.cpus_per_rank}"
     # The last rank may write results for minutes after the others ended: WaitTime of the site would
     # kill it.
-    srun = [cores, "--export=ALL", "--kill-on-bad-exit=1", "--wait=0"]
+    srun = [cores, "--export=ALL", "--kill-on-bad-exit=1", "--wait=0", *job.srun_flags]
     return [
         *(["--setup", "\n".join(job.setup)] if job.setup else []),
         *(["--tries", str(job.tries)] if job.tries > 1 else []),
@@ -264,7 +264,7 @@ def secret_values(job: Job) -> list[str]:
         "environment": dict(job.environment),
         "setup": list(job.setup),
         "options": job.resources.options,
-        "arguments": list(job.arguments),
+        "arguments": [*job.arguments, *job.wrapper, *job.srun_flags],
     }
     return secret_mistakes(values)
 

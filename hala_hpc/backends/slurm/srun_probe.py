@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from hala_hpc.backends.slurm.client import clean_environment
 from hala_hpc.backends.slurm.sbatch import EXPORTED, SAFE_VALUE, gpu_flag
@@ -28,21 +29,33 @@ def placement_options(asked: Resources) -> tuple[str, ...]:
     )
 
 
+@dataclass(frozen=True)
+class NodeRequest:
+    """The node that a probe asks for."""
+
+    asked: Resources
+    """Those of a job."""
+    srun_flags: tuple[str, ...] = ()
+    """Of the launcher, and of its image."""
+    wait_s: int = 300
+    """How long to wait for the node, in seconds."""
+
+
 def run_on_node(
-    asked: Resources,
+    request: NodeRequest,
     argv: Sequence[str],
     setup: Sequence[str],
     environment: Mapping[str, str],
-    wait_s: int,
 ) -> str:
     """Run a program on a node that a job may get, and return its output.
 
-    Waits at most `wait_s` for the node. The program gets the GPUs of `asked`, on one node, and
+    The program gets the GPUs of `asked`, on one node, and
     few other resources.
 
     Raises: AllocationTimeout with SLURM's message if there is no node in time; TransientError if
     the program fails.
     """
+    asked, wait_s = request.asked, request.wait_s
     mem_gb = PROBE_MEM_GB + PROBE_GPU_MEM_GB * asked.gpus_per_node
     wanted = {option: asked.options[option] for option in WHERE if asked.options.get(option)}
     # An empty `mem` in the options means that the site refuses the flag.
@@ -57,6 +70,7 @@ def run_on_node(
         f"--time={PROBE_MIN}",
         f"--immediate={wait_s}",
         *(f"--{flag}={value}" for flag, value in flags.items() if value),
+        *request.srun_flags,
         *("bash", "-c", SHELL.format(setup="\n".join(setup)), "doctor", "env"),
         *(f"{name}={value}" for name, value in environment.items()),
         *argv,

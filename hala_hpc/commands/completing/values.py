@@ -49,8 +49,9 @@ ARGUMENT_VALUES: Mapping[str, Values] = {
     "max_gpu_hours": ValueKind.ANY,
     "budget_gpu_hours": ValueKind.ANY,
     **dict.fromkeys(("data", "limit"), ValueKind.ANY),
-    **dict.fromkeys(("language", "from", "base", "teacher", "gpus"), ValueKind.ANY),
-    "to": ValueKind.RECIPE,
+    **dict.fromkeys(("language", "from", "base", "teacher", "gpus", "kinds"), ValueKind.ANY),
+    # A recipe of `new`, a file of `archive`.
+    "to": ValueKind.ANY,
     "unit": ValueKind.ANY,
     "worker": ValueKind.ANY,
     "rank": ValueKind.ANY,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hala_hpc.commands.command_line import parse_command_line
 from hala_hpc.commands.fetching.offline_check import OfflineReport
+from hala_hpc.commands.planning.cleaned_steps import choose_steps
 from hala_hpc.commands.planning.hub_dependencies import (
     DEPENDENCY_KINDS,
     find_required_repositories,
@@ -24,7 +25,6 @@ from hala_hpc.commands.planning.hub_dependencies import (
 from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.core.environment import set_job_environment
 from hala_hpc.core.errors import OK, UserError
-from hala_hpc.core.recipe import include_input_nodes
 from hala_hpc.engines.models.kernels import open_kernel
 from hala_hpc.engines.models.open_offline import opening_fault
 
@@ -62,8 +62,8 @@ def main(arguments: Sequence[str]) -> int:
     set_job_environment()
     command_line = parse_command_line(overrides)
     steps = make_plan(command_line.nodes, command_line.work, os.environ)
-    chosen = include_input_nodes(command_line.nodes, command_line.chosen)
-    missing = [steps[name] for name in chosen if steps[name].state != "done"]
+    chosen = choose_steps(command_line, steps).values()
+    missing = [step for step in chosen if step.state != "done"]
     open_all(missing).write(Path(report))
     return OK
 

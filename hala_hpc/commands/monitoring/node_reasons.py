@@ -1,6 +1,6 @@
 """Explain why a node does not progress: what it waits for, which jobs were lost, why it failed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
@@ -44,6 +44,8 @@ class NodeReasonKind(StrEnum):
     FAILED = "failed"
     DAMAGED = "damaged"
     """It was finished, and its files are incomplete now."""
+    CLEANED = "cleaned"
+    """It is done, and its output was removed by `clean`."""
     INPUT_FAILED = "input_failed"
     """It never started, because a node that it depends on has failed."""
 
@@ -82,8 +84,8 @@ def explain_node(artifact: Artifact, state: str, queue_rows: Sequence[QueueRow])
 def explain_state(artifact: Artifact, state: str, queue_rows: Sequence[QueueRow]) -> NodeReason:
     """Explain why a node or some of its workers wait, or why it failed."""
     waiting = [row for row in queue_rows if row.state != "running"]
-    if state in ("failed", "damaged"):
-        return explain_failure(artifact) if state == "failed" else explain_damage(artifact)
+    if explain := ENDED.get(state):
+        return explain(artifact)
     workers = [row for row in waiting if not row.name.startswith("gate-")]
     if state == "running":
         # The gate of a running node waits for its workers, as intended.
@@ -142,6 +144,14 @@ def explain_damage(artifact: Artifact) -> NodeReason:
     )
 
 
+def explain_removal(artifact: Artifact) -> NodeReason:
+    """Describe what `clean` removed from a finished node; nothing if its output is there."""
+    found = artifact.removed_output()
+    if found is None or not find_output_faults(artifact):
+        return NO_REASON
+    return NodeReason(NodeReasonKind.CLEANED, f"output {found.text}")
+
+
 def explain_failure(artifact: Artifact) -> NodeReason:
     """The reasons of a failure, without the end of the log, which `hala_hpc.logs` shows."""
     report = artifact.failure()
@@ -181,3 +191,11 @@ def list_unfinished_inputs(artifact: Artifact) -> list[str]:
     folders = [artifact.folder.parent / name for name in input_folders(artifact.config())]
     open_ = [Artifact(folder) for folder in folders if Artifact(folder).summary() is None]
     return [config.node if (config := one.config()) else one.folder.name for one in open_]
+
+
+#: What explains a node that has ended, by its state.
+ENDED: Mapping[str, Callable[[Artifact], NodeReason]] = {
+    "done": explain_removal,
+    "failed": explain_failure,
+    "damaged": explain_damage,
+}

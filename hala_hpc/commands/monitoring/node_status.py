@@ -139,7 +139,9 @@ def compute_node_state(
     fresh for a minute.
     """
     if artifact.summary() is not None:
-        return "damaged" if find_output_faults(artifact) else "done"
+        # Readers of a cleaned output are done, or the launch makes it again.
+        is_damaged = find_output_faults(artifact) and not artifact.removed_output()
+        return "damaged" if is_damaged else "done"
     if queue_rows:
         return "running" if any(row.state == "running" for row in queue_rows) else "waiting"
     # The failure record was written last; a heartbeat of the last minute is older.

@@ -92,7 +92,7 @@ def share_done(step: Step) -> float:
 
 def has_started(step: Step) -> bool:
     """Whether jobs of a node may have run."""
-    return step.state in ("partial", "damaged", "done")
+    return step.state in ("partial", "damaged", "cleaned", "done")
 
 
 def is_alike(older: Artifact, step: Step) -> bool:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hala_hpc.commands.planning.hub_commits import hub_facts, pin_hub_commits
 from hala_hpc.commands.planning.plan_inputs import (
@@ -29,6 +29,9 @@ from hala_hpc.core.records import (
 from hala_hpc.core.settings import rename_references
 from hala_hpc.core.stage import Stage
 
+if TYPE_CHECKING:
+    from hala_hpc.core.job_records import CleanedParts
+
 
 @dataclass(frozen=True)
 class Step:
@@ -41,13 +44,15 @@ class Step:
     inputs: dict[str, InputFacts]
     """Node name, path or reference to the hub of each input: kind, artifact folder, fingerprint."""
     state: str
-    """done, damaged, partial, new or stale."""
+    """done, damaged, cleaned, partial, new or stale."""
     done_units: int = 0
     reason: str = ""
     """Of a stale node, what changed since the newest older result; of a damaged one, what is wrong
-    with its files."""
+    with its files; of a cleaned one, what needs it."""
     older: Artifact | None = None
     """Of a stale node, the newest older result."""
+    cleaned: "CleanedParts | None" = None
+    """Of a done node whose output was removed by `clean`, what was."""
     cache: Path | None = None
     """Hub cache that the jobs read; None if unknown."""
 
@@ -122,11 +127,13 @@ def plan_step(node: Node, known: dict[str, InputFacts], work: Path, older: list[
     digest = fingerprint_with(inputs)
     artifact = Artifact(work / f"{node.name}-{digest}")
     units = node.stage(node.settings, PlanInputs(inputs, work, None)).plan()
-    state, done, reason, newest = "new", 0, "", None
+    state, done, reason, newest, cleaned = "new", 0, "", None, None
     try:
         if (summary := artifact.summary()) is not None:
             state, done = "done", units
-            if faults := artifact.output_faults(summary):
+            faults = artifact.output_faults(summary)
+            cleaned = artifact.removed_output() if faults else None
+            if faults and not cleaned:
                 state, done = "damaged", count_whole_units(artifact)
                 reason = summarize_faults(faults)
         elif os.path.lexists(artifact.config_file):
@@ -136,7 +143,7 @@ def plan_step(node: Node, known: dict[str, InputFacts], work: Path, older: list[
             state = "stale"
     except Damaged as error:
         state, reason = "damaged", error.mistakes[0]
-    return Step(node, artifact, digest, units, inputs, state, done, reason, newest)
+    return Step(node, artifact, digest, units, inputs, state, done, reason, newest, cleaned)
 
 
 def node_fingerprint(node: Node, inputs: Mapping[str, InputFacts]) -> str:

@@ -98,12 +98,13 @@ def submit_page(command_line: CommandLine, gates: tuple[str, ...]) -> None:
         name=f"rehearsal-{command_line.work.name}"[:MAX_NAME_LETTERS],
         module="hala_hpc.rehearsal",
         arguments=(f"work={command_line.work}",),
-        python=command_line.launcher.python_of("main"),
+        python=command_line.launcher.gate_python,
+        srun_flags=command_line.launcher.srun,
         resources=command_line.launcher.gate_resources,
         folder=command_line.work,
         after_any=gates,
         environment={**JOB_ENVIRONMENT, **command_line.launcher.environment},
-        setup=command_line.launcher.setup,
+        setup=command_line.launcher.setup_lines,
     )
     number = SlurmBackend().submit(job)
     print(

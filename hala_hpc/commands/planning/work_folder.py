@@ -7,19 +7,29 @@ from uuid import uuid4
 
 from hala_hpc.commands.command_line import CommandLine
 from hala_hpc.commands.planning.plan import Step
+from hala_hpc.commands.planning.recipe_text import make_stage_paths_absolute
 from hala_hpc.core.damage import find_owner
 from hala_hpc.core.errors import CANNOT_CREATE, UserError
+from hala_hpc.core.files import write_text
 from hala_hpc.core.paths import is_toml_path
 from hala_hpc.core.printable import escape_controls
 from hala_hpc.core.records import RunNodeRecord, RunRecord
-from hala_hpc.core.run import run_file
+from hala_hpc.core.run import recipe_copy, run_file
+from hala_hpc.core.sharing import folder_bits, is_sharing, require_share, user_name
+
+#: States of nodes whose records decide what their next jobs run.
+STARTED = ("partial", "damaged", "cleaned")
 
 
 def make_work_folder(work: Path) -> None:
     """Create the work folder and test that it is writable."""
     probe = work / f".probe-{os.getpid()}"
     try:
-        work.mkdir(parents=True, exist_ok=True)
+        if not work.is_dir():
+            work.mkdir(parents=True)
+            if is_sharing():
+                work.chmod(folder_bits())
+        require_share(work)
         probe.write_text("")
         probe.unlink()
     except OSError as error:
@@ -30,15 +40,16 @@ def make_work_folder(work: Path) -> None:
 
 
 def require_own_run(work: Path) -> None:
-    """Refuse a work folder whose run belongs to another user.
+    """Refuse a work folder whose run belongs to another user, unless both share it.
 
     Its owner could not read what is written here, and this user could not read what the owner
     writes. Raises: UserError (CANNOT_CREATE).
     """
     owner = find_owner(run_file(work))
-    if owner not in (None, os.geteuid()):
+    if owner not in (None, os.geteuid()) and not is_sharing():
         raise UserError(
-            f"work={work} holds a run of another user (number {owner}): name another folder",
+            f"work={work} holds a run of another user ({user_name(owner or 0)}): name another "
+            'folder; to go on with it, launchers of both need share = "group"',
             CANNOT_CREATE,
         )
 
@@ -62,16 +73,17 @@ def set_aside_damaged_files(work: Path, chosen: dict[str, Step]) -> None:
         ]
     for line in lines:
         print(escape_controls(line))
-    require_own_records([s.artifact for s in chosen.values() if s.state in ("partial", "damaged")])
+    require_own_records([s.artifact for s in chosen.values() if s.state in STARTED])
 
 
 def reset_damaged_nodes(missing: dict[str, Step]) -> None:
-    """Make damaged nodes unfinished: remove the units and outputs that are incomplete."""
+    """Make damaged and cleaned nodes unfinished: remove units and outputs that are incomplete."""
     for step in missing.values():
-        if step.state == "damaged":
+        if step.state in ("damaged", "cleaned"):
             from hala_hpc.jobs.repair import remove_broken_units, remove_summary
 
-            print(f"{step.name}: {step.reason}: incomplete results are computed again")
+            if step.state == "damaged":
+                print(f"{step.name}: {step.reason}: incomplete results are computed again")
             remove_broken_units(step.artifact, step.units)
             remove_summary(step.artifact)
 
@@ -97,10 +109,21 @@ def write_run(
             for s in chosen.values()
         ),
     ).write(run_file(command_line.work))
+    if is_sharing():
+        copy_recipe(command_line)
     link_latest(command_line.work, chosen)
     for step in chosen.values():
         if not step.artifact.config_file.exists():
             step.artifact.write_config(step.config(hours.get(step.name)))
+
+
+def copy_recipe(command_line: CommandLine) -> None:
+    """Copy the recipe of a shared run into its folder, for members who cannot read the file."""
+    source = Path(command_line.recipe).absolute()
+    target = recipe_copy(command_line.work, str(source))
+    if source != target:
+        text = make_stage_paths_absolute(source.read_text(encoding="utf-8"), source.parent)
+        write_text(target, text)
 
 
 def link_latest(work: Path, chosen: dict[str, Step]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hala_hpc.commands.command_line import CommandLine, parse_command_line
+from hala_hpc.commands.planning.cleaned_steps import choose_steps
 from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.commands.rehearsing.advice import Advice, collect_advice
 from hala_hpc.commands.rehearsing.measurements import RehearsalState
@@ -12,7 +13,6 @@ from hala_hpc.commands.rehearsing.projection import Projection, longest_path_s, 
 from hala_hpc.core.errors import BAD_DATA, OK, RETRY
 from hala_hpc.core.estimate import format_hours
 from hala_hpc.core.files import write_text
-from hala_hpc.core.recipe import include_input_nodes
 from hala_hpc.core.run import format_launch_command
 
 TEMPLATES = Path(__file__).parent
@@ -117,9 +117,7 @@ def make_rehearsal_page(command_line: CommandLine) -> RehearsalPage:
 def steps_of(command_line: CommandLine) -> dict[str, Step]:
     """The nodes that a command line selects, with all their inputs."""
     steps = make_plan(command_line.nodes, command_line.work, command_line.environment)
-    return {
-        name: steps[name] for name in include_input_nodes(command_line.nodes, command_line.chosen)
-    }
+    return choose_steps(command_line, steps)
 
 
 def render_rehearsal_html(page: RehearsalPage) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hala_hpc.backends.slurm.srun_probe import run_on_node
+from hala_hpc.backends.slurm.srun_probe import NodeRequest, run_on_node
 from hala_hpc.core.errors import AllocationTimeout, SchedulerUnavailable, TransientError
 from hala_hpc.core.resources import Resources
 
@@ -19,7 +19,7 @@ def ask(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str | None) -> st
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/bin" if script is not None else str(folder))
-    return run_on_node(Resources(), ["true"], (), {}, 1)
+    return run_on_node(NodeRequest(Resources(), wait_s=1), ["true"], (), {})
 
 
 @pytest.mark.parametrize(
