@@ -17,7 +17,7 @@ def language_findings(steps: Iterable[Step]) -> Iterator[Finding]:
     targets: dict[str, list[str]] = {}
     for step in steps:
         if step.node.stage.name == "translate":
-            code = primary_subtag(step.node.settings.target)
+            code = primary_subtag(str(getattr(step.node.settings, "target", "")))
             targets.setdefault(code, []).append(step.name)
     for code, nodes in targets.items():
         for gap in list_gaps(code):

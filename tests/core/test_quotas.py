@@ -95,7 +95,7 @@ def test_a_quota_that_is_nearly_used_is_reported(commands: Path) -> None:
     assert "has 0.000 GB left of 0.001 GB" in found[0]
 
 
-def test_a_command_that_is_not_there_tells_nothing(
+def test_a_command_that_does_not_exist_reports_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

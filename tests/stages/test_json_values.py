@@ -66,7 +66,7 @@ def test_prose_in_values_is_translated_and_escaped() -> None:
                 assert translate(text) == text
 
 
-def test_keys_short_values_and_other_data_are_kept() -> None:
+def test_keys_short_values_and_other_data_stay_as_they_are() -> None:
     for value in SHORT:
         text = json.dumps({"The key of the value": value, "n": [1, 2.50, True]})
         assert translate(text, json_values="translate") == text

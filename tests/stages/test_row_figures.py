@@ -14,6 +14,7 @@ from hala_hpc.data.checks.settings import CHECKS
 from hala_hpc.data.corpus.figures import FIGURE_TYPES
 from hala_hpc.data.corpus.reader import Row, read_rows
 from hala_hpc.engines.generation.engine import Completion, Request
+from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.stages.filter import Filter
 from hala_hpc.stages.translate import Translate
 
@@ -62,7 +63,7 @@ def figures_of(row: Row) -> dict[str, Any]:
     return {name: row[name] for name in FIGURE_TYPES}
 
 
-def test_rows_say_how_their_translation_was_made(tmp_path: Path) -> None:
+def test_rows_record_how_their_translation_was_made(tmp_path: Path) -> None:
     whole, again, code = read_rows(translated(tmp_path))
     assert whole["mean_logprob"] == pytest.approx(TOKEN_LOGPROB)
     assert (whole["retried_share"], whole["retry_reasons"]) == (0.0, [])
@@ -98,7 +99,7 @@ def test_filter_keeps_the_figures_of_its_rows(tmp_path: Path) -> None:
         model=str(tmp_path / "model"),
         corpus=str(corpus),
         units=1,
-        engine={"name": f"{__name__}:TearingEngine"},
+        engine=EngineSettings(name=f"{__name__}:TearingEngine"),
     )
     stage = Filter(settings, PlainInputs())
     folder = run(stage, tmp_path / "judged")

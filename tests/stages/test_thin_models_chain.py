@@ -12,7 +12,7 @@ from command_line import launch, recipe, run_command
 from quantize_python import run_heavy
 from thin_models import make_thin_model
 
-from hala_hpc.demo.benchmark import QUESTIONS, TASK, benchmark_rows, write_task
+from hala_hpc.demo.benchmark import TASKS, draw_questions, questions_name, write_tasks
 from hala_hpc.demo.pairs import distinct_pairs
 from hala_hpc.demo.rows import instruction_rows, opus_row, take_pairs
 from hala_hpc.demo.sample_files import write_rows
@@ -21,6 +21,7 @@ from hala_hpc.engines.models.tensors import iter_tensors, tensor_headers
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(3000)]
 
 TALKS, PAIRS = 24, 30
+TASK = TASKS["arabic"]
 METRICS = ("bleu", "bleu_intl", "chrf++", "ter", "rouge_l", "rouge_l_ascii")
 #: The teacher in FP8 translates, the judge filters, both bases are trained, merged and scored.
 #: Untrained models cannot translate: every row may be rejected.
@@ -124,8 +125,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_rows(folder / "talks.jsonl", instruction_rows(TALKS, draw, set()))
     pairs = take_pairs(distinct_pairs(draw), PAIRS)
     write_rows(folder / "pairs.jsonl", [opus_row(pair) for pair in pairs])
-    write_rows(folder / "benchmark" / QUESTIONS, benchmark_rows(draw))
-    write_task(folder / "benchmark", folder / "benchmark" / QUESTIONS)
+    questions = [one.row("arabic") for one in draw_questions(40, draw)]
+    write_rows(folder / "benchmark" / questions_name(TASK), questions)
+    write_tasks(folder / "benchmark", folder / "benchmark")
     text = RECIPE.format(folder=folder, task=TASK)
     arguments = (recipe(folder, text), f"work={folder / 'work'}", "launcher=local")
     for goal in GOALS:

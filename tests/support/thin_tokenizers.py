@@ -17,7 +17,14 @@ from hala_hpc.demo.tokenizer import strings_in_row
 TRAINED_TOKENS = 4096
 #: Rows of the demo that the vocabulary is trained on.
 ROWS = SampleCounts(
-    lessons=2000, parallel=500, held_out=10, judged=10, teacher_english=300, english=900
+    lessons=2000,
+    parallel=500,
+    held_out=10,
+    judged=10,
+    teacher_english=300,
+    english=900,
+    base_lessons=0,
+    questions=10,
 )
 
 

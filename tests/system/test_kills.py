@@ -84,7 +84,11 @@ def test_kills_while_broken_texts_are_asked_again_in_smaller_segments_cost_no_ro
     assert asked["text"] == 60
     assert 0 < asked["paragraph"] < 60
     assert 20 < asked["line"] < 300
-    kills = [AtInstant("both", 0.1, node.log), AtCall("link", 3), AtCall("fsync", 12)]
+    kills: list[KillMethod] = [
+        AtInstant("both", 0.1, node.log),
+        AtCall("link", 3),
+        AtCall("fsync", 12),
+    ]
     assert run(node, "mixed", kills, [], calm.folder) >= 2
 
 

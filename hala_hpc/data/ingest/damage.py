@@ -49,8 +49,9 @@ def sources_of(texts: Texts, row: Mapping[str, Any]) -> list[str | None]:
     if not texts.roles:
         return [None, texts.texts[0]]
     listing = row.get("messages_source")
-    known = isinstance(listing, Sequence) and len(listing) == len(texts.texts)
-    sources = [str(turn["content"]) for turn in listing] if known else [""] * len(texts.texts)
+    sources = [""] * len(texts.texts)
+    if isinstance(listing, Sequence) and len(listing) == len(texts.texts):
+        sources = [str(turn["content"]) for turn in listing]
     return [
         source if role == "assistant" else None
         for role, source in zip(texts.roles, sources, strict=True)

@@ -93,14 +93,14 @@ class CorpusMaker:
         for reference in settings.contamination:
             path = Path(self.path_of(reference)).expanduser()
             if not path.exists():
-                found = fetched_folder("datasets", reference, os.environ)
-                if found is None:
+                fetched = fetched_folder("datasets", reference, os.environ)
+                if fetched is None:
                     raise UserError(
                         f"contamination={reference}: is not in the hub cache; run "
                         "`python -m hala_hpc.fetch` with the arguments of the launch",
                         NO_INPUT,
                     )
-                path = found
+                path = fetched
             builder.add(reference, find_sources(str(path), settings.benchmark_selection))
         index = folder / "contamination" if builder.searched else None
         if index is not None:

@@ -100,6 +100,9 @@ class AnswerFrame:
 
     def decode(self, answers: Sequence[tuple[list[int], str]]) -> list[StrippedText]:
         """Decode answers without their frames; each is given as its token ids and its prompt."""
+        if not answers:
+            # `batch_decode` of no answers returns one text.
+            return []
         stripped = [self.strip_ids(ids, prompt) for ids, prompt in answers]
         # All tokens between the two ends are kept, also control tokens: the checks judge them.
         texts = self._tokenizer.batch_decode(

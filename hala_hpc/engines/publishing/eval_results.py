@@ -75,7 +75,7 @@ def find_entries(node: NodeFacts, label: str) -> Iterator[tuple[RegisteredBenchm
         return
     own = scores.scores.get(label, {})
     for benchmark in REGISTERED_BENCHMARKS:
-        questions = count_questions(scores.samples.get(label, {}), benchmark.score)
+        questions = count_asked(scores.samples.get(label, {}), benchmark.score)
         if benchmark.score not in own or questions != benchmark.questions:
             continue
         task = benchmark.score.partition("/")[0]
@@ -92,7 +92,7 @@ def find_entries(node: NodeFacts, label: str) -> Iterator[tuple[RegisteredBenchm
         )
 
 
-def count_questions(samples: Mapping[str, int], score: str) -> int | None:
+def count_asked(samples: Mapping[str, int], score: str) -> int | None:
     """Questions of a score; None if unknown."""
     return samples.get(score, samples.get(score.partition("/")[0]))
 

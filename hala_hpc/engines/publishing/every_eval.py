@@ -27,7 +27,7 @@ from hala_hpc.engines.evaluation.score_files import (
     score_name,
 )
 from hala_hpc.engines.evaluation.statistics.intervals import CONFIDENCE
-from hala_hpc.engines.publishing.eval_results import count_questions, evaluation_time
+from hala_hpc.engines.publishing.eval_results import count_asked, evaluation_time
 from hala_hpc.engines.reporting.node_facts import NodeFacts
 from hala_hpc.engines.reporting.safe_text import file_stem
 from hala_hpc.engines.reporting.score_rows import LOWER_IS_BETTER, SHARES
@@ -178,7 +178,7 @@ def make_result(found: PublishedEvaluation, label: str, key: str) -> dict[str, A
     scores = found.scores
     task, _, rest = key.partition("/")
     metric = (task if task in TRANSLATION else rest or task).partition(",")[0]
-    samples = count_questions(scores.samples.get(label, {}), key)
+    samples = count_asked(scores.samples.get(label, {}), key)
     uncertainty: dict[str, Any] = {}
     if (error := scores.errors.get(label, {}).get(key)) is not None:
         uncertainty["standard_error"] = {"value": error}

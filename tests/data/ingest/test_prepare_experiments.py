@@ -94,7 +94,7 @@ def test_a_corpus_of_a_node_is_damaged_and_counted_and_has_its_domains(tmp_path:
 def test_each_kind_of_damage_does_what_its_name_means() -> None:
     texts = Texts([], [SOURCE, TARGET])
 
-    def damaged(kind: str, texts: Texts = texts, row: dict[str, object] | None = None) -> str:
+    def damaged(kind: str, texts: Texts = texts, row: Mapping[str, object] | None = None) -> str:
         found, did = damage_row(
             texts, row or {}, Damage.model_validate({"share": 1, "kinds": [kind]})
         )

@@ -23,8 +23,8 @@ def test_every_task_is_one_of_lm_eval() -> None:
     if lm_eval is None or lm_eval.origin is None:
         pytest.skip("lm-eval is not installed")
     folder = Path(lm_eval.origin).parent / "tasks"
-    parts = ("belebele", "global_mmlu/default", "include/default", "xnli", "xcopa", "xstorycloze")
-    parts += ("basque_bench", "catalan_bench", "galician_bench", "xnli_eu")
+    parts = ["belebele", "global_mmlu/default", "include/default", "xnli", "xcopa", "xstorycloze"]
+    parts += ["basque_bench", "catalan_bench", "galician_bench", "xnli_eu"]
     names = {
         line.split(": ", 1)[1].strip()
         for part in parts

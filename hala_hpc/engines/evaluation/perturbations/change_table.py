@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from hala_hpc.engines.evaluation.choice_table import format_difference
 from hala_hpc.engines.evaluation.item_files import ItemOutcome
-from hala_hpc.engines.evaluation.item_tables import EvaluationItems, format_comparison
+from hala_hpc.engines.evaluation.item_tables import EvaluationItems
 from hala_hpc.engines.evaluation.perturbations.perturbation import perturbation_ending, plain_entry
 from hala_hpc.engines.evaluation.report import Table
 from hala_hpc.engines.evaluation.score_files import MergedScores
@@ -21,7 +22,8 @@ CHANGE_NOTE = (
 def change_table(evaluation: EvaluationItems) -> Table:
     """Table of all perturbed entries whose plain entry is there; no rows without any."""
     rows = list(change_rows(evaluation))
-    cells = [format_comparison(one) for one in compare_rows(rows)] if rows else []
+    compared = compare_rows(rows) if rows else []
+    cells = [[one.label, one.task, *format_difference(one)] for one in compared]
     columns = ["model", "perturbed", "minus plain", "p (Holm)", "visible", "verdict"]
     return Table(
         f"Changes by perturbation ({evaluation.node})", columns, cells, CHANGE_NOTE, (0, 1, 5)

@@ -128,7 +128,7 @@ def test_perturbed_items_have_the_labels_and_the_answers_of_the_plain_ones() -> 
     grammar = [
         {"question": "أي كلمة؟", "options": ["أخ", "إلى", "آن"], "answer": "إلى", "label": "النحو"}
     ]
-    tasks = {
+    tasks: dict[str, tuple[StandInTask, list[dict[str, Any]]]] = {
         "oall_exams": (StandInTask("oall_exams", leaderboard_prompts.exams), exams),
         "linguistic::x": (
             StandInTask("linguistic::x", leaderboard_prompts.arabic_mmlu_ht),
@@ -136,7 +136,10 @@ def test_perturbed_items_have_the_labels_and_the_answers_of_the_plain_ones() -> 
         ),
     }
     plain = {name: task.config.process_docs(Rows(rows)) for name, (task, rows) in tasks.items()}
-    loaded = {"tasks": {name: task for name, (task, _) in tasks.items()}, "groups": {"g": "group"}}
+    loaded: dict[str, dict[str, Any]] = {
+        "tasks": {name: task for name, (task, _) in tasks.items()},
+        "groups": {"g": "group"},
+    }
     found = perturb_loaded(loaded, "g+letters")
     assert list(found["tasks"]) == ["oall_exams+letters", "linguistic::x+letters"]
     assert found["groups"] == {"g+letters": "group"}

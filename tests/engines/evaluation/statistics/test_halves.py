@@ -46,7 +46,7 @@ def test_one_passage_cannot_be_halved() -> None:
 
 def test_rivals_are_compared_with_the_chosen_one_on_the_other_half_only() -> None:
     first, second = split_halves(random_items(1, 400))
-    better = TaskItems("exams", first.hashes + second.hashes, [1.0] * 400)
+    better = TaskItems("exams", [*first.hashes, *second.hashes], [1.0] * 400)
     # Worse by a tenth, and only where the choice is made.
     lucky = [0.0] * 40 + [1.0] * (len(first.hashes) - 40) + [1.0] * len(second.hashes)
     arms = {
