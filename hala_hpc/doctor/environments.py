@@ -43,20 +43,24 @@ for line in required:
     if not asked.specifier.contains(version, prereleases=True):
         wrong.append(f"{asked.name} is {version}, not {asked.specifier}")
 try:
-    locked = open(sys.prefix + "/.hala-lock.txt").read().split()
+    locked = open(sys.prefix + "/.hala-lock.txt").read().splitlines()
 except OSError:
     locked = []
 for line in locked:
-    name, equals, version = line.partition("===")
-    if not equals:
+    # Other lines are hashes and options. A package may have a line for each version of Python.
+    if not line[:1].isalnum():
         continue
+    asked = Requirement(line.rstrip("\\\\ "))
+    if asked.marker and not asked.marker.evaluate():
+        continue
+    [wanted] = asked.specifier
     try:
-        found = known.version(name)
+        found = known.version(asked.name)
     except known.PackageNotFoundError:
-        wrong.append(f"{name} is missing")
+        wrong.append(f"{asked.name} is missing")
         continue
-    if found != version:
-        wrong.append(f"{name} is {found}, locked is {version}")
+    if found != wanted.version:
+        wrong.append(f"{asked.name} is {found}, locked is {wanted.version}")
 import hala_hpc.worker
 print(json.dumps({"python": platform.python_version(), "wrong": wrong}))
 """

@@ -53,7 +53,7 @@ def workers_of(site: Path, node: str) -> str:
 
 
 def test_the_launcher_of_the_page_sets_flags_by_stage_and_node(site: Path) -> None:
-    merge, sft = workers_of(site, "merge"), workers_of(site, "sft")
+    merge, sft = workers_of(site, "merge-t0.5"), workers_of(site, "sft")
     for flag in ("--partition=gpu", "--account=my-project", "--constraint=bigmem", "--qos=normal"):
         assert f"    {flag} \\\n" in merge
     assert "--qos=long" in sft
@@ -70,7 +70,7 @@ def test_a_line_of_the_page_allows_another_option_and_one_sets_a_flag(site: Path
     (site / SBATCH).write_text(code, encoding="utf-8")
     with (site / "my-site.toml").open("a") as launcher:
         launcher.write('[stage.merge.resources.options]\nthread_spec = "2"\n')
-    merge = workers_of(site, "merge")
+    merge = workers_of(site, "merge-t0.5")
     assert "    --thread-spec=2 \\\n" in merge
     assert "    --hint=nomultithread \\\n" in merge
 
