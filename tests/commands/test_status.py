@@ -378,10 +378,10 @@ def test_gpu_hours_of_other_jobs_with_the_number_of_ours_are_not_ours(
     (folder / "jobs.json").write_text(json.dumps(jobs | {"gate": "42"}))
     name = f"{folder.name}-{asked['key']}"
     rows = [
-        f"41|{name}|1800|cpu=1,gres/gpu=2",
-        f"41|{folder.name}-00000000|36000|cpu=1,gres/gpu=8",
-        "41|interactive|72000|cpu=1,gres/gpu=8",
-        f"42|gate-{name}|7200|cpu=1",
+        f"41|{name}|1800|cpu=1,gres/gpu=2|",
+        f"41|{folder.name}-00000000|36000|cpu=1,gres/gpu=8|",
+        "41|interactive|72000|cpu=1,gres/gpu=8|",
+        f"42|gate-{name}|7200|cpu=1|",
     ]
     cluster.add("sacct", "printf '%s\\n' " + " ".join(f"'{row}'" for row in rows))
     assert read_node_states(work)["second"]["gpu_hours"] == 1.0
