@@ -42,7 +42,7 @@ def test_an_unknown_command_is_named_with_the_closest_one() -> None:
     assert hala("stauts") == CommandResult(
         64, "", "error: unknown command 'stauts': did you mean 'status'?\n"
     )
-    assert "commands are: cancel, " in hala("frobnicate").err
+    assert "commands are: archive, cancel, " in hala("frobnicate").err
 
 
 def test_arguments_without_a_command_are_answered_with_where_to_write_it() -> None:

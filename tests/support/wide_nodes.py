@@ -76,6 +76,7 @@ def write_units(step: Step) -> None:
     files = {"files_read": 1, "files_unread": 0, "unread": []}
     details = {"input_rows": step.units, "input": "0", "kind": "conversations", **files}
     details["quality"] = {}
+    details["damaged"] = {}
     digest = hashlib.sha256(CONTENT).hexdigest()
     for unit in range(step.units):
         name = f"part-{unit:05d}.parquet"

@@ -119,9 +119,9 @@ def test_the_package_alone_names_its_commands() -> None:
     assert ended.code == 0
     assert [line.split()[2] for line in ended.out.splitlines()][:4] == [
         "hala_hpc.launch",
+        "hala_hpc.new",
         "hala_hpc.fetch",
         "hala_hpc.inspect",
-        "hala_hpc.doctor",
     ]
     assert run_command("stage=all", module="__main__").code == 64
 

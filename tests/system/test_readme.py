@@ -24,7 +24,7 @@ ELSEWHERE = {
 BY_HAND = re.compile(r"(sbatch|bash) .*slurm/[a-z]+\.sbatch ")
 
 #: They read a run, and there is none yet.
-LOOKING = re.compile(r"-m hala_hpc\.(status|logs|retry|cancel|verify|rehearsal|publish|ratings) ")
+LOOKING = re.compile(r"-m hala_hpc\.(status|logs|retry|cancel|verify|rehearsal|publish|ratings|clean|archive) ")
 
 
 def refusal(command: str) -> tuple[int, str]:
