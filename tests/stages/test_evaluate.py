@@ -51,6 +51,7 @@ def evaluate(**given: Any) -> Evaluate:
     return Evaluate(Settings(**given), PlainInputs())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_models_are_scored_side_by_side(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch

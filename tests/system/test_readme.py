@@ -24,7 +24,9 @@ ELSEWHERE = {
 BY_HAND = re.compile(r"(sbatch|bash) .*slurm/[a-z]+\.sbatch ")
 
 #: They read a run, and there is none yet.
-LOOKING = re.compile(r"-m hala_hpc\.(status|logs|retry|cancel|verify|rehearsal|publish|ratings|clean|archive) ")
+LOOKING = re.compile(
+    r"-m hala_hpc\.(status|logs|retry|cancel|verify|rehearsal|publish|ratings|clean|archive) "
+)
 
 
 def refusal(command: str) -> tuple[int, str]:

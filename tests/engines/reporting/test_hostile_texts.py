@@ -11,6 +11,9 @@ from page_markup import PageMarkup, read_page
 
 from hala_hpc.core.printable import BIDI_CONTROLS
 
+# Its page is made in most of a minute; test_page_in_browser.py looks at such a one in `make test`.
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
