@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(3000)]
 
 TALKS, PAIRS = 24, 30
 TASK = TASKS["arabic"]
-METRICS = ("bleu", "bleu_intl", "chrf++", "ter", "rouge_l", "rouge_l_ascii")
+METRICS = ("bleu", "bleu_intl", "chrf++", "ter", "rouge_l", "rouge_l_ascii", "structure")
 #: The teacher in FP8 translates, the judge filters, both bases are trained, merged and scored.
 #: Untrained models cannot translate: every row may be rejected.
 RECIPE = """
