@@ -141,16 +141,19 @@ class EvaluationJob:
         generated = translate_pairs(run, settings.prompt, pairs, journal, self.count)
         scores, rows_of_file = score_answers(run, pairs, generated)
         folder = self.out.folder(unit)
-        corpora = {name_of_corpus(one): one for one in settings.translation}
-        rows_of_file = add_domains(rows_of_file, self.inputs.path(corpora[part.entry]))
+        rows_of_file = add_domains(rows_of_file, self.corpus_of(unit))
         write_translations(folder, unit, rows_of_file)
         scores.write(folder / score_name(unit))
         self.out.commit(unit)
 
+    def corpus_of(self, unit: int) -> str:
+        """The folder of the corpus that a unit translates."""
+        corpora = {name_of_corpus(one): one for one in self.settings.translation}
+        return self.inputs.path(corpora[self.parts[unit].entry])
+
     def pairs_of(self, unit: int) -> list[HeldOutPair]:
         """Id, text to translate, and reference of each pair of a unit's corpus."""
-        corpora = {name_of_corpus(one): one for one in self.settings.translation}
-        pairs = list(read_translation_pairs(self.inputs.path(corpora[self.parts[unit].entry])))
+        pairs = list(read_translation_pairs(self.corpus_of(unit)))
         if self.settings.direction == "forward":
             return pairs
         return [(id_, target, source) for id_, source, target in pairs]
