@@ -6,6 +6,7 @@ command, or one that does not answer, has no known quota.
 """
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ QUOTA_LIMIT_S = 10
 TIGHT_SHARE = 0.05
 #: Columns of used, soft, hard, grace of bytes, and the first three of files.
 COLUMNS = 7
+#: How the kernel writes blanks and backslashes of a mount point, as octal numbers.
+ESCAPED = re.compile(r"\\([0-7]{3})")
 #: Bytes of a block in the outputs that count blocks.
 BLOCK = 1024
 
@@ -46,10 +49,16 @@ class Quota:
 
 
 def find_quotas(folder: Path) -> list[Quota]:
-    """Quotas that hold for new files in an existing folder; empty if none is known."""
-    device, point, kind = find_mount(folder)
+    """Quotas that hold for new files in an existing folder; empty if none is known.
+
+    Raises nothing: a gate that has done its work must not fail for a warning.
+    """
+    try:
+        device, point, kind = find_mount(folder)
+        gid = folder.stat().st_gid
+    except OSError:
+        return []
     reader = READERS.get(kind, read_kernel_quotas)
-    gid = folder.stat().st_gid
     return list(reader(Mount(device, point, folder, gid)))
 
 
@@ -88,12 +97,17 @@ def find_mount(folder: Path) -> tuple[str, Path, str]:
     with open("/proc/self/mounts", encoding="utf-8") as mounts:
         for line in mounts:
             device, point, kind, *_ = line.split()
-            path = Path(point.encode().decode("unicode_escape"))
+            path = Path(read_mount_point(point))
             found[path] = (device, path, kind)
     real = folder.resolve()
     return next(
         (found[one] for one in (real, *real.parents) if one in found), ("", Path("/"), "unknown")
     )
+
+
+def read_mount_point(text: str) -> str:
+    """A mount point as it is, from a line of the kernel, where letters beyond ASCII are plain."""
+    return ESCAPED.sub(lambda found: chr(int(found[1], 8)), text)
 
 
 def read_lustre_quotas(mount: Mount) -> Iterator[Quota]:

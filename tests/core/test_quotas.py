@@ -10,10 +10,12 @@ from hala_hpc.core.quotas import (
     Quota,
     describe_tight_quotas,
     find_mount,
+    find_quotas,
     read_beegfs_quotas,
     read_gpfs_quotas,
     read_kernel_quotas,
     read_lustre_quotas,
+    read_mount_point,
 )
 
 UID = os.geteuid()
@@ -100,3 +102,11 @@ def test_a_command_that_does_not_exist_reports_nothing(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert list(read_lustre_quotas(make_mount(tmp_path))) == []
+
+
+def test_a_mount_point_with_blanks_and_arabic_letters_is_read_as_it_is() -> None:
+    assert read_mount_point("/data/my\\040lab/مختبر\\134x") == "/data/my lab/مختبر\\x"
+
+
+def test_a_folder_that_is_gone_has_no_known_quota(tmp_path: Path) -> None:
+    assert find_quotas(tmp_path / "gone") == []
