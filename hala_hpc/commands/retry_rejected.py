@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from hala_hpc.commands.command_line import parse_command_line
-from hala_hpc.commands.planning.recipe_text import make_stage_paths_absolute
+from hala_hpc.commands.planning.recipe_text import make_recipe_paths_absolute
 from hala_hpc.core.errors import NO_INPUT, OK, UserError
 from hala_hpc.core.files import write_text
 from hala_hpc.core.recipe_file import read_recipe
@@ -42,7 +42,7 @@ def retry_rejected(run: Run, node_name: str, dry_run: bool) -> int:
     print(f"  {target} is {recipe} and:\n")
     print("\n".join(f"    {text}" for text in addition.splitlines()))
     if not dry_run:
-        text = make_stage_paths_absolute(recipe.read_text(encoding="utf-8"), recipe.parent)
+        text = make_recipe_paths_absolute(recipe.read_text(encoding="utf-8"), recipe.parent)
         write_text(target, f"{text.rstrip()}\n\n{addition}")
         parse_command_line(shlex.split(command)[3:])
     print(

@@ -14,7 +14,7 @@ EXTENDED_FILE = re.compile(
 )
 
 
-def make_stage_paths_absolute(text: str, folder: Path) -> str:
+def make_recipe_paths_absolute(text: str, folder: Path) -> str:
     """Make the paths of stages and of an extended recipe absolute, for use in another folder."""
 
     def make_absolute(found: re.Match[str]) -> str:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from hala_hpc.commands.command_line import CommandLine
 from hala_hpc.commands.planning.plan import Step
-from hala_hpc.commands.planning.recipe_text import make_stage_paths_absolute
+from hala_hpc.commands.planning.recipe_text import make_recipe_paths_absolute
 from hala_hpc.core.damage import find_owner
 from hala_hpc.core.errors import CANNOT_CREATE, UserError
 from hala_hpc.core.files import write_text
@@ -122,7 +122,7 @@ def copy_recipe(command_line: CommandLine) -> None:
     source = Path(command_line.recipe).absolute()
     target = recipe_copy(command_line.work, str(source))
     if source != target:
-        text = make_stage_paths_absolute(source.read_text(encoding="utf-8"), source.parent)
+        text = make_recipe_paths_absolute(source.read_text(encoding="utf-8"), source.parent)
         write_text(target, text)
 
 
